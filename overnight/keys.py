@@ -1,0 +1,66 @@
+"""The only hashing: every key and digest of the project is made here."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+#: Part of every request key: a parser that reads the same answer differently asks anew.
+PARSER_VERSION = "1"
+
+
+def canonical_json(value: Any) -> bytes:
+    """UTF-8 JSON with sorted keys: equal values give equal bytes whatever the order of their fields."""
+    return orjson.dumps(value, default=_plain, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+
+
+def digest_bytes(data: bytes) -> str:
+    """SHA-256 of the bytes, hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest_parts(domain: str, parts: Iterable[bytes | str]) -> str:
+    """SHA-256 over length-prefixed parts, hex: no two lists of parts share their bytes."""
+    h = hashlib.sha256()
+    for part in (domain, *parts):
+        data = part.encode() if isinstance(part, str) else part
+        h.update(len(data).to_bytes(8, "big"))
+        h.update(data)
+    return h.hexdigest()
+
+
+def prompt_hash(*, text: str, schema: str, model: str, endpoint: str, parameters: Mapping[str, Any]) -> str:
+    """What decides an answer besides the row; the checks have a hash of their own."""
+    return digest_parts("prompt", [text, schema, model, endpoint, canonical_json(dict(parameters)), PARSER_VERSION])
+
+
+def checks_hash(checks: str) -> str:
+    """SHA-256 over the text of checks.json, hex."""
+    return digest_parts("checks", [checks])
+
+
+def request_key(input_json: bytes | str, prompt_hash: str) -> str:
+    """The key of a request: `input_json` is the row's canonical JSON, without its id."""
+    return digest_parts("request", [input_json, prompt_hash])
+
+
+def batch_digest(rows: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 over (row id, canonical input JSON) pairs, in order, hex."""
+    return digest_parts("batch", (part for row in rows for part in row))
+
+
+def delivery_key(sink: str, row_id: str, payload_digest: str) -> str:
+    """The same row with the same bytes to the same sink has one key, on whatever night."""
+    return digest_parts("delivery", [sink, row_id, payload_digest])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, tuple | set | frozenset):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")

@@ -1,0 +1,83 @@
+"""Parts: parquet files of rows, named by their content, written once and verified when read."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from overnight.failures import PartRefused
+from overnight.keys import digest_bytes
+from overnight.records import Part
+
+#: One shape for every stage, so that a row can be followed from intake to the gate.
+_FIELDS: list[pa.Field[Any]] = [
+    pa.field("row_id", pa.string(), nullable=False),
+    #: The row's number in the source, from 1.
+    pa.field("row_number", pa.int64(), nullable=False),
+    #: The declared inputs as canonical JSON; null where the row could not be read.
+    pa.field("input", pa.string()),
+    #: A `RowState`.
+    pa.field("state", pa.string(), nullable=False),
+    pa.field("request_key", pa.string()),
+    #: The accepted answer as canonical JSON.
+    pa.field("output", pa.string()),
+    #: The `FailureClass`, the rule where one refused it, and the reason in words.
+    pa.field("failure_class", pa.string()),
+    pa.field("rule", pa.string()),
+    pa.field("reason", pa.string()),
+]
+PART_SCHEMA = pa.schema(_FIELDS)
+
+
+def write_part(rows: list[dict[str, Any]], home: Path) -> Part:
+    """Write rows as a part under `home`; the same rows give the same part, and an existing one is kept."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=PART_SCHEMA), buffer, compression="zstd")
+    data = buffer.getvalue()
+    digest = digest_bytes(data)
+    path = Path("parts") / digest[:2] / f"{digest}.parquet"
+    if not is_whole(Part(str(path), digest, len(rows)), home):
+        _write_atomically(home / path, data)
+    return Part(str(path), digest, len(rows))
+
+
+def read_part(part: Part, home: Path) -> pa.Table:
+    """
+    The rows of a part, (n, 9) in the order they were written.
+
+    Raises:
+        PartRefused: The file is missing, or its bytes are not those that were written.
+    """
+    try:
+        data = (home / part.path).read_bytes()
+    except OSError as error:
+        raise PartRefused(
+            f"Part {part.path} cannot be read ({error.strerror}). Run the flow again to make it anew."
+        ) from error
+    if digest_bytes(data) != part.digest:
+        raise PartRefused(f"Part {part.path} was altered after it was written. Delete it and run the flow again.")
+    return pq.read_table(pa.BufferReader(data), schema=PART_SCHEMA)
+
+
+def is_whole(part: Part, home: Path) -> bool:
+    """Whether the part's file is there, unaltered."""
+    try:
+        return digest_bytes((home / part.path).read_bytes()) == part.digest
+    except OSError:
+        return False
+
+
+def _write_atomically(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+    with os.fdopen(fd, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(temporary).replace(path)

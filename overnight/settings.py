@@ -1,0 +1,79 @@
+"""What the environment decides, read in one place."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from overnight.failures import OvernightError
+
+N = TypeVar("N", int, float)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one process; durations in seconds, money in US dollars."""
+
+    home: Path
+    ledger_url: str
+    #: Sink hosts that may be private or loopback.
+    allow_hosts: frozenset[str]
+    #: Calls in flight, with the answers that wait for their commit.
+    concurrency: int
+    #: Total deadline of one call.
+    call_timeout_s: float
+    #: First wait of the backoff between attempts.
+    retry_base_s: float
+    budget_usd: float | None
+    limit: int | None
+    #: Where a run by hand stops at the gate: beside the person who waits, or not.
+    wait: bool
+    #: The run that this process continues.
+    run_id: str | None
+    #: How long a run may wait for a person.
+    waits_s: float
+    #: How long an approval lives once given.
+    approval_s: float
+
+    @classmethod
+    def from_env(cls) -> Settings:
+        """
+        Read the settings from `OVERNIGHT_*`.
+
+        Raises:
+            OvernightError: A value is not of its type.
+        """
+        home = Path(os.environ.get("OVERNIGHT_HOME") or "data").absolute()
+        return cls(
+            home=home,
+            ledger_url=os.environ.get("OVERNIGHT_LEDGER_URL") or f"sqlite:///{home / 'ledger.sqlite'}",
+            allow_hosts=frozenset(
+                h.strip().lower() for h in os.environ.get("OVERNIGHT_ALLOW_HOSTS", "").split(",") if h.strip()
+            ),
+            concurrency=_number("OVERNIGHT_CONCURRENCY", int, 16, least=1) or 16,
+            call_timeout_s=_number("OVERNIGHT_CALL_TIMEOUT_S", float, 120.0, least=0.01) or 120.0,
+            retry_base_s=_number("OVERNIGHT_RETRY_BASE_S", float, 1.0, least=0.0) or 0.0,
+            budget_usd=_number("OVERNIGHT_BUDGET_USD", float, None, least=0.0),
+            limit=_number("OVERNIGHT_LIMIT", int, None, least=1),
+            wait=os.environ.get("OVERNIGHT_WAIT") == "1",
+            run_id=os.environ.get("OVERNIGHT_RUN_ID") or None,
+            waits_s=_number("OVERNIGHT_WAITS_S", float, 7 * 86_400.0, least=1) or 1.0,
+            approval_s=_number("OVERNIGHT_APPROVAL_S", float, 86_400.0, least=0) or 0.0,
+        )
+
+
+def _number(name: str, kind: type[N], default: N | None, *, least: float) -> N | None:
+    raw = os.environ.get(name)
+    if not raw:
+        return default
+    try:
+        value = kind(raw)
+    except ValueError:
+        raise OvernightError(
+            f"{name} is {raw!r}, which is not a number. Set it to {kind.__name__} or unset it."
+        ) from None
+    if value < least:
+        raise OvernightError(f"{name} is {raw}, which is less than {least:g}. Set it to {least:g} or more.")
+    return value
