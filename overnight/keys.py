@@ -53,6 +53,11 @@ def batch_digest(rows: Iterable[tuple[str, str]]) -> str:
     return digest_parts("batch", (part for row in rows for part in row))
 
 
+def allowed_digest(rows: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 over the (delivery key, payload digest) of each row that may leave, in order, hex."""
+    return digest_parts("allowed", (part for row in rows for part in row))
+
+
 def delivery_key(sink: str, row_id: str, payload_digest: str) -> str:
     """The same row with the same bytes to the same sink has one key, on whatever night."""
     return digest_parts("delivery", [sink, row_id, payload_digest])

@@ -1,0 +1,78 @@
+"""checks.json as written → `Checks`: what Great Expectations thinks of the batch rules comes later, in the child."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from overnight.checks.rows import RowRule
+from overnight.failures import PromptRefused
+
+
+@dataclass(frozen=True)
+class Checks:
+    """The checks of a prompt, in the order they were written."""
+
+    row: tuple[RowRule, ...] = ()
+    #: Each an expectation: "type", "kwargs", "severity" and "meta", and where given "notes" and "description".
+    batch: tuple[dict[str, Any], ...] = ()
+
+
+class _BatchRule(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    type: Annotated[str, Field(min_length=1)]
+    kwargs: dict[str, Any] = {}
+    severity: Literal["critical", "warning", "info"] = "critical"
+    meta: dict[str, Any] = {}
+    notes: str | None = None
+    description: str | None = None
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    row: tuple[Annotated[RowRule, Field(discriminator="rule")], ...] = ()
+    batch: tuple[_BatchRule, ...] = ()
+
+
+def parse_checks(text: str, *, prompt: str) -> Checks:
+    """
+    The checks that `text` spells out.
+
+    Raises:
+        PromptRefused: It is not JSON, or a rule is unknown or incomplete; the message names the place.
+    """
+    try:
+        file = _File.model_validate_json(text)
+    except ValidationError as error:
+        raise PromptRefused(
+            f"Prompt {prompt}: checks.json {_tell_fault(error.errors()[0])}. Correct it and run again."
+        ) from error
+    return Checks(row=file.row, batch=tuple(rule.model_dump(exclude_none=True) for rule in file.batch))
+
+
+def _tell_fault(fault: ErrorDetails) -> str:
+    if fault["type"] == "json_invalid":
+        return f"is not JSON ({fault['ctx']['error']})"
+    return f"is refused at {_name_place(fault['loc'])}: {_tell_reason(fault)}"
+
+
+def _tell_reason(fault: ErrorDetails) -> str:
+    match fault["type"]:
+        case "union_tag_not_found":
+            return 'the rule\'s name, "rule", is missing'
+        case "union_tag_invalid":
+            return f'rule "{fault["ctx"]["tag"]}" is unknown; there are {fault["ctx"]["expected_tags"]}'
+        case _:
+            return fault["msg"][:1].lower() + fault["msg"][1:]
+
+
+def _name_place(loc: tuple[int | str, ...]) -> str:
+    """`row[0].limit` for ("row", 0, "max_chars", "limit"): pydantic adds the rule's name, the file has no such step."""
+    if len(loc) > 3 and loc[0] == "row":  # noqa: PLR2004 - list, number and rule name stand before the field
+        loc = (*loc[:2], *loc[3:])
+    return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in loc).lstrip(".") or "its top level"

@@ -1,0 +1,126 @@
+"""A completed part with the verdict on its batch → the checked part, in which no row is lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+import pyarrow as pa
+
+from overnight.checks.parse import Checks
+from overnight.failures import FailureClass, OvernightError, PartRefused
+from overnight.parts import write_part
+from overnight.records import BatchVerdict, CheckedBatch, CompletedBatch, RowFailure, RowState
+
+
+class Validator(Protocol):
+    """Whoever judges the rows of a batch: `BatchValidator`, or a fake."""
+
+    def validate(self, rows: list[dict[str, Any]], *, checks: Checks, suite_name: str, docs_dir: Path) -> BatchVerdict:
+        """The verdict of the batch rules on the rows."""
+
+
+def check_batch(
+    completed: CompletedBatch,
+    table: pa.Table,
+    checks: Checks,
+    checks_hash: str,
+    validator: Validator,
+    *,
+    suite_name: str,
+    docs_dir: Path,
+    home: Path,
+) -> CheckedBatch:
+    """
+    Judge the accepted rows of a batch and set those that fail aside, with rule and reasons; they keep their output.
+
+    `table` is the batch's part, (n, 9) in the shape of `parts.PART_SCHEMA`.
+
+    Raises:
+        SuiteRefused: The rules do not fit the rows.
+        PartRefused: The table is not the batch's.
+    """
+    rows = table.to_pylist()
+    _refuse_other_counts(completed, _count_states(rows))
+    verdict = validator.validate(_list_accepted(rows), checks=checks, suite_name=suite_name, docs_dir=docs_dir)
+    checked = _set_aside(rows, verdict.row_failures)
+    states = _count_states(checked)
+    _refuse_lost_rows(completed, verdict, states)
+    return CheckedBatch(
+        n=completed.n,
+        part=write_part(checked, home),
+        prompt_hash=completed.prompt_hash,
+        checks_hash=checks_hash,
+        n_accepted=states[RowState.ACCEPTED],
+        n_quarantined=states[RowState.QUARANTINED],
+        n_pending=states[RowState.PENDING],
+        batch_failures=verdict.batch_failures,
+        warnings=verdict.warnings,
+        docs=_relate(verdict.docs, home),
+    )
+
+
+def _list_accepted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "row_number": row["row_number"],
+            "row_id": row["row_id"],
+            "input": orjson.loads(row["input"]),
+            "output": orjson.loads(row["output"]),
+        }
+        for row in rows
+        if row["state"] == RowState.ACCEPTED
+    ]
+
+
+def _set_aside(rows: list[dict[str, Any]], failures: Iterable[RowFailure]) -> list[dict[str, Any]]:
+    by_row: dict[int, list[RowFailure]] = {}
+    for failure in failures:
+        by_row.setdefault(failure.row_number, []).append(failure)
+    return [_quarantine(row, by_row.get(row["row_number"])) for row in rows]
+
+
+def _quarantine(row: dict[str, Any], failures: list[RowFailure] | None) -> dict[str, Any]:
+    if not failures or row["state"] != RowState.ACCEPTED:
+        return row
+    return {
+        **row,
+        "state": RowState.QUARANTINED.value,
+        "failure_class": FailureClass.BATCH_RULE.value,
+        "rule": failures[0].rule,
+        "reason": "; ".join(f.reason for f in failures),
+    }
+
+
+def _count_states(rows: list[dict[str, Any]]) -> Counter[str]:
+    return Counter(row["state"] for row in rows)
+
+
+def _refuse_other_counts(completed: CompletedBatch, states: Counter[str]) -> None:
+    found = (states[RowState.ACCEPTED], states[RowState.QUARANTINED], states[RowState.PENDING])
+    recorded = (completed.n_accepted, completed.n_quarantined, completed.n_pending)
+    if found != recorded or states.total() != sum(recorded):
+        raise PartRefused(
+            f"Part {completed.part.path} of batch {completed.n} holds {found} rows accepted, quarantined and pending, "
+            f"but {recorded} were recorded. Run the flow again to make it anew."
+        )
+
+
+def _refuse_lost_rows(completed: CompletedBatch, verdict: BatchVerdict, states: Counter[str]) -> None:
+    n_failed = len({f.row_number for f in verdict.row_failures})
+    passed, quarantined = completed.n_accepted - n_failed, completed.n_quarantined + n_failed
+    if (states[RowState.ACCEPTED], states[RowState.QUARANTINED]) != (passed, quarantined):
+        raise OvernightError(
+            f"Batch {completed.n} does not balance: {n_failed} rows failed its rules, but "
+            f"{completed.n_accepted - states[RowState.ACCEPTED]} were quarantined. Nothing was written; report this."
+        )
+
+
+def _relate(docs: str | None, home: Path) -> str | None:
+    if docs is None:
+        return None
+    path, root = Path(docs), home.absolute()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else docs

@@ -1,0 +1,99 @@
+"""The commands and their options; what each does is imported when it is called, so that `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from overnight import __version__
+from overnight.failures import OvernightError
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else on standard output.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def cli() -> None:
+    """Run datasets through language models at night, and hold what would leave until a person has read it."""
+
+
+@cli.command()
+@click.argument("flow")
+@click.option("--source", help="The dataset: a .csv or .parquet file.")
+@click.option("--model", help="PROVIDER:NAME, such as openai:gpt-5-mini. Default: the prompt's own.")
+@click.option("--sink", help="Where released rows go: file:PATH or https://HOST/PATH.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
+@click.option("--concurrency", type=click.IntRange(1), help="Calls in flight.  [default: 16]")
+@click.option("--budget", type=click.FloatRange(0), help="Halt before the run costs more than this, in US dollars.")
+@click.option(
+    "--wait/--no-wait", default=False, help="At the gate: stay until somebody decides, or end.  [default: no-wait]"
+)
+@_json
+def run(flow: str, **options: Any) -> None:
+    """Run a flow of flows/ by hand, now."""
+    from overnight.cli.run import run_flow  # noqa: PLC0415 - late: Prefect takes seconds
+
+    sys.exit(run_flow(flow, **options))
+
+
+@cli.command()
+@click.argument("run", required=False)
+@click.option(
+    "--answers", type=click.Path(path_type=Path), help="A JSON file with the verdicts, or - for standard input."
+)
+@click.option("--reviewer", help="Your name; it is kept with the decision.")
+@_json
+def review(run: str | None, **options: Any) -> None:
+    """Read what waits, give verdicts, and continue the run."""
+    from overnight.cli.review import review_run  # noqa: PLC0415 - late: not every command needs it
+
+    sys.exit(review_run(run, **options))
+
+
+@cli.command()
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many runs.")
+@_json
+def runs(limit: int, *, as_json: bool) -> None:
+    """List the newest runs and where they stand."""
+    from overnight.cli.show import show_runs  # noqa: PLC0415 - late: not every command needs it
+
+    show_runs(limit, as_json=as_json)
+
+
+@cli.command()
+@click.argument("row")
+@click.option("--run", "run_id", help="The run to look in. Default: the newest that holds the row.")
+@_json
+def why(row: str, run_id: str | None, *, as_json: bool) -> None:
+    """Show why a row says what it says: ROW is its id or its request key."""
+    from overnight.cli.show import show_why  # noqa: PLC0415 - late: not every command needs it
+
+    show_why(row, run_id, as_json=as_json)
+
+
+@cli.command()
+def up() -> None:
+    """Start server, UI, work pool, worker and all deployments; Ctrl-C ends them."""
+    from overnight.cli.up import run_all  # noqa: PLC0415 - late: not every command needs it
+
+    sys.exit(run_all())
+
+
+@cli.command()
+def down() -> None:
+    """End the server that a run by hand started."""
+    from overnight.cli.server import stop_server  # noqa: PLC0415 - late: not every command needs it
+
+    click.echo(stop_server())
+
+
+def main() -> None:
+    """Run the command line; a foreseeable fault is one line on standard error and exit code 1."""
+    try:
+        cli()
+    except OvernightError as error:
+        click.echo(f"overnight: {' '.join(str(error).split())}", err=True)
+        sys.exit(1)

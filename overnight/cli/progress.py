@@ -1,0 +1,48 @@
+"""How far a run by hand has come: a bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+import click
+
+from overnight.complete import Progress, get_engine
+from overnight.settings import Settings
+
+_LINE_S = 10.0
+_BAR_S = 0.2
+
+
+def show_progress(run_id: str, settings: Settings, done: threading.Event) -> None:
+    """Show the run's progress on standard error until it is done."""
+    progress = get_engine(settings).context(run_id).progress
+    if sys.stderr.isatty():
+        _show_bar(progress, done)
+    else:
+        _show_lines(progress, done)
+
+
+def _show_bar(progress: Progress, done: threading.Event) -> None:
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - the same
+    from rich.progress import Progress as Bar  # noqa: PLC0415 - the same
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("rows", total=None)
+        while not done.wait(_BAR_S):
+            bar.update(task, total=progress.total or None, completed=progress.done, description=_words(progress))
+
+
+def _show_lines(progress: Progress, done: threading.Event) -> None:
+    said = ""
+    while not done.wait(_LINE_S):
+        line = f"{progress.done:,} of {progress.total:,} rows, {_words(progress)}"
+        if progress.total and line != said:
+            click.echo(line, err=True)
+            said = line
+
+
+def _words(progress: Progress) -> str:
+    return f"{progress.hits:,} hits, {progress.calls:,} calls, {progress.quarantined:,} quarantined"

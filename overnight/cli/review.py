@@ -1,0 +1,127 @@
+"""`overnight review`: the same reading as the form's, in the terminal or from a file, and the run goes on."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from overnight.approve import Answers, decide, find_standing, parse_answers
+from overnight.cli.resume import resume_run
+from overnight.cli.show import print_json
+from overnight.failures import OvernightError, ReviewRefused
+from overnight.ledger import Ledger, open_ledger
+from overnight.ledger.queries import get_run, list_runs
+from overnight.ledger.releases import find_release
+from overnight.records import Approval, Release, RunState
+from overnight.settings import Settings
+
+_KEYS = {"c": "correct", "w": "wrong", "u": "unsure"}
+
+
+def review_run(run_id: str | None, *, answers: Path | None, reviewer: str | None, as_json: bool) -> int:
+    """Review what waits and continue the run; the exit code."""
+    settings = Settings.from_env()
+    ledger = open_ledger(settings.ledger_url)
+    run_id = run_id or _find_waiting(ledger)
+    release = _get_release(run_id, ledger)
+    standing = find_standing(ledger, run_id, release.sink)
+    if standing is not None:
+        return _go_on(run_id, standing, None, as_json=as_json)
+    if answers is None and as_json:
+        print_json(_to_read(release))
+        return 0
+    given = _read_file(answers, reviewer) if answers else _ask_in_terminal(release, reviewer)
+    standing = decide(
+        release,
+        given,
+        channel="file" if answers else "terminal",
+        ledger=ledger,
+        approval_s=settings.approval_s,
+        now=time.time(),
+    )
+    return _go_on(run_id, standing, given, as_json=as_json)
+
+
+def _go_on(run_id: str, standing: Approval | RunState, given: Answers | None, *, as_json: bool) -> int:
+    if isinstance(standing, Approval):
+        decided = (
+            f"approved by {standing.reviewer}: {standing.n_allowed:,} rows may leave, {standing.n_held:,} are held"
+        )
+    else:
+        decided = f"{standing}: nothing leaves"
+    click.echo(f"Run {run_id} is {decided}. The decision is recorded.", err=True)
+    return resume_run(run_id, given, as_json=as_json)
+
+
+def _find_waiting(ledger: Ledger) -> str:
+    with ledger.reading() as connection:
+        waiting = [run["run_id"] for run in list_runs(connection, 50, states=[RunState.WAITING])]
+    if not waiting:
+        raise OvernightError("No run waits for a review. `overnight runs` shows where each run stands.")
+    if len(waiting) > 1:
+        raise OvernightError(f"{len(waiting)} runs wait: {', '.join(waiting)}. Say which: `overnight review RUN`.")
+    return str(waiting[0])
+
+
+def _get_release(run_id: str, ledger: Ledger) -> Release:
+    with ledger.reading() as connection:
+        state = get_run(connection, run_id)["state"]
+        release = find_release(connection, run_id)
+    if release is None:
+        raise OvernightError(f"Run {run_id} has nothing to review: it is {state}. `overnight runs` says why.")
+    return release
+
+
+def _to_read(release: Release) -> dict[str, Any]:
+    return {
+        "run_id": release.run_id,
+        "release": release.release_id,
+        "round": release.round,
+        "sink": release.sink,
+        "rows": release.n_rows,
+        "items": [asdict(item) for item in release.items],
+    }
+
+
+def _read_file(path: Path, reviewer: str | None) -> Answers:
+    try:
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise ReviewRefused(f"The answers file {path} cannot be read ({error.strerror}). Give another.") from error
+    return parse_answers(data, reviewer=reviewer)
+
+
+def _ask_in_terminal(release: Release, reviewer: str | None) -> Answers:
+    if not sys.stdin.isatty():
+        raise ReviewRefused(
+            f"Run {release.run_id} waits for verdicts on {len(release.items)} rows. Run `overnight review` in a"
+            " terminal, or print them with --json and give --answers FILE."
+        )
+    click.echo(
+        f"{release.n_rows:,} rows wait to be sent to {release.sink}. {len(release.items)} are shown, one by one."
+    )
+    items = {item.item: _ask_verdict(item.item, asdict(item), len(release.items)) for item in release.items}
+    counts = ", ".join(f"{list(items.values()).count(v)} {v}" for v in _KEYS.values())
+    click.echo(f"\nRead {len(items)} of {release.n_rows:,} rows: {counts}.")
+    decision = click.prompt(
+        "Release the rows marked correct, or reject the run?", type=click.Choice(["release", "reject"])
+    )
+    reason = click.prompt("Reason", default="", show_default=False) if decision == "release" else click.prompt("Reason")
+    name = reviewer or click.prompt("Your name")
+    return parse_answers({"decision": decision, "reviewer": name, "reason": reason, "items": items})
+
+
+def _ask_verdict(number: int, item: dict[str, Any], n_items: int) -> Any:
+    click.echo(f"\n{number} of {n_items}, row {item['row_id']}")
+    for title in ("input", "output"):
+        click.secho(f"  {title}", bold=True)
+        for name, value in item[title].items():
+            click.echo(f"    {name}: {value if isinstance(value, str) else orjson.dumps(value).decode()}")
+    key = click.prompt("  [c]orrect, [w]rong or [u]nsure", type=click.Choice(list(_KEYS)), show_choices=False)
+    return _KEYS[key]

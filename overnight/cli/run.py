@@ -1,0 +1,126 @@
+"""`overnight run`: a flow by hand, in this process, seen in the UI of a server that stays."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import uuid
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import orjson
+
+from overnight.cli.progress import show_progress
+from overnight.cli.project import find_flow_module, fit_parameters, load_flow
+from overnight.cli.server import ensure_server, prefect_environment
+from overnight.failures import OvernightError
+from overnight.ledger import open_ledger
+from overnight.ledger.queries import get_run, summarize
+from overnight.records import RunState, Summary
+from overnight.settings import Settings
+
+#: States that a run may end in without a fault.
+_FINE = {RunState.WAITING, RunState.RELEASED, RunState.REJECTED}
+
+
+def run_flow(
+    name: str,
+    *,
+    source: str | None,
+    model: str | None,
+    sink: str | None,
+    limit: int | None,
+    concurrency: int | None,
+    budget: float | None,
+    wait: bool,
+    as_json: bool,
+) -> int:
+    """Run a flow by hand; the process's exit code."""
+    module = find_flow_module(name)
+    run_id = f"{datetime.now(UTC):%Y%m%d}-{uuid.uuid4().hex[:8]}"
+    _set_environment(
+        OVERNIGHT_RUN_ID=run_id,
+        OVERNIGHT_LIMIT=limit,
+        OVERNIGHT_CONCURRENCY=concurrency,
+        OVERNIGHT_BUDGET_USD=budget,
+        OVERNIGHT_WAIT=1 if wait else None,
+    )
+    return call_flow(module, run_id, {"source": source, "model": model, "sink": sink}, as_json=as_json)
+
+
+def continue_flow(run_id: str, *, as_json: bool) -> int:
+    """Continue a recorded run in a new flow run; its exit code."""
+    with open_ledger(Settings.from_env().ledger_url).reading() as connection:
+        run = get_run(connection, run_id)
+    _set_environment(OVERNIGHT_RUN_ID=run_id)
+    return call_flow(find_flow_module(run["flow"]), run_id, run["parameters"], as_json=as_json)
+
+
+def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: bool) -> int:
+    """Call the flow in this process and say what became of the run."""
+    settings = Settings.from_env()
+    ledger = open_ledger(settings.ledger_url)
+    click.echo("Finding Prefect's server, or starting one …", err=True)
+    api_url = ensure_server(settings)
+    _set_environment(PREFECT_API_URL=api_url, **prefect_environment(settings.home), **_quiet())
+    flow = load_flow(module)
+    parameters = fit_parameters(flow, parameters)
+    ui = api_url.removesuffix("/api")
+    click.echo(f"Run {run_id} of {flow.name}; it is shown at {ui}/runs", err=True)
+    done = threading.Event()
+    watcher = threading.Thread(target=show_progress, args=(run_id, settings, done), daemon=True)
+    watcher.start()
+    try:
+        flow(**parameters, return_state=True)
+    except KeyboardInterrupt:
+        raise OvernightError(
+            f"Run {run_id} was interrupted. What was answered is kept: run the flow again, those rows are hits."
+        ) from None
+    finally:
+        done.set()
+        watcher.join()
+    with ledger.reading() as connection:
+        run = get_run(connection, run_id)
+        summary = summarize(connection, run_id, time.time())
+    return tell(summary, run["reason"], as_json=as_json)
+
+
+def tell(summary: Summary, reason: str | None, *, as_json: bool) -> int:
+    """Print what a run came to; 0 where it is fine, 1 where somebody must act."""
+    if as_json:
+        sys.stdout.buffer.write(orjson.dumps(asdict(summary)) + b"\n")
+        sys.stdout.flush()
+    else:
+        click.echo(describe(summary))
+    fine = summary.state in _FINE or (summary.state == RunState.HELD and summary.release is not None)
+    if reason:
+        click.echo(reason if fine and not as_json else f"overnight: {reason}", err=not fine or as_json)
+    return 0 if fine else 1
+
+
+def describe(s: Summary) -> str:
+    """A summary in words."""
+    cost = "at an unknown price" if s.cost_usd is None else f"for {s.cost_usd:.4f} USD"
+    lines = [
+        f"Run {s.run_id}: {s.state}, {s.seconds:.1f} s",
+        f"  {s.rows:,} rows = {s.accepted:,} accepted + {s.quarantined:,} quarantined + {s.pending:,} pending",
+        f"  {s.hits:,} hits, {s.calls:,} calls {cost}, {s.input_tokens:,} tokens in, {s.output_tokens:,} out",
+    ]
+    if s.published or s.held:
+        lines.append(f"  {s.published:,} published, {s.held:,} held")
+    return "\n".join(lines)
+
+
+def _quiet() -> dict[str, str]:
+    """Prefect's log goes to its server; the terminal is for our own lines."""
+    level = os.environ.get("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    return {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": level, "PREFECT_LOGGING_HANDLERS_CONSOLE_FLOW_RUNS_LEVEL": level}
+
+
+def _set_environment(**values: object) -> None:
+    """Set what is given for this process and those that it starts."""
+    os.environ.update({name: str(value) for name, value in values.items() if value is not None})

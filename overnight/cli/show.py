@@ -1,0 +1,62 @@
+"""`overnight runs` and `overnight why`: what the ledger says; Prefect is not needed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import click
+import orjson
+
+from overnight.ledger import open_ledger
+from overnight.ledger.queries import list_runs, summarize
+from overnight.settings import Settings
+
+
+def show_runs(limit: int, *, as_json: bool) -> None:
+    """Print the newest runs, newest first."""
+    settings = Settings.from_env()
+    with open_ledger(settings.ledger_url).reading() as connection:
+        found = [
+            run | asdict(summarize(connection, run["run_id"], time.time())) for run in list_runs(connection, limit)
+        ]
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        click.echo("There are no runs yet. `overnight run FLOW` makes one.")
+    for run in found:
+        click.echo(_line(run))
+        if run["reason"]:
+            click.echo(f"    {run['reason']}")
+
+
+def _line(run: dict[str, Any]) -> str:
+    cost = "?" if run["cost_usd"] is None else f"{run['cost_usd']:.4f}"
+    started = datetime.fromtimestamp(run["started_at"]).astimezone()
+    return (
+        f"{run['run_id']}  {run['state']:9} {started:%Y-%m-%d %H:%M}  {run['flow']}: {run['rows']:,} rows,"
+        f" {run['accepted']:,} accepted, {run['quarantined']:,} quarantined, {run['pending']:,} pending,"
+        f" {run['published']:,} published, {run['calls']:,} calls, {cost} USD"
+    )
+
+
+def show_why(row_id: str, run_id: str | None, *, as_json: bool) -> None:
+    """Print everything recorded of a row."""
+    from overnight.report.why import explain_row, render_row  # noqa: PLC0415 - pyarrow takes a third of a second
+
+    settings = Settings.from_env()
+    found = explain_row(row_id, run_id=run_id, ledger=open_ledger(settings.ledger_url), home=settings.home)
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(render_row(found))
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on standard output."""
+    sys.stdout.buffer.write(orjson.dumps(value) + b"\n")
+    sys.stdout.flush()

@@ -1,0 +1,36 @@
+"""From a prompt folder to the exact thing that is asked: the prompt with its model and endpoint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from overnight import keys
+from overnight.llm import check_ready, endpoint_of, parse_model
+from overnight.records import Prompt
+
+
+def resolve_prompt(prompt: Prompt, model: str | None = None, *, endpoint: str | None = None) -> Prompt:
+    """
+    The prompt with its model, endpoint and hash.
+
+    Args:
+        prompt: As it was loaded.
+        model: PROVIDER:NAME; None: the prompt's own.
+        endpoint: One that a run has pinned; None: as the environment says, and the model must be ready for calls.
+
+    Raises:
+        ModelRefused: The name is not one of a known provider, or its key or file is missing.
+    """
+    reference = parse_model(model or prompt.model)
+    if endpoint is None:
+        check_ready(reference)
+        endpoint = endpoint_of(reference)
+    name = f"{reference.provider}:{reference.name}"
+    return replace(
+        prompt,
+        model=name,
+        endpoint=endpoint,
+        prompt_hash=keys.prompt_hash(
+            text=prompt.text, schema=prompt.schema, model=name, endpoint=endpoint, parameters=prompt.parameters
+        ),
+    )

@@ -1,0 +1,220 @@
+"""One row: asked until it has an answer, or a reason why not."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from overnight.checks import Checks, check_row
+from overnight.complete.engine import Engine, RunContext
+from overnight.failures import CallFailed, FailureClass, FailureKind, RunHalted
+from overnight.keys import canonical_json
+from overnight.ledger import attempts
+from overnight.ledger.attempts import Closing, Refusal
+from overnight.ledger.bodies import Body, pack_body
+from overnight.llm import AnswerValidator, Client, cost_usd, parse_answer, parse_model, retrying, worst_usd
+from overnight.prompts import render
+from overnight.records import Ask, Prompt, Reply, RowState
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a request."""
+
+    state: RowState
+    #: The accepted answer as canonical JSON.
+    output: str | None = None
+    failure_class: str | None = None
+    rule: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What the requests of one batch share."""
+
+    engine: Engine
+    context: RunContext
+    prompt: Prompt
+    checks: Checks
+    validator: AnswerValidator
+    schema: Mapping[str, Any]
+    client: Client
+
+
+@dataclass(frozen=True)
+class _Sending:
+    key: str
+    input_json: str
+    values: Mapping[str, Any]
+    body: bytes
+    packed: Body
+
+
+class _CheckFailed(CallFailed):
+    """The answer was understood, and a row check refused it."""
+
+    def __init__(self, rule: str, reason: str, reply: Reply, output: str) -> None:
+        super().__init__(FailureClass.CHECK_FAILED, reason, reply=reply)
+        self.rule = rule
+        self.output = output
+
+
+async def ask_row(asking: Asking, key: str, input_json: str, values: Mapping[str, Any]) -> Outcome:
+    """
+    Send the row's request until it is answered, refused for good, or left for a later pass.
+
+    Raises:
+        RunHalted: The run stops; the row is as it was.
+    """
+    system, user = render(asking.prompt, values)
+    body = asking.client.encode(Ask(system, user, asking.schema, asking.prompt.parameters))
+    sending = _Sending(key, input_json, values, body, pack_body(body))
+    try:
+        async for attempt in retrying(base_s=asking.engine.settings.retry_base_s):
+            with attempt:
+                return await _attempt(asking, sending)
+    except CallFailed as failure:
+        return _outcome_of(failure, asking.context)
+    raise AssertionError("the retry loop ends by an outcome or an error")
+
+
+async def _attempt(asking: Asking, sending: _Sending) -> Outcome:
+    """Open the attempt ahead of the slot; hold the slot until the answer is on disk."""
+    engine = asking.engine
+    async with engine.window:
+        _raise_if_halted(asking.context)
+        attempt_id = await _open(asking, sending)
+        if attempt_id is None:
+            return await _find_outcome(asking, sending)
+        async with engine.limiter.slot():
+            return await _send(asking, sending, attempt_id)
+
+
+async def _send(asking: Asking, sending: _Sending, attempt_id: int) -> Outcome:
+    budget, model = asking.context.budget, parse_model(asking.prompt.model)
+    worst = worst_usd(model, sending.body, int(asking.prompt.parameters.get("max_tokens", 512)))
+    try:
+        _raise_if_halted(asking.context)
+        budget.reserve(worst)
+    except (CallFailed, RunHalted):
+        await _write(asking, lambda c: attempts.close_attempt(c, attempt_id, Closing(time.time(), "unsent")))
+        raise
+    asking.context.progress.calls += 1
+    started, cost = time.monotonic(), None
+    try:
+        reply = await asking.client.send(sending.body)
+        cost = cost_usd(model, reply.usage)
+        output = _judge(asking, sending, reply)
+    except CallFailed as failure:
+        cost = cost_usd(model, failure.reply.usage) if failure.reply else None
+        closing = _failed_closing(failure, cost, time.monotonic() - started)
+        await _write(
+            asking,
+            partial(_close_failed, key=sending.key, attempt_id=attempt_id, closing=closing, failure=failure),
+        )
+        raise
+    else:
+        closing = _accepted_closing(reply, cost, time.monotonic() - started)
+        await _write(
+            asking, partial(_close_accepted, key=sending.key, attempt_id=attempt_id, closing=closing, output=output)
+        )
+        return Outcome(RowState.ACCEPTED, output)
+    finally:
+        budget.settle(worst or 0.0, cost or 0.0)
+
+
+def _judge(asking: Asking, sending: _Sending, reply: Reply) -> str:
+    asked = parse_model(asking.prompt.model).name
+    if reply.model_served and not reply.model_served.startswith(asked.removesuffix("-latest")):
+        line = f"{asked} was asked for and {reply.model_served} answered. Name the model that is served, or another."
+        raise CallFailed(FailureClass.WRONG_MODEL, line, reply=reply)
+    answer = parse_answer(reply, asking.validator)
+    output = canonical_json(answer).decode()
+    if failed := check_row(asking.checks.row, sending.values, answer):
+        raise _CheckFailed(*failed, reply=reply, output=output)
+    return output
+
+
+def _outcome_of(failure: CallFailed, context: RunContext) -> Outcome:
+    if failure.kind is FailureKind.HALT:
+        context.halted = context.halted or failure
+        raise RunHalted(str(failure)) from failure
+    state = RowState.QUARANTINED if failure.kind is FailureKind.QUARANTINE else RowState.PENDING
+    rule = failure.rule if isinstance(failure, _CheckFailed) else None
+    return Outcome(state, None, failure.failure_class, rule, str(failure))
+
+
+def _raise_if_halted(context: RunContext) -> None:
+    if context.halted:
+        raise RunHalted(str(context.halted))
+
+
+async def _open(asking: Asking, sending: _Sending) -> int | None:
+    def job(connection: sa.Connection) -> int | None:
+        # Another batch, or another process, may have had it answered since the batch's look-up.
+        if attempts.find_completions(connection, [sending.key]) or attempts.find_refusals(connection, [sending.key]):
+            return None
+        return attempts.open_attempt(
+            connection,
+            key=sending.key,
+            prompt_hash=asking.prompt.prompt_hash,
+            input_json=sending.input_json,
+            body=sending.packed,
+            run_id=asking.context.run_id,
+            now=time.time(),
+        )
+
+    return await _write(asking, job)
+
+
+async def _find_outcome(asking: Asking, sending: _Sending) -> Outcome:
+    with asking.engine.ledger.reading() as connection:
+        completion = attempts.find_completions(connection, [sending.key]).get(sending.key)
+        refusal = attempts.find_refusals(connection, [sending.key]).get(sending.key)
+    if completion:
+        return Outcome(RowState.ACCEPTED, completion.output)
+    assert refusal is not None, "an attempt is not opened only where an answer or a refusal stands"  # noqa: S101 - narrows the type
+    return Outcome(RowState.QUARANTINED, None, refusal.failure_class, refusal.rule, refusal.reason)
+
+
+def _accepted_closing(reply: Reply, cost: float | None, latency_s: float) -> Closing:
+    return Closing(time.time(), "accepted", latency_s=latency_s, reply=reply, body=pack_body(reply.body), cost_usd=cost)
+
+
+def _failed_closing(failure: CallFailed, cost: float | None, latency_s: float) -> Closing:
+    return Closing(
+        time.time(),
+        "failed",
+        latency_s=latency_s,
+        failure_class=failure.failure_class,
+        message=str(failure),
+        reply=failure.reply,
+        body=pack_body(failure.reply.body) if failure.reply else None,
+        cost_usd=cost,
+    )
+
+
+def _close_accepted(connection: sa.Connection, *, key: str, attempt_id: int, closing: Closing, output: str) -> None:
+    attempts.close_attempt(connection, attempt_id, closing)
+    attempts.accept(connection, key, attempt_id, output, closing.closed_at)
+
+
+def _close_failed(connection: sa.Connection, key: str, attempt_id: int, closing: Closing, failure: CallFailed) -> None:
+    attempts.close_attempt(connection, attempt_id, closing)
+    if failure.kind is FailureKind.QUARANTINE:
+        rule, output = (failure.rule, failure.output) if isinstance(failure, _CheckFailed) else (None, None)
+        refusal = Refusal(attempt_id, failure.failure_class, rule, str(failure), output)
+        attempts.refuse(connection, key, refusal, closing.closed_at)
+
+
+async def _write(asking: Asking, job: Callable[[sa.Connection], T]) -> T:
+    return await asyncio.wrap_future(asking.engine.ledger.submit(job))

@@ -1,0 +1,132 @@
+"""The delivering desk: the only way out. An approval is used up, its rows are promised, and the promises are kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from overnight.failures import ApprovalRefused, RunHalted
+from overnight.keys import allowed_digest, digest_bytes
+from overnight.ledger import Ledger
+from overnight.ledger.bodies import get_body
+from overnight.ledger.outbox import consume, find_payloads, find_receipts, settle
+from overnight.ledger.releases import ReleaseRow, find_approval, find_held_positions, find_release_rows
+from overnight.records import Approval, Payload, Receipt
+from overnight.settings import Settings
+from overnight.sinks import DeliveryFailed, DeliveryUnsure, RowSink, WholeSink, open_sink
+
+
+def deliver_release(approval: Approval, *, ledger: Ledger, settings: Settings) -> list[Receipt]:
+    """
+    Send exactly the rows that the approval lets out to exactly the sink that it names.
+
+    The ledger's record of the approval decides, not the object in hand. An approval that
+    is "approved" is used up here, once; one that was "consumed" before goes on draining
+    what it promised, and sends nothing twice.
+
+    Raises:
+        ApprovalRefused: Unknown, expired, used, for another sink, or for other bytes.
+        SinkRefused: The sink's address may not be written to.
+        RunHalted: The sink does not answer; what was not sent stays promised.
+    """
+    recorded = _recorded(approval, ledger)
+    rows = _allowed_rows(recorded, ledger)
+    token = os.environ.get("OVERNIGHT_SINK_TOKEN")
+    with contextlib.closing(open_sink(recorded.sink, allow_hosts=settings.allow_hosts, token=token)) as sink:
+        if approval.state == "approved":
+            _consume(recorded, rows, ledger)
+        if isinstance(sink, WholeSink):
+            _write_whole(sink, recorded, ledger)
+        else:
+            _send_rows(sink, recorded, ledger)
+    with ledger.reading() as connection:
+        return find_receipts(connection, recorded.approval_id)
+
+
+def _recorded(approval: Approval, ledger: Ledger) -> Approval:
+    with ledger.reading() as connection:
+        recorded = find_approval(connection, approval_id=approval.approval_id)
+    if recorded is None:
+        raise ApprovalRefused(
+            f"Approval {approval.approval_id[:12]} of release {approval.release_id} is not in the ledger."
+            f" Review run {approval.run_id}."
+        )
+    if recorded.sink != approval.sink:
+        raise ApprovalRefused(
+            f"Release {recorded.release_id} was approved for sink {recorded.sink!r} but is being delivered to"
+            f" {approval.sink!r}. Ask for a new approval, or deliver to {recorded.sink!r}."
+        )
+    if (recorded.release_digest, recorded.allowed_digest) != (approval.release_digest, approval.allowed_digest):
+        raise ApprovalRefused(
+            f"Approval {recorded.approval_id[:12]} covers other rows than these. Ask for a new approval."
+        )
+    return recorded
+
+
+def _allowed_rows(approval: Approval, ledger: Ledger) -> list[ReleaseRow]:
+    """The rows that may leave, after their bytes have been read and digested once more."""
+    with ledger.reading() as connection:
+        held = find_held_positions(connection, approval.approval_id)
+        rows = [r for r in find_release_rows(connection, approval.release_id) if r.position not in held]
+        found = allowed_digest((r.delivery_key, digest_bytes(get_body(connection, r.payload))) for r in rows)
+    if found != approval.allowed_digest:
+        raise ApprovalRefused(
+            f"A row of release {approval.release_id} was changed after its approval. Nothing was sent: run it again."
+        )
+    return rows
+
+
+def _consume(approval: Approval, rows: Sequence[ReleaseRow], ledger: Ledger) -> None:
+    now = time.time()
+    if ledger.write(lambda connection: consume(connection, approval.approval_id, rows, now)):
+        return
+    if approval.expires_at <= datetime.fromtimestamp(now, UTC):
+        raise ApprovalRefused(
+            f"The approval of release {approval.release_id} expired at {approval.expires_at:%Y-%m-%d %H:%M} UTC."
+            " Run the flow again (no call is made) and review it."
+        )
+    raise ApprovalRefused(
+        f"The approval of release {approval.release_id} has been used already. One approval delivers once: see"
+        f" `overnight runs` for what became of run {approval.run_id}."
+    )
+
+
+def _write_whole(sink: WholeSink, approval: Approval, ledger: Ledger) -> None:
+    """The whole release in one write, rows that an earlier approval delivered too: the file is this release."""
+    with ledger.reading() as connection:
+        if not find_payloads(connection, approval.approval_id, ["promised", "earlier"]):
+            return
+        payloads = find_payloads(connection, approval.approval_id, ["promised", "earlier", "delivered"])
+    detail = sink.write(payload for _, payload in payloads)
+    _settle(ledger, approval, [position for position, _ in payloads], "delivered", detail)
+
+
+def _send_rows(sink: RowSink, approval: Approval, ledger: Ledger) -> None:
+    with ledger.reading() as connection:
+        promised = find_payloads(connection, approval.approval_id, ["promised"])
+    for position, payload in promised:
+        _send(sink, position, payload, approval, ledger)
+
+
+def _send(sink: RowSink, position: int, payload: Payload, approval: Approval, ledger: Ledger) -> None:
+    try:
+        detail = sink.send(payload)
+    except DeliveryFailed as error:
+        _settle(ledger, approval, [position], "failed", str(error))
+    except DeliveryUnsure as error:
+        raise RunHalted(
+            f"Sink {approval.sink!r} did not confirm row {payload.row_id} ({error}). What was not sent stays promised:"
+            f" `overnight review {approval.run_id}` goes on from here, with the same keys."
+        ) from error
+    else:
+        _settle(ledger, approval, [position], "delivered", detail)
+
+
+def _settle(ledger: Ledger, approval: Approval, positions: list[int], state: str, detail: str) -> None:
+    now = time.time()
+    ledger.write(
+        lambda connection: settle(connection, approval.approval_id, positions, state=state, detail=detail, now=now)
+    )

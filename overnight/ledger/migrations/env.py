@@ -1,0 +1,14 @@
+"""Alembic's entry: runs the migrations on the connection that `overnight.ledger.migrate` hands over."""
+
+from alembic import context
+
+from overnight.ledger.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+    # The caller's transaction, taken with BEGIN IMMEDIATE, covers the whole upgrade.
+    transactional_ddl=True,
+)
+context.run_migrations()

@@ -1,0 +1,211 @@
+"""Reading the ledger: what a run came to, and why a row says what it says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from overnight.failures import OvernightError
+from overnight.ledger.bodies import get_body
+from overnight.ledger.runs import find_batches, find_latest_batches
+from overnight.ledger.schema import (
+    approvals,
+    attempts,
+    completions,
+    held_rows,
+    outbox,
+    passes,
+    prompts,
+    quarantines,
+    release_rows,
+    releases,
+    requests,
+    review_answers,
+    runs,
+)
+from overnight.records import Batch, CompletedBatch, RunState, Summary
+
+
+def summarize(connection: sa.Connection, run_id: str, now: float) -> Summary:
+    """What the run came to so far; rows = accepted + quarantined + pending."""
+    run = connection.execute(sa.select(runs).where(runs.c.run_id == run_id)).one()
+    rows = count_rows(connection, run_id)
+    spent = _spent(connection, run_id)
+    release = connection.execute(sa.select(releases.c.release_id).where(releases.c.run_id == run_id)).scalar()
+    return Summary(
+        run_id=run_id,
+        state=run.state,
+        rows=rows["rows"],
+        hits=rows["answered"] - _n_resolved(connection, run_id),
+        calls=spent.calls,
+        attempts=spent.attempts,
+        accepted=rows["accepted"],
+        quarantined=rows["quarantined"],
+        pending=rows["pending"],
+        held=_n_held(connection, run_id, run.state, rows["accepted"]),
+        published=_n_published(connection, run_id),
+        cost_usd=None if spent.unpriced else spent.cost_usd or 0.0,
+        input_tokens=spent.input_tokens or 0,
+        output_tokens=spent.output_tokens or 0,
+        release=release,
+        seconds=round(_seconds(connection, run_id, now), 3),
+    )
+
+
+def count_rows(connection: sa.Connection, run_id: str) -> Counter[str]:
+    """The run's rows by where they stand: each batch counts as of the last stage that it reached."""
+    counts: Counter[str] = Counter()
+    completed = {b.n: b for b in find_batches(connection, run_id, CompletedBatch)}
+    latest = find_latest_batches(connection, run_id)
+    for batch in find_batches(connection, run_id, Batch):
+        at = latest[batch.n]
+        counts["rows"] += batch.n_rows
+        counts["accepted"] += 0 if isinstance(at, Batch) else at.n_accepted
+        counts["quarantined"] += at.n_quarantined
+        counts["pending"] += at.n_rows - at.n_quarantined if isinstance(at, Batch) else at.n_pending
+        if asked := completed.get(batch.n):
+            counts["answered"] += asked.n_accepted + asked.n_quarantined - batch.n_quarantined
+    return counts
+
+
+def spent_usd(connection: sa.Connection, run_id: str) -> float:
+    """What the run's attempts have cost so far, where prices are known."""
+    return float(_spent(connection, run_id).cost_usd or 0.0)
+
+
+def list_runs(connection: sa.Connection, limit: int, *, states: list[str] | None = None) -> list[dict[str, Any]]:
+    """The newest runs first."""
+    query = sa.select(runs).order_by(runs.c.started_at.desc()).limit(limit)
+    if states:
+        query = query.where(runs.c.state.in_(states))
+    return [row._asdict() | {"parameters": orjson.loads(row.parameters)} for row in connection.execute(query)]
+
+
+def get_run(connection: sa.Connection, run_id: str) -> dict[str, Any]:
+    """
+    A run as it was recorded.
+
+    Raises:
+        OvernightError: There is no such run.
+    """
+    row = connection.execute(sa.select(runs).where(runs.c.run_id == run_id)).one_or_none()
+    if row is None:
+        raise OvernightError(f"There is no run {run_id}. `overnight runs` lists the runs.")
+    return row._asdict() | {"parameters": orjson.loads(row.parameters)}
+
+
+def list_passes(connection: sa.Connection, run_id: str) -> list[dict[str, Any]]:
+    """The Prefect flow runs that began or continued the run, oldest first."""
+    query = sa.select(passes).where(passes.c.run_id == run_id).order_by(passes.c.pass_id)
+    return [row._asdict() for row in connection.execute(query)]
+
+
+def find_request(connection: sa.Connection, key: str) -> dict[str, Any] | None:
+    """Everything that is known of a request: its prompt, its attempts in full, its answer."""
+    query = sa.select(requests, prompts).join(prompts, prompts.c.prompt_hash == requests.c.prompt_hash)
+    row = connection.execute(query.where(requests.c.request_key == key)).one_or_none()
+    if row is None:
+        return None
+    found = row._asdict()
+    found["request"] = get_body(connection, found.pop("body")).decode(errors="replace")
+    found["attempts"] = [_attempt(connection, a) for a in _all(connection, attempts, key, attempts.c.attempt_id)]
+    found["completion"] = next(iter(_all(connection, completions, key)), None)
+    found["quarantine"] = next(iter(_all(connection, quarantines, key)), None)
+    return found
+
+
+def find_releases_of(connection: sa.Connection, key: str, row_id: str) -> list[dict[str, Any]]:
+    """Each release that offered the row: who decided what, what became of the row, when it was delivered."""
+    query = (
+        sa.select(
+            releases.c.release_id, releases.c.run_id, releases.c.sink, releases.c.offered_at, releases.c.digest,
+            release_rows.c.position, release_rows.c.item, release_rows.c.payload,
+        )
+        .join(release_rows, release_rows.c.release_id == releases.c.release_id)
+        .where(release_rows.c.row_id == row_id, release_rows.c.request_key == key)
+        .order_by(releases.c.offered_at)
+    )  # fmt: skip
+    return [_release(connection, row._asdict()) for row in connection.execute(query)]
+
+
+def _release(connection: sa.Connection, found: dict[str, Any]) -> dict[str, Any]:
+    release_id, position = found["release_id"], found["position"]
+    answers = (
+        sa.select(review_answers).where(review_answers.c.release_id == release_id).order_by(review_answers.c.round)
+    )
+    found["answers"] = [a._asdict() | {"verdicts": orjson.loads(a.verdicts)} for a in connection.execute(answers)]
+    approval = connection.execute(sa.select(approvals).where(approvals.c.release_id == release_id)).first()
+    found["approval"] = approval._asdict() if approval else None
+    if approval:
+        held = sa.select(held_rows.c.verdict)
+        held = held.where(held_rows.c.approval_id == approval.approval_id, held_rows.c.position == position)
+        found["held_as"] = connection.execute(held).scalar()
+        sent = sa.select(outbox).where(outbox.c.approval_id == approval.approval_id, outbox.c.position == position)
+        delivery = connection.execute(sent).one_or_none()
+        found["delivery"] = delivery._asdict() if delivery else None
+    return found
+
+
+def _attempt(connection: sa.Connection, attempt: dict[str, Any]) -> dict[str, Any]:
+    digest = attempt.pop("body")
+    response = get_body(connection, digest).decode(errors="replace") if digest else None
+    return attempt | {"response": response, "headers": orjson.loads(attempt["headers"] or "{}")}
+
+
+def _all(connection: sa.Connection, table: sa.Table, key: str, *order: sa.Column[Any]) -> list[dict[str, Any]]:
+    query = sa.select(table).where(table.c.request_key == key).order_by(*order)
+    return [row._asdict() for row in connection.execute(query)]
+
+
+def _spent(connection: sa.Connection, run_id: str) -> sa.Row[Any]:
+    c = attempts.c
+    closed = c.outcome.in_(["accepted", "failed"])
+    query = sa.select(
+        sa.func.count().label("attempts"),
+        sa.func.count().filter(closed).label("calls"),
+        sa.func.count().filter(closed, c.cost_usd.is_(None), c.input_tokens > 0).label("unpriced"),
+        sa.func.sum(c.cost_usd).label("cost_usd"),
+        sa.func.sum(c.input_tokens).label("input_tokens"),
+        sa.func.sum(c.output_tokens).label("output_tokens"),
+    )
+    return connection.execute(query.where(c.run_id == run_id, c.outcome != "unsent")).one()
+
+
+def _n_resolved(connection: sa.Connection, run_id: str) -> int:
+    """Requests that this run itself paid to have answered, or refused."""
+    n = 0
+    for table in (completions, quarantines):
+        query = (
+            sa.select(sa.func.count()).select_from(table).join(attempts, attempts.c.attempt_id == table.c.attempt_id)
+        )
+        n += connection.execute(query.where(attempts.c.run_id == run_id)).scalar_one()
+    return n
+
+
+def _n_held(connection: sa.Connection, run_id: str, state: str, n_accepted: int) -> int:
+    query = sa.select(sa.func.sum(approvals.c.n_held)).join(releases, releases.c.release_id == approvals.c.release_id)
+    n_held = connection.execute(query.where(releases.c.run_id == run_id)).scalar()
+    if n_held is None:
+        return n_accepted if state in (RunState.HELD, RunState.REJECTED) else 0
+    return int(n_held)
+
+
+def _n_published(connection: sa.Connection, run_id: str) -> int:
+    query = (
+        sa.select(sa.func.count())
+        .select_from(outbox)
+        .join(approvals, approvals.c.approval_id == outbox.c.approval_id)
+        .join(releases, releases.c.release_id == approvals.c.release_id)
+        .where(releases.c.run_id == run_id, outbox.c.state.in_(["delivered", "earlier"]))
+    )
+    return connection.execute(query).scalar_one()
+
+
+def _seconds(connection: sa.Connection, run_id: str, now: float) -> float:
+    *earlier, last = list_passes(connection, run_id)
+    # An earlier pass without an end was killed: how long it worked is not known.
+    spans = [p["ended_at"] - p["started_at"] for p in earlier if p["ended_at"]]
+    return float(sum(spans) + (last["ended_at"] or now) - last["started_at"])

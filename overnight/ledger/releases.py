@@ -1,0 +1,190 @@
+"""Releases, the answers to their reviews, and the approvals that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from overnight.keys import canonical_json
+from overnight.ledger.bodies import Body, record_bodies
+from overnight.ledger.schema import approvals, held_rows, release_rows, releases, review_answers
+from overnight.records import Approval, Release, ReviewItem
+
+
+@dataclass(frozen=True)
+class ReleaseRow:
+    """One row of a release: what would be sent for it, and whether the reviewer is shown it."""
+
+    position: int
+    row_id: str
+    request_key: str
+    #: Digest of the payload's bytes.
+    payload: str
+    delivery_key: str
+    item: int | None
+
+
+@dataclass(frozen=True)
+class ReviewAnswer:
+    """An answer to a review as it is recorded, whatever came of it."""
+
+    channel: str
+    reviewer: str
+    decision: str
+    reason: str
+    verdicts: Mapping[str, str]
+    #: "approved", "rejected", "held" or "refused".
+    outcome: str
+    detail: str | None = None
+
+
+def record_release(
+    connection: sa.Connection,
+    release: Release,
+    rows: Sequence[ReleaseRow],
+    payloads: Sequence[Body],
+    *,
+    prompt_hash: str,
+    model: str,
+    checks_hash: str,
+    evidence_digest: str,
+    now: float,
+) -> None:
+    """Keep a release with its rows and the bytes they would send; the first record of it stays."""
+    row = {
+        "release_id": release.release_id,
+        "run_id": release.run_id,
+        "digest": release.digest,
+        "sink": release.sink,
+        "prompt_hash": prompt_hash,
+        "model": model,
+        "checks_hash": checks_hash,
+        "n_rows": release.n_rows,
+        "items": canonical_json([_item_json(i) for i in release.items]).decode(),
+        "evidence_digest": evidence_digest,
+        "offered_at": now,
+    }
+    connection.execute(insert(releases).on_conflict_do_nothing(), row)
+    record_bodies(connection, payloads)
+    values = [vars(r) | {"release_id": release.release_id} for r in rows]
+    connection.execute(insert(release_rows).on_conflict_do_nothing(), values)
+
+
+def find_release(connection: sa.Connection, run_id: str, sink: str | None = None) -> Release | None:
+    """The newest release of the run, for this sink or any, with the number of answers that it has had."""
+    c = releases.c
+    query = sa.select(releases).where(c.run_id == run_id, c.sink == sink if sink else sa.true())
+    row = connection.execute(query.order_by(c.offered_at.desc()).limit(1)).one_or_none()
+    if row is None:
+        return None
+    n_answers = connection.execute(
+        sa.select(sa.func.count()).where(review_answers.c.release_id == row.release_id)
+    ).scalar_one()
+    items = tuple(ReviewItem(**i) for i in orjson.loads(row.items))
+    return Release(row.release_id, run_id, row.digest, row.sink, row.n_rows, n_answers, items)
+
+
+def find_release_rows(connection: sa.Connection, release_id: str) -> list[ReleaseRow]:
+    """The rows of a release, in order."""
+    c = release_rows.c
+    query = sa.select(c.position, c.row_id, c.request_key, c.payload, c.delivery_key, c.item)
+    return [
+        ReleaseRow(*row) for row in connection.execute(query.where(c.release_id == release_id).order_by(c.position))
+    ]
+
+
+def record_answer(connection: sa.Connection, release: Release, answer: ReviewAnswer, now: float) -> None:
+    """Record an answer as the next round of its release."""
+    values = {
+        "release_id": release.release_id,
+        "round": release.round,
+        "channel": answer.channel,
+        "reviewer": answer.reviewer,
+        "decision": answer.decision,
+        "reason": answer.reason,
+        "verdicts": canonical_json(dict(answer.verdicts)).decode(),
+        "outcome": answer.outcome,
+        "detail": answer.detail,
+        "recorded_at": now,
+    }
+    connection.execute(sa.insert(review_answers).values(values))
+
+
+def find_last_answer(connection: sa.Connection, release_id: str) -> sa.Row[Any] | None:
+    """The newest answer to a release's review."""
+    c = review_answers.c
+    query = sa.select(review_answers).where(c.release_id == release_id).order_by(c.round.desc()).limit(1)
+    return connection.execute(query).one_or_none()
+
+
+def record_approval(
+    connection: sa.Connection,
+    approval: Approval,
+    held: Mapping[int, str],
+    *,
+    round_: int,
+    identified_by: str,
+    now: float,
+) -> None:
+    """Keep an approval with the positions it holds back and the verdict on each."""
+    values = {
+        "approval_id": approval.approval_id,
+        "release_id": approval.release_id,
+        "round": round_,
+        "release_digest": approval.release_digest,
+        "allowed_digest": approval.allowed_digest,
+        "sink": approval.sink,
+        "n_allowed": approval.n_allowed,
+        "n_held": approval.n_held,
+        "reviewer": approval.reviewer,
+        "identified_by": identified_by,
+        "issued_at": now,
+        "expires_at": approval.expires_at.timestamp(),
+        "state": approval.state,
+    }
+    connection.execute(sa.insert(approvals).values(values))
+    if held:
+        rows = [{"approval_id": approval.approval_id, "position": p, "verdict": v} for p, v in held.items()]
+        connection.execute(sa.insert(held_rows), rows)
+
+
+def find_approval(
+    connection: sa.Connection, *, release_id: str | None = None, approval_id: str | None = None
+) -> Approval | None:
+    """The newest approval of a release, or the one with this id."""
+    c = approvals.c
+    wanted = c.approval_id == approval_id if approval_id else c.release_id == release_id
+    query = sa.select(approvals, releases.c.run_id).join(releases, releases.c.release_id == c.release_id)
+    row = connection.execute(query.where(wanted).order_by(c.issued_at.desc()).limit(1)).one_or_none()
+    if row is None:
+        return None
+    return Approval(
+        approval_id=row.approval_id,
+        run_id=row.run_id,
+        release_id=row.release_id,
+        release_digest=row.release_digest,
+        allowed_digest=row.allowed_digest,
+        sink=row.sink,
+        n_allowed=row.n_allowed,
+        n_held=row.n_held,
+        reviewer=row.reviewer,
+        state=row.state,
+        expires_at=datetime.fromtimestamp(row.expires_at, UTC),
+    )
+
+
+def find_held_positions(connection: sa.Connection, approval_id: str) -> dict[int, str]:
+    """The positions that an approval holds back, each with the verdict on it."""
+    c = held_rows.c
+    query = sa.select(c.position, c.verdict).where(c.approval_id == approval_id)
+    return {row.position: row.verdict for row in connection.execute(query)}
+
+
+def _item_json(item: ReviewItem) -> dict[str, Any]:
+    return {"item": item.item, "row_id": item.row_id, "input": dict(item.input), "output": dict(item.output)}

@@ -1,0 +1,160 @@
+"""Runs: what each one pinned, the parts it made, and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from pydantic import TypeAdapter
+from sqlalchemy.dialects.sqlite import insert
+
+from overnight.keys import canonical_json
+from overnight.ledger.schema import parts, passes, run_batches, run_prompts, runs
+from overnight.records import Batch, CheckedBatch, CompletedBatch, Prompt, RunState
+
+M = TypeVar("M", bound=Batch | CompletedBatch | CheckedBatch)
+
+#: The stage that each manifest belongs to.
+_STAGES: dict[type[Any], str] = {Batch: "input", CompletedBatch: "completed", CheckedBatch: "checked"}
+
+
+@dataclass(frozen=True)
+class PinnedPrompt:
+    """The texts of a prompt as a run first read them, and the model that it was first sent to."""
+
+    name: str
+    text: str
+    schema: str
+    checks: str
+    model: str | None
+    endpoint: str | None
+
+
+def open_pass(
+    connection: sa.Connection,
+    *,
+    run_id: str,
+    flow: str,
+    parameters: Mapping[str, Any],
+    flow_run_id: str,
+    deployed: bool,
+    now: float,
+) -> int:
+    """Record that a Prefect flow run begins or continues the run; the pass's id."""
+    row = {"run_id": run_id, "flow": flow, "parameters": canonical_json(dict(parameters)).decode(), "started_at": now}
+    connection.execute(insert(runs).on_conflict_do_nothing(), row | {"state": RunState.RUNNING})
+    set_state(connection, run_id, RunState.RUNNING)
+    values = {"run_id": run_id, "flow_run_id": flow_run_id, "deployed": deployed, "started_at": now}
+    return int(connection.execute(sa.insert(passes).values(values).returning(passes.c.pass_id)).scalar_one())
+
+
+def end_pass(connection: sa.Connection, pass_id: int, now: float) -> None:
+    """Record that the flow run let go of the run."""
+    connection.execute(sa.update(passes).where(passes.c.pass_id == pass_id).values(ended_at=now))
+
+
+def set_state(connection: sa.Connection, run_id: str, state: RunState, reason: str | None = None) -> None:
+    """Record where the run stands, and why."""
+    connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(state=state, reason=reason))
+
+
+def find_run_of(connection: sa.Connection, flow_run_id: str) -> str | None:
+    """The run that a Prefect flow run belongs to."""
+    query = sa.select(passes.c.run_id).where(passes.c.flow_run_id == flow_run_id).limit(1)
+    return connection.execute(query).scalar()
+
+
+def pin_prompt(connection: sa.Connection, run_id: str, prompt: Prompt) -> None:
+    """Keep the prompt's texts for the run; the first ones stay."""
+    row = {"run_id": run_id, "name": prompt.name, "text": prompt.text, "schema": prompt.schema, "checks": prompt.checks}
+    connection.execute(insert(run_prompts).on_conflict_do_nothing(), row)
+
+
+def pin_model(connection: sa.Connection, run_id: str, prompt: Prompt) -> None:
+    """Keep the model and endpoint that the run sends the prompt to."""
+    connection.execute(
+        sa.update(run_prompts)
+        .where(run_prompts.c.run_id == run_id, run_prompts.c.name == prompt.name)
+        .values(model=prompt.model, endpoint=prompt.endpoint, prompt_hash=prompt.prompt_hash)
+    )
+
+
+def find_pinned_prompt(connection: sa.Connection, run_id: str, name: str) -> PinnedPrompt | None:
+    """The prompt that the run pinned under this name."""
+    c = run_prompts.c
+    query = sa.select(c.name, c.text, c.schema, c.checks, c.model, c.endpoint).where(c.run_id == run_id, c.name == name)
+    row = connection.execute(query).one_or_none()
+    return PinnedPrompt(*row) if row else None
+
+
+def get_prompt_name(connection: sa.Connection, run_id: str, prompt_hash: str) -> str:
+    """The name of the run's prompt that has this hash."""
+    c = run_prompts.c
+    query = sa.select(c.name).where(c.run_id == run_id, c.prompt_hash == prompt_hash)
+    return str(connection.execute(query).scalar_one())
+
+
+def record_batches(connection: sa.Connection, run_id: str, manifests: list[M]) -> None:
+    """Record the manifests that the run uses at their stage; a later pass may replace them."""
+    for manifest in manifests:
+        row = {"run_id": run_id, "stage": _STAGES[type(manifest)], "n": manifest.n, "manifest": _dump(manifest)}
+        statement = insert(run_batches).values(row)
+        connection.execute(statement.on_conflict_do_update(set_={"manifest": statement.excluded.manifest}))
+
+
+def find_batches(connection: sa.Connection, run_id: str, kind: type[M]) -> list[M]:
+    """The run's manifests of one stage, in order."""
+    c = run_batches.c
+    query = sa.select(c.manifest).where(c.run_id == run_id, c.stage == _STAGES[kind]).order_by(c.n)
+    return [_load(kind, text) for text in connection.execute(query).scalars()]
+
+
+def find_latest_batches(connection: sa.Connection, run_id: str) -> dict[int, Batch | CompletedBatch | CheckedBatch]:
+    """Each batch of the run as of the last stage that it reached, by its number."""
+    latest: dict[int, Batch | CompletedBatch | CheckedBatch] = {}
+    for found in (find_batches(connection, run_id, kind) for kind in (Batch, CompletedBatch, CheckedBatch)):
+        latest |= {batch.n: batch for batch in found}
+    return latest
+
+
+def record_part(connection: sa.Connection, cache_key: str, manifest: CompletedBatch | CheckedBatch, now: float) -> None:
+    """Record the part made for a cache key as its newest generation, unless it is the newest already."""
+    found = find_part(connection, cache_key, type(manifest))
+    if found and found[1] == manifest:
+        return
+    earlier = sa.select(sa.func.count()).where(parts.c.cache_key == cache_key).scalar_subquery()
+    row = {
+        "cache_key": cache_key,
+        "generation": earlier,
+        "stage": _STAGES[type(manifest)],
+        "part_digest": manifest.part.digest,
+        "manifest": _dump(manifest),
+        "recorded_at": now,
+    }
+    connection.execute(sa.insert(parts).values(row))
+
+
+def find_part(connection: sa.Connection, cache_key: str, kind: type[M]) -> tuple[int, M] | None:
+    """The newest generation of the part made for a cache key."""
+    c = parts.c
+    query = sa.select(c.generation, c.manifest).where(c.cache_key == cache_key).order_by(c.generation.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    return (row.generation, _load(kind, row.manifest)) if row else None
+
+
+def is_recorded(connection: sa.Connection, manifest: CheckedBatch) -> bool:
+    """Whether the check step itself made this manifest: nothing else records parts."""
+    c = parts.c
+    query = sa.select(c.manifest).where(c.part_digest == manifest.part.digest, c.stage == _STAGES[CheckedBatch])
+    recorded = [_load(CheckedBatch, text) for text in connection.execute(query).scalars()]
+    return manifest in recorded
+
+
+def _dump(manifest: Batch | CompletedBatch | CheckedBatch) -> str:
+    return TypeAdapter(type(manifest)).dump_json(manifest).decode()
+
+
+def _load(kind: type[M], text: str) -> M:
+    return TypeAdapter(kind).validate_json(text)

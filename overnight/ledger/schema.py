@@ -1,0 +1,269 @@
+"""The ledger's tables. Times are seconds since the epoch, UTC; money is US dollars; keys and digests are SHA-256."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+
+class HexKey(sa.types.TypeDecorator[str]):
+    """32 bytes in the database, 64 hex digits outside: half the size of an index over text."""
+
+    impl = sa.LargeBinary(32)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> bytes | None:  # noqa: ARG002 - SQLAlchemy's signature
+        return None if value is None else bytes.fromhex(value)
+
+    def process_result_value(self, value: Any | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        return None if value is None else bytes(value).hex()
+
+
+def _table(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
+    return sa.Table(name, metadata, *columns)
+
+
+def _required(
+    name: str, kind: sa.types.TypeEngine[Any] | type[sa.types.TypeEngine[Any]], *more: Any, index: bool = False
+) -> sa.Column[Any]:
+    return sa.Column(name, kind, *more, nullable=False, index=index)
+
+
+#: One row: the ledger's own id, so that a cache never answers for a ledger that is gone.
+meta = _table("meta", sa.Column("name", sa.Text, primary_key=True), _required("value", sa.Text))
+
+#: Request and response bodies, zstd, stored once by the digest of their plain bytes.
+bodies = _table(
+    "bodies",
+    sa.Column("digest", HexKey, primary_key=True),
+    _required("data", sa.LargeBinary),
+    _required("n_bytes", sa.Integer),
+)
+
+#: Every prompt that was ever sent, as it was read.
+prompts = _table(
+    "prompts",
+    sa.Column("prompt_hash", HexKey, primary_key=True),
+    _required("name", sa.Text),
+    _required("text", sa.Text),
+    _required("schema", sa.Text),
+    _required("model", sa.Text),
+    _required("endpoint", sa.Text),
+    _required("parameters", sa.Text),
+    _required("recorded_at", sa.Float),
+)
+
+runs = _table(
+    "runs",
+    sa.Column("run_id", sa.Text, primary_key=True),
+    _required("flow", sa.Text),
+    _required("parameters", sa.Text),
+    _required("state", sa.Text),
+    sa.Column("reason", sa.Text),
+    _required("started_at", sa.Float),
+)
+
+#: One row a Prefect flow run that began or continued a run.
+passes = _table(
+    "passes",
+    sa.Column("pass_id", sa.Integer, primary_key=True),
+    _required("run_id", sa.Text, sa.ForeignKey("runs.run_id"), index=True),
+    _required("flow_run_id", sa.Text),
+    _required("deployed", sa.Boolean),
+    _required("started_at", sa.Float),
+    sa.Column("ended_at", sa.Float),
+)
+
+#: The prompt that a run reads, whatever happens to its folder meanwhile.
+run_prompts = _table(
+    "run_prompts",
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    _required("text", sa.Text),
+    _required("schema", sa.Text),
+    _required("checks", sa.Text),
+    #: Null until its first batch is asked.
+    sa.Column("model", sa.Text),
+    sa.Column("endpoint", sa.Text),
+    sa.Column("prompt_hash", HexKey),
+)
+
+#: The manifests of a run, by stage: input, completed, checked.
+run_batches = _table(
+    "run_batches",
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), primary_key=True),
+    sa.Column("stage", sa.Text, primary_key=True),
+    sa.Column("n", sa.Integer, primary_key=True),
+    _required("manifest", sa.Text),
+)
+
+#: Parts made for a cache key; a later generation replaces one that was lost, altered or had rows pending.
+parts = _table(
+    "parts",
+    sa.Column("cache_key", sa.Text, primary_key=True),
+    sa.Column("generation", sa.Integer, primary_key=True),
+    _required("stage", sa.Text),
+    _required("part_digest", HexKey, index=True),
+    _required("manifest", sa.Text),
+    _required("recorded_at", sa.Float),
+)
+
+requests = _table(
+    "requests",
+    sa.Column("request_key", HexKey, primary_key=True),
+    _required("prompt_hash", HexKey, sa.ForeignKey("prompts.prompt_hash")),
+    _required("input", sa.Text),
+    #: The exact bytes that are sent.
+    _required("body", HexKey, sa.ForeignKey("bodies.digest")),
+    _required("recorded_at", sa.Float),
+)
+
+#: One row a send: opened before it, closed after it. Opened and never closed: unknown, possibly billed.
+attempts = _table(
+    "attempts",
+    sa.Column("attempt_id", sa.Integer, primary_key=True),
+    _required("request_key", HexKey, sa.ForeignKey("requests.request_key"), index=True),
+    _required("run_id", sa.Text, sa.ForeignKey("runs.run_id"), index=True),
+    _required("number", sa.Integer),
+    _required("opened_at", sa.Float),
+    sa.Column("closed_at", sa.Float),
+    #: "open", "accepted", "failed" or "unsent".
+    _required("outcome", sa.Text),
+    sa.Column("failure_class", sa.Text),
+    sa.Column("message", sa.Text),
+    sa.Column("status", sa.Integer),
+    sa.Column("model_served", sa.Text),
+    sa.Column("provider_request_id", sa.Text),
+    sa.Column("headers", sa.Text),
+    sa.Column("stop_reason", sa.Text),
+    sa.Column("reasoning", sa.Text),
+    sa.Column("body", HexKey, sa.ForeignKey("bodies.digest")),
+    sa.Column("input_tokens", sa.Integer),
+    sa.Column("output_tokens", sa.Integer),
+    sa.Column("cache_read_tokens", sa.Integer),
+    sa.Column("cache_write_tokens", sa.Integer),
+    sa.Column("reasoning_tokens", sa.Integer),
+    sa.Column("cost_usd", sa.Float),
+    sa.Column("latency_s", sa.Float),
+)
+
+#: The accepted answer for a request key: at most one.
+completions = _table(
+    "completions",
+    sa.Column("request_key", HexKey, sa.ForeignKey("requests.request_key"), primary_key=True),
+    _required("attempt_id", sa.Integer, sa.ForeignKey("attempts.attempt_id")),
+    _required("output", sa.Text),
+    _required("output_digest", HexKey),
+    _required("accepted_at", sa.Float),
+)
+
+#: Requests whose answers were refused for good; no call is made for them again.
+quarantines = _table(
+    "quarantines",
+    sa.Column("request_key", HexKey, sa.ForeignKey("requests.request_key"), primary_key=True),
+    _required("attempt_id", sa.Integer, sa.ForeignKey("attempts.attempt_id")),
+    _required("failure_class", sa.Text),
+    sa.Column("rule", sa.Text),
+    _required("reason", sa.Text),
+    #: The answer, where one was understood: judged again, unpaid, when the row checks change.
+    sa.Column("output", sa.Text),
+    _required("recorded_at", sa.Float),
+)
+
+releases = _table(
+    "releases",
+    sa.Column("release_id", sa.Text, primary_key=True),
+    _required("run_id", sa.Text, sa.ForeignKey("runs.run_id"), index=True),
+    _required("digest", HexKey),
+    _required("sink", sa.Text),
+    _required("prompt_hash", HexKey),
+    _required("model", sa.Text),
+    _required("checks_hash", HexKey),
+    _required("n_rows", sa.Integer),
+    #: What the reviewer is shown, as JSON, and its digest.
+    _required("items", sa.Text),
+    _required("evidence_digest", HexKey),
+    _required("offered_at", sa.Float),
+)
+
+release_rows = _table(
+    "release_rows",
+    sa.Column("release_id", sa.Text, sa.ForeignKey("releases.release_id"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    _required("row_id", sa.Text, index=True),
+    _required("request_key", HexKey),
+    _required("payload", HexKey, sa.ForeignKey("bodies.digest")),
+    _required("delivery_key", HexKey),
+    #: Its number in the review, from 1; null: not shown.
+    sa.Column("item", sa.Integer),
+)
+
+#: Every answer to a review, those that were refused too.
+review_answers = _table(
+    "review_answers",
+    sa.Column("release_id", sa.Text, sa.ForeignKey("releases.release_id"), primary_key=True),
+    sa.Column("round", sa.Integer, primary_key=True),
+    _required("channel", sa.Text),
+    _required("reviewer", sa.Text),
+    _required("decision", sa.Text),
+    _required("reason", sa.Text),
+    _required("verdicts", sa.Text),
+    #: "approved", "rejected", "held" (nothing may leave) or "refused".
+    _required("outcome", sa.Text),
+    sa.Column("detail", sa.Text),
+    _required("recorded_at", sa.Float),
+)
+
+approvals = _table(
+    "approvals",
+    sa.Column("approval_id", sa.Text, primary_key=True),
+    _required("release_id", sa.Text, sa.ForeignKey("releases.release_id"), index=True),
+    _required("round", sa.Integer),
+    _required("release_digest", HexKey),
+    _required("allowed_digest", HexKey),
+    _required("sink", sa.Text),
+    _required("n_allowed", sa.Integer),
+    _required("n_held", sa.Integer),
+    _required("reviewer", sa.Text),
+    #: How the reviewer was identified: "declared".
+    _required("identified_by", sa.Text),
+    _required("issued_at", sa.Float),
+    _required("expires_at", sa.Float),
+    #: "approved", then "consumed": once.
+    _required("state", sa.Text),
+    sa.Column("consumed_at", sa.Float),
+)
+
+#: The rows of a release that its approval does not let out.
+held_rows = _table(
+    "held_rows",
+    sa.Column("approval_id", sa.Text, sa.ForeignKey("approvals.approval_id"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    #: "wrong", "unsure" or "unread".
+    _required("verdict", sa.Text),
+)
+
+#: Promised deliveries.
+outbox = _table(
+    "outbox",
+    sa.Column("approval_id", sa.Text, sa.ForeignKey("approvals.approval_id"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    _required("delivery_key", HexKey, index=True),
+    _required("row_id", sa.Text),
+    _required("payload", HexKey, sa.ForeignKey("bodies.digest")),
+    #: "promised", "delivered", "failed", or "earlier": an earlier approval sent the same bytes of the same row.
+    _required("state", sa.Text),
+    _required("n_sends", sa.Integer),
+    sa.Column("detail", sa.Text),
+    _required("promised_at", sa.Float),
+    sa.Column("settled_at", sa.Float),
+)

@@ -1,0 +1,132 @@
+"""One HTTP exchange: what comes back is kept whole, every fault is a `CallFailed`, and nothing is sent twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+import aiohttp
+import httpx
+from httpx_aiohttp import HttpxAiohttpClient
+
+from overnight.failures import CallFailed, FailureClass
+from overnight.llm.statuses import read_fault
+from overnight.llm.wire import one_line
+from overnight.records import Reply
+
+MAX_BODY_BYTES = 10 * 1024 * 1024
+CONNECT_TIMEOUT_S = 10.0
+# Under the 5 s after which common servers drop an idle connection: a call on a connection that is
+# just being dropped is lost, and may have been billed.
+KEEPALIVE_S = 4.0
+# A short key is a placeholder of a server that asks for none ("ollama"), and a word that an answer may hold.
+MIN_SECRET_LENGTH = 12
+
+_HEADERS = {"content-type", "retry-after", "retry-after-ms", "x-should-retry", "request-id", "x-request-id"}
+_HEADER_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
+
+
+@dataclass
+class _Received:
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytearray = field(default_factory=bytearray)
+
+
+class Exchange:
+    """
+    Connections to one address, kept alive.
+
+    Args:
+        who: The model and host, for messages.
+        secret: The key that no reply or message may carry.
+        timeout_s: Total deadline of one call, whatever the server drips.
+    """
+
+    def __init__(
+        self, url: str, headers: Mapping[str, str], *, who: str, secret: str, timeout_s: float, concurrency: int
+    ) -> None:
+        self.who = f"{who} ({urlsplit(url).netloc})"
+        self._url = httpx.URL(url)
+        self._secret = secret
+        self._timeout_s = timeout_s
+        # httpx's own pool is what costs most of a call; over aiohttp's the same client is four times cheaper.
+        self._client = HttpxAiohttpClient(
+            headers={"content-type": "application/json", "user-agent": "overnight", **headers},
+            limits=httpx.Limits(max_connections=concurrency, keepalive_expiry=KEEPALIVE_S),
+            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def post(self, body: bytes) -> Reply:
+        """
+        Send the body once; the reply of a 200.
+
+        Raises:
+            CallFailed: Whatever else happened, with what had been received by then.
+        """
+        received = _Received()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._receive(body, received)
+        except TimeoutError as error:
+            message = f"{self.who} did not answer whole within {self._timeout_s:g} s; the call may be billed."
+            raise self._fail(received, FailureClass.TIMEOUT, message) from error
+        except (httpx.HTTPError, aiohttp.ClientError) as error:
+            raise self._fail(received, *_read_network_fault(self.who, error)) from error
+        return self._judge(received)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _receive(self, body: bytes, received: _Received) -> None:
+        async with self._client.stream("POST", self._url, content=body) as response:
+            received.status = response.status_code
+            received.headers = dict(response.headers)
+            async for chunk in response.aiter_bytes():
+                received.body += chunk
+                if len(received.body) > MAX_BODY_BYTES:
+                    break
+
+    def _judge(self, received: _Received) -> Reply:
+        if len(received.body) > MAX_BODY_BYTES:
+            message = f"{self.who} sent more than {MAX_BODY_BYTES} bytes; the rest was cut off. Lower max_tokens."
+            raise self._fail(received, FailureClass.TOO_LARGE, message)
+        reply = self._find_reply(received)
+        if reply is not None and reply.status == HTTPStatus.OK:
+            return reply
+        fault = read_fault(self.who, received.status or 0, received.headers, bytes(received.body))
+        raise self._fail(received, fault.failure_class, fault.message, fault.retry_after_s)
+
+    def _fail(
+        self, received: _Received, failure_class: FailureClass, message: str, retry_after_s: float | None = None
+    ) -> CallFailed:
+        said = message.replace(self._secret, "[key]") if self._secret else message
+        return CallFailed(failure_class, said, retry_after_s=retry_after_s, reply=self._find_reply(received))
+
+    def _find_reply(self, received: _Received) -> Reply | None:
+        """What was received, without the key; None where no status line came."""
+        if received.status is None:
+            return None
+        secret = self._secret if received.status != HTTPStatus.OK or len(self._secret) >= MIN_SECRET_LENGTH else ""
+        body = bytes(received.body[:MAX_BODY_BYTES])
+        headers = {k: v for k, v in received.headers.items() if k in _HEADERS or k.startswith(_HEADER_PREFIXES)}
+        if secret:
+            body = body.replace(secret.encode(), b"[key]")
+            headers = {k: v.replace(secret, "[key]") for k, v in headers.items()}
+        request_id = headers.get("request-id") or headers.get("x-request-id")
+        return Reply(status=received.status, body=body, headers=headers, request_id=request_id)
+
+
+def _read_network_fault(who: str, error: Exception) -> tuple[FailureClass, str]:
+    # The transport calls every lost connection a connect time-out; aiohttp's own error, its cause, tells them apart.
+    cause = error.__cause__ or error
+    said = one_line(str(cause) or type(cause).__name__)
+    if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return FailureClass.CONNECT, f"{who} cannot be reached: {said}. Check the network and the base URL."
+    return FailureClass.TIMEOUT, f"{who} broke off its answer: {said}. It is sent again later; it may be billed."

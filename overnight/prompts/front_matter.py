@@ -1,0 +1,50 @@
+"""Front matter: what a prompt declares about its model and its columns."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from overnight.prompts.refusals import refuse
+
+_FRONT_MATTER = re.compile(r"---\n(.*?\n)---\n(.*)", re.DOTALL)
+
+_Column = Annotated[str, Field(min_length=1)]
+
+
+class FrontMatter(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*:\S+$")]
+    id: _Column | None = None
+    inputs: Annotated[list[_Column], Field(min_length=1)]
+    optional_inputs: list[_Column] = []
+    parameters: dict[str, JsonValue] = {}
+
+
+def split_text(name: str, text: str) -> tuple[FrontMatter, str]:
+    match = _FRONT_MATTER.fullmatch(text)
+    if match is None:
+        refuse(name, "prompt.md", "has no front matter", "Begin it with YAML between two lines of ---.")
+    try:
+        front = FrontMatter.model_validate(yaml.safe_load(match[1]))
+    except yaml.YAMLError as error:
+        refuse(name, "prompt.md", f"the front matter is not plain YAML ({error})", "Mend it; tags are not allowed.")
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors())
+        remedy = "It takes model (PROVIDER:NAME), inputs, and where needed id, optional_inputs and parameters."
+        refuse(name, "prompt.md", f"the front matter has faults ({faults})", remedy)
+    return front, match[2]
+
+
+def check_columns(name: str, front: FrontMatter) -> None:
+    columns = [*front.inputs, *front.optional_inputs]
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        refuse(name, "prompt.md", f"{', '.join(twice)} is declared twice", "Name each input once, in one list.")
+    most = front.parameters.get("max_tokens", 1)
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        refuse(name, "prompt.md", f"parameters.max_tokens is {most!r}", "Give a whole number from 1.")

@@ -1,0 +1,109 @@
+"""What a run came to, for people: figures, reasons and links, in markdown."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from overnight.ledger import Ledger
+from overnight.ledger.queries import summarize
+from overnight.ledger.runs import find_batches, find_latest_batches
+from overnight.parts import read_part
+from overnight.records import Batch, CheckedBatch, CompletedBatch, RowState, Summary
+
+#: Row ids named beside a reason.
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why rows were quarantined, or are pending."""
+
+    state: str
+    failure_class: str
+    rule: str
+    n_rows: int
+    #: One row's reason in words, and the ids of a few rows.
+    reason: str
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A run's summary with what a person wants to know next."""
+
+    summary: Summary
+    reasons: tuple[Reason, ...]
+    batch_failures: tuple[str, ...]
+    warnings: tuple[str, ...]
+    #: Absolute path of the Data Docs.
+    docs: Path | None
+
+
+def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport:
+    """Gather what the ledger and the parts say of a run."""
+    with ledger.reading() as connection:
+        summary = summarize(connection, run_id, now)
+        batches = find_batches(connection, run_id, CheckedBatch)
+        latest = find_latest_batches(connection, run_id)
+    docs = next((home / b.docs for b in batches if b.docs), None)
+    return RunReport(
+        summary=summary,
+        reasons=_count_reasons(list(latest.values()), home),
+        batch_failures=tuple(dict.fromkeys(line for b in batches for line in b.batch_failures)),
+        warnings=tuple(dict.fromkeys(line for b in batches for line in b.warnings)),
+        docs=docs,
+    )
+
+
+def _count_reasons(batches: list[Batch | CompletedBatch | CheckedBatch], home: Path) -> tuple[Reason, ...]:
+    counts: Counter[tuple[str, str, str]] = Counter()
+    examples: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    for batch in batches:
+        for row in read_part(batch.part, home).to_pylist():
+            if row["state"] == RowState.ACCEPTED or not row["reason"]:
+                continue
+            key = (row["state"], row["failure_class"] or "", row["rule"] or "")
+            counts[key] += 1
+            examples.setdefault(key, []).append((row["row_id"], row["reason"]))
+            del examples[key][_EXAMPLES:]
+    return tuple(
+        Reason(*key, n, examples[key][0][1], tuple(row_id for row_id, _ in examples[key]))
+        for key, n in counts.most_common()
+    )
+
+
+def render_markdown(report: RunReport) -> str:
+    """The report as markdown; what came from rows or models is escaped."""
+    s = report.summary
+    cost = "unknown price" if s.cost_usd is None else f"{s.cost_usd:.4f} USD"
+    lines = [
+        f"# Run {s.run_id}: {s.state}",
+        "",
+        "| rows | accepted | quarantined | pending | held | published |",
+        "|---|---|---|---|---|---|",
+        f"| {s.rows:,} | {s.accepted:,} | {s.quarantined:,} | {s.pending:,} | {s.held:,} | {s.published:,} |",
+        "",
+        (
+            f"{s.hits:,} hits, {s.calls:,} calls, {s.input_tokens:,} tokens in, {s.output_tokens:,} out, {cost},"
+            f" {s.seconds:.1f} s."
+        ),
+        *_section("Rules of the batch that failed: they hold the run", report.batch_failures),
+        *_section("Warnings", report.warnings),
+    ]
+    if report.docs:
+        lines += ["", f"Data Docs: `{report.docs}`"]
+    return "\n".join(lines)
+
+
+def escape_markdown(text: str) -> str:
+    """Text from a row or a model as inert markdown: no links, images, tables or HTML come of it."""
+    flat = html.escape(re.sub(r"\s+", " ", text), quote=False)
+    return re.sub(r"([\\`*_{}\[\]()#!|~])", r"\\\1", flat)
+
+
+def _section(title: str, lines: tuple[str, ...]) -> list[str]:
+    return ["", f"## {title}", "", *(f"- {escape_markdown(line)}" for line in lines)] if lines else []

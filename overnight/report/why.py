@@ -1,0 +1,158 @@
+"""Why a row says what it says: from its input to its delivery, out of the ledger alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from overnight.failures import OvernightError, PartRefused
+from overnight.ledger import Ledger
+from overnight.ledger.queries import find_releases_of, find_request, list_runs
+from overnight.ledger.runs import find_latest_batches
+from overnight.parts import read_part
+from overnight.records import Batch, CheckedBatch, CompletedBatch
+
+#: Runs that are searched for a row, newest first.
+_N_RUNS = 1000
+
+
+def explain_row(row_id: str, *, run_id: str | None, ledger: Ledger, home: Path) -> dict[str, Any]:
+    """
+    Everything recorded of a row: input, prompt, request, attempts, checks, review, delivery.
+
+    Args:
+        row_id: The row's id, or its request key.
+        run_id: The run to look in; None: the newest that holds the row.
+        ledger: Where to look.
+        home: Where the parts are.
+
+    Raises:
+        OvernightError: No run holds the row.
+    """
+    with ledger.reading() as connection:
+        if re.fullmatch(r"[0-9a-f]{64}", row_id) and (request := find_request(connection, row_id)):
+            return {
+                "row_id": None,
+                "run_id": None,
+                "input": orjson.loads(request["input"]),
+                "request": request,
+                "releases": [],
+            }
+        found = next(_find_rows(connection, row_id, run_id, home), None)
+        if found is None:
+            where = f"run {run_id}" if run_id else "any run"
+            raise OvernightError(
+                f"Row {row_id!r} is not in {where}. `overnight runs` lists the runs; ids are as in the source."
+            )
+        key = found["request_key"]
+        found["input"] = orjson.loads(found["input"]) if found["input"] else None
+        found["output"] = orjson.loads(found["output"]) if found["output"] else None
+        found["request"] = find_request(connection, key) if key else None
+        found["releases"] = find_releases_of(connection, key, row_id) if key else []
+    return found
+
+
+def _find_rows(connection: sa.Connection, row_id: str, run_id: str | None, home: Path) -> Iterator[dict[str, Any]]:
+    runs = [run_id] if run_id else [run["run_id"] for run in list_runs(connection, _N_RUNS)]
+    for run in runs:
+        for batch in find_latest_batches(connection, run).values():
+            yield from (row | {"run_id": run} for row in _rows_named(batch, row_id, home))
+
+
+def _rows_named(batch: Batch | CompletedBatch | CheckedBatch, row_id: str, home: Path) -> list[dict[str, Any]]:
+    import pyarrow as pa  # noqa: PLC0415 - a third of a second that only this needs
+    import pyarrow.compute as pc  # noqa: PLC0415 - a third of a second that only this needs
+
+    try:
+        table = read_part(batch.part, home)
+    except PartRefused:
+        return []
+    return table.filter(pc.equal(table["row_id"], pa.scalar(row_id))).to_pylist()
+
+
+def render_row(found: dict[str, Any]) -> str:
+    """The same as text to read from top to bottom."""
+    lines = [f"row {found['row_id'] or found['request']['request_key']}" + _in_run(found)]
+    lines += _block("input", found["input"])
+    if found.get("state"):
+        lines += ["state", f"  {found['state']}" + (f": {found['reason']}" if found.get("reason") else "")]
+    if found.get("failure_class"):
+        lines.append(f"  class {found['failure_class']}" + (f", rule {found['rule']}" if found["rule"] else ""))
+    if request := found["request"]:
+        lines += _render_request(request)
+    for release in found["releases"]:
+        lines += _render_release(release)
+    return "\n".join(lines)
+
+
+def _in_run(found: dict[str, Any]) -> str:
+    return f" in run {found['run_id']}" if found["run_id"] else ""
+
+
+def _render_request(request: dict[str, Any]) -> list[str]:
+    lines = [
+        "prompt",
+        f"  {request['name']}, hash {request['prompt_hash']}",
+        f"  sent to {request['model']} at {request['endpoint']}, parameters {request['parameters']}",
+        *_block("prompt text", request["text"]),
+        *_block("request", request["request"]),
+    ]
+    for attempt in request["attempts"]:
+        lines += _render_attempt(attempt)
+    if done := request["completion"]:
+        lines += [f"accepted {_at(done['accepted_at'])} from attempt {done['attempt_id']}", f"  {done['output']}"]
+        lines.append("  every row check passed")
+    elif refused := request["quarantine"]:
+        rule = f", rule {refused['rule']}" if refused["rule"] else ""
+        lines += [
+            f"refused for good {_at(refused['recorded_at'])}: {refused['failure_class']}{rule}",
+            f"  {refused['reason']}",
+        ]
+    return lines
+
+
+def _render_attempt(a: dict[str, Any]) -> list[str]:
+    cost = "price unknown" if a["cost_usd"] is None else f"{a['cost_usd']:.6f} USD"
+    took = f", {a['latency_s']:.2f} s" if a["latency_s"] is not None else ""
+    lines = [f"attempt {a['number']}: {a['outcome']}, {_at(a['opened_at'])}{took}"]
+    if a["status"]:
+        lines.append(f"  status {a['status']}, stop reason {a['stop_reason']}, model served {a['model_served']}")
+        lines.append(f"  {a['input_tokens']} tokens in, {a['output_tokens']} out, {cost}")
+    if a["failure_class"]:
+        lines.append(f"  {a['failure_class']}: {a['message']}")
+    if a["reasoning"]:
+        lines += _block("  reasoning", a["reasoning"])
+    return lines + (_block("  response", a["response"]) if a["response"] else [])
+
+
+def _render_release(release: dict[str, Any]) -> list[str]:
+    shown = f"shown as item {release['item']}" if release["item"] else "not among those shown"
+    lines = [f"release {release['release_id']} to {release['sink']}, offered {_at(release['offered_at'])}, {shown}"]
+    for answer in release["answers"]:
+        verdict = answer["verdicts"].get(str(release["item"]))
+        lines.append(
+            f"  round {answer['round']}: {answer['outcome']} by {answer['reviewer'] or 'nobody'} ({answer['channel']})"
+            f" {_at(answer['recorded_at'])}" + (f", this row: {verdict}" if verdict else "")
+        )
+    if release.get("held_as"):
+        lines.append(f"  held: {release['held_as']}")
+    if sent := release.get("delivery"):
+        when = f" {_at(sent['settled_at'])}" if sent["settled_at"] else ""
+        lines.append(f"  {sent['state']}{when}: {sent['detail'] or 'not sent yet'}")
+    return lines
+
+
+def _block(title: str, content: Any) -> list[str]:
+    text = content if isinstance(content, str) else orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
+    indent = " " * (len(title) - len(title.lstrip()) + 2)
+    return [title, *(indent + line for line in text.splitlines())]
+
+
+def _at(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,20 @@
+"""Prefect tasks: thin shells over the engine. A flow is made of these steps, in this order."""
+
+from tasks.approve import ask_approval
+from tasks.check import check_batches
+from tasks.complete import complete_batches
+from tasks.deliver import deliver_release
+from tasks.load import load_batches, load_prompt
+from tasks.nightly import nightly_flow
+from tasks.report import publish_report
+
+__all__ = [
+    "ask_approval",
+    "check_batches",
+    "complete_batches",
+    "deliver_release",
+    "load_batches",
+    "load_prompt",
+    "nightly_flow",
+    "publish_report",
+]

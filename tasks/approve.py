@@ -1,0 +1,116 @@
+"""The gate: a release is offered, somebody is asked, and the flow goes on only with a recorded approval."""
+
+from __future__ import annotations
+
+import time
+
+import pydantic
+from prefect.artifacts import create_markdown_artifact
+from prefect.exceptions import ObjectNotFound
+from prefect.flow_runs import pause_flow_run, suspend_flow_run
+from prefect.input import RunInput
+from prefect.logging import get_run_logger
+
+from overnight.approve import decide, find_standing, offer_release, parse_answers, read_form, record_refusal
+from overnight.failures import ReviewRefused
+from overnight.payloads import sink_name
+from overnight.records import Approval, CheckedBatch, Release, RunState
+from tasks.form import describe_release, make_form
+from tasks.nightly import RunEnded
+from tasks.run import Run, current_run
+
+
+def ask_approval(checked: list[CheckedBatch], sink: str) -> Approval:
+    """
+    The recorded approval of this run's rows for this sink: one that stands already, or a person's, asked for now.
+
+    A deployed flow suspends until the form is filled in; a run by hand pauses beside the
+    person who waits, or ends here and is continued by `overnight review`.
+
+    Raises:
+        RunEnded: The run waits, is held, or was rejected.
+        SinkRefused: The sink's address is not one that may be written to.
+    """
+    run = current_run()
+    sink = sink_name(sink)
+    standing = find_standing(run.ledger, run.run_id, sink)
+    if standing is None:
+        _hold_on_failures(checked, run)
+        standing = _ask(checked, sink, run)
+    if isinstance(standing, Approval):
+        run.set_state(RunState.RUNNING)
+        return standing
+    raise RunEnded(
+        standing,
+        f"Run {run.run_id} was {standing} by its reviewer: nothing leaves. `overnight why ROW` has the verdicts.",
+    )
+
+
+def _hold_on_failures(checked: list[CheckedBatch], run: Run) -> None:
+    failures = [line for batch in checked for line in batch.batch_failures]
+    if failures:
+        line = (
+            f"Run {run.run_id} is held, {len(failures)} rules of a batch failed: {failures[0]} Read its Data Docs, mend"
+            " the prompt or the checks and run the flow again: unchanged answers are hits."
+        )
+        raise RunEnded(RunState.HELD, line, failed=True)
+    if not any(batch.n_accepted for batch in checked):
+        n_pending = sum(batch.n_pending for batch in checked)
+        line = (
+            f"Run {run.run_id} has no accepted row ({n_pending} pending, the others quarantined). Read the reasons in"
+            " its report, mend the cause and run the flow again."
+        )
+        raise RunEnded(RunState.HALTED if n_pending else RunState.HELD, line, failed=True)
+
+
+def _ask(checked: list[CheckedBatch], sink: str, run: Run) -> Approval | RunState:
+    prompt = run.find_prompt(checked[0].prompt_hash)
+    release = offer_release(
+        checked, run_id=run.run_id, sink=sink, prompt=prompt, ledger=run.ledger, home=run.settings.home, now=time.time()
+    )
+    while True:
+        answers = _read_answers(_ring(release, run))
+        try:
+            return decide(
+                release,
+                parse_answers(answers),
+                channel="form",
+                ledger=run.ledger,
+                approval_s=run.settings.approval_s,
+                now=time.time(),
+            )
+        except ReviewRefused as error:
+            standing = find_standing(run.ledger, run.run_id, sink)
+            if standing is not None:
+                return standing
+            get_run_logger().warning("Refused: %s", error)
+            record_refusal(release, answers, error, ledger=run.ledger, now=time.time())
+            release = run.reload_release(release)
+
+
+def _ring(release: Release, run: Run) -> RunInput | None:
+    """Tell people, and wait: the form as it was filled in, or None where the run was forced on without it."""
+    how = f"overnight review {run.run_id}"
+    run.set_state(RunState.WAITING)
+    create_markdown_artifact(describe_release(release), key=f"review-{run.run_id}", description=f"Waits: {how}")
+    get_run_logger().info("Release %s waits for a person: resume this run here, or `%s`", release.release_id, how)
+    if not run.deployed and not run.settings.wait:
+        line = (
+            f"{release.n_rows} rows wait for a person: `{how}` shows what to read and takes the verdicts;"
+            f" rows marked correct then go to {release.sink}."
+        )
+        raise RunEnded(RunState.WAITING, line)
+    wait = suspend_flow_run if run.deployed else pause_flow_run
+    try:
+        return wait(
+            wait_for_input=make_form(release),
+            key=f"release-{release.digest}-{release.round}",
+            timeout=int(run.settings.waits_s),
+        )
+    except (pydantic.ValidationError, ObjectNotFound):
+        # The state was forced on: there is no form. The doorbell is not the lock, so it rings again.
+        return None
+
+
+def _read_answers(form: RunInput | None) -> dict[str, object]:
+    return {"reason": "the run was forced on without answers"} if form is None else read_form(form.model_dump())

@@ -1,0 +1,41 @@
+"""Delivering: the rows that the approval lets out, to the sink that it names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.logging import get_run_logger
+
+from overnight import deliver
+from overnight.failures import RunHalted
+from overnight.ledger import open_ledger
+from overnight.records import Approval, Receipt
+from overnight.settings import Settings
+from tasks.nightly import batch_task
+
+
+def deliver_release(approval: Approval) -> list[Receipt]:
+    """
+    Deliver what the approval lets out, and nothing else; the only way out.
+
+    Raises:
+        ApprovalRefused: The ledger's record of the approval does not cover it.
+        RunHalted: The sink refused rows, or does not answer.
+    """
+    sent: Any = send_release(approval)
+    receipts: list[Receipt] = sent
+    if failed := [r for r in receipts if r.state == "failed"]:
+        raise RunHalted(
+            f"Sink {approval.sink!r} refused {len(failed)} of {len(receipts)} rows, the first ({failed[0].row_id}):"
+            f" {failed[0].detail} The others were delivered."
+        )
+    return receipts
+
+
+@batch_task(name="deliver-release", task_run_name="deliver-{approval.release_id}")
+def send_release(approval: Approval) -> list[Receipt]:
+    """Use the approval up and keep its promises."""
+    settings = Settings.from_env()
+    receipts = deliver.deliver_release(approval, ledger=open_ledger(settings.ledger_url), settings=settings)
+    get_run_logger().info("%d rows delivered to %s", sum(r.state == "delivered" for r in receipts), approval.sink)
+    return receipts

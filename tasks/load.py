@@ -1,0 +1,50 @@
+"""Loading: the prompt and the input, both pinned by the run that first reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect.logging import get_run_logger
+
+from overnight.intake import read_batches
+from overnight.ledger import open_ledger
+from overnight.ledger.runs import find_batches, record_batches
+from overnight.records import Batch, Prompt
+from overnight.settings import Settings
+from tasks.nightly import batch_task
+from tasks.run import current_run
+
+
+def load_prompt(name: str) -> Prompt:
+    """The prompt of this name: the folder's on the run's first pass, the pinned one afterwards."""
+    return current_run().load_prompt(name)
+
+
+def load_batches(source: str, prompt: Prompt) -> list[Batch]:
+    """The source's rows in batches, copied on the run's first pass; later passes read the copies alone."""
+    pinned: Any = pin_input(source, prompt, current_run().run_id)
+    return list(pinned)
+
+
+@batch_task(name="pin-input", task_run_name="pin-input")
+def pin_input(source: str, prompt: Prompt, run_id: str) -> list[Batch]:
+    """Copy the source's rows into parts, unless the run has them already."""
+    settings = Settings.from_env()
+    ledger = open_ledger(settings.ledger_url)
+    with ledger.reading() as connection:
+        pinned = find_batches(connection, run_id, Batch)
+    if not pinned:
+        pinned = list(
+            read_batches(
+                source,
+                id_column=prompt.id_column,
+                inputs=prompt.inputs,
+                optional_inputs=prompt.optional_inputs,
+                home=settings.home,
+                limit=settings.limit,
+            )
+        )
+        ledger.write(lambda connection: record_batches(connection, run_id, pinned))
+    n_rows, n_bad = sum(b.n_rows for b in pinned), sum(b.n_quarantined for b in pinned)
+    get_run_logger().info("%d rows in %d batches, %d quarantined at intake", n_rows, len(pinned), n_bad)
+    return pinned

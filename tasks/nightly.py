@@ -1,0 +1,120 @@
+"""What makes a function a nightly flow: its run is opened around it, and every ending is a named state."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+from prefect import Flow, Task, flow, task
+from prefect.cache_policies import NO_CACHE, CachePolicy
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from overnight.failures import OvernightError
+from overnight.ledger import open_ledger
+from overnight.records import RunState, Summary
+from overnight.settings import Settings
+from tasks.report import publish_artifacts
+from tasks.run import find_run_id, open_run
+
+P = ParamSpec("P")
+
+#: Batches that are worked on at once; the calls of all of them share one limit.
+N_BATCHES = 4
+
+
+class RunEnded(OvernightError):
+    """The run ends here, before its last step: it waits, is held, or was rejected."""
+
+    def __init__(self, state: RunState, message: str, *, failed: bool = False) -> None:
+        super().__init__(message)
+        self.state = state
+        #: Whether somebody must look at it in the morning.
+        self.failed = failed
+
+
+def nightly_flow(*, name: str, **options: Any) -> Callable[[Callable[P, Summary]], Flow[P, Any]]:
+    """
+    Make a function a Prefect flow whose run is recorded, resumable, and ends in a named state.
+
+    Args:
+        name: The flow's name in Prefect.
+        options: Passed on to `prefect.flow`.
+    """
+
+    def decorate(steps: Callable[P, Summary]) -> Flow[P, Any]:
+        @functools.wraps(steps)
+        def run_night(*args: P.args, **kwargs: P.kwargs) -> Summary | State[Any]:
+            given = inspect.signature(steps).bind(*args, **kwargs).arguments
+            return _run_steps(name, given, functools.partial(steps, *args, **kwargs))
+
+        runner: Any = ThreadPoolTaskRunner(max_workers=N_BATCHES)
+        made: Flow[P, Any] = flow(
+            name=name,
+            flow_run_name=lambda: name_flow_run(name),
+            persist_result=True,
+            result_serializer="json",
+            task_runner=runner,
+            retries=0,
+            **options,
+        )(run_night)
+        return made
+
+    return decorate
+
+
+def _run_steps(name: str, given: dict[str, Any], steps: Callable[[], Summary]) -> Summary | State[Any]:
+    try:
+        with open_run(name, given, flow_run_id=_flow_run_id(), deployed=bool(flow_run.deployment_id)) as run:
+            try:
+                return steps()
+            except RunEnded as end:
+                run.set_state(end.state, str(end))
+                publish_artifacts(run)
+                ended = Failed if end.failed else Completed
+                return ended(name=end.state.capitalize(), message=str(end))
+            except OvernightError as error:
+                run.set_state(RunState.HALTED, str(error))
+                publish_artifacts(run)
+                return Failed(name="Halted", message=str(error))
+    except OvernightError as error:
+        return Failed(name="Halted", message=str(error))
+
+
+def name_flow_run(name: str) -> str:
+    """The flow's name with the run's id: a run keeps its id over every flow run that continues it."""
+    settings = Settings.from_env()
+    return f"{name} {find_run_id(_flow_run_id(), settings, open_ledger(settings.ledger_url))}"
+
+
+def _flow_run_id() -> str:
+    return str(flow_run.id)
+
+
+def batch_task(
+    *, name: str, cache_policy: CachePolicy = NO_CACHE, **options: Any
+) -> Callable[[Callable[P, Any]], Task[P, Any]]:
+    """A Prefect task that retries nothing by itself and whose foreseeable faults are a failed state of one line."""
+
+    def decorate(work: Callable[P, Any]) -> Task[P, Any]:
+        @functools.wraps(work)
+        def run_task(*args: P.args, **kwargs: P.kwargs) -> Any:
+            try:
+                return work(*args, **kwargs)
+            except OvernightError as error:
+                return Failed(message=str(error), data=error)
+
+        return task(
+            name=name,
+            cache_policy=cache_policy,
+            persist_result=cache_policy is not NO_CACHE,
+            result_serializer="json",
+            retries=0,
+            **options,
+        )(run_task)
+
+    return decorate

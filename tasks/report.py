@@ -1,0 +1,47 @@
+"""Reporting: what the run came to, as artifacts in the Prefect UI and as the flow's result."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+
+from overnight.ledger.queries import summarize
+from overnight.records import CheckedBatch, Receipt, RunState, Summary
+from overnight.report import RunReport, escape_markdown, measure, render_markdown
+from tasks.run import Run, current_run
+
+
+def publish_report(checked: list[CheckedBatch], receipts: list[Receipt]) -> Summary:  # noqa: ARG001 - the report comes last: it takes what was checked and delivered
+    """Record the run as released, write its report, and return its summary."""
+    run = current_run()
+    run.set_state(RunState.RELEASED)
+    publish_artifacts(run)
+    with run.ledger.reading() as connection:
+        return summarize(connection, run.run_id, time.time())
+
+
+def publish_artifacts(run: Run) -> RunReport:
+    """The report in markdown, quarantine reasons as a table, and a link to the Data Docs."""
+    report = measure(run.run_id, ledger=run.ledger, home=run.settings.home, now=time.time())
+    create_markdown_artifact(render_markdown(report), key=f"report-{run.run_id}", description="What the run came to")
+    if report.reasons:
+        create_table_artifact(_table(report), key=f"quarantine-{run.run_id}", description="Rows set aside, by reason")
+    if report.docs:
+        create_link_artifact(report.docs.as_uri(), link_text="Data Docs", key=f"docs-{run.run_id}")
+    return report
+
+
+def _table(report: RunReport) -> list[dict[str, Any]]:
+    return [
+        {
+            "state": r.state,
+            "class": r.failure_class,
+            "rule": r.rule,
+            "rows": r.n_rows,
+            "reason": escape_markdown(r.reason),
+            "for example": ", ".join(escape_markdown(row_id) for row_id in r.examples),
+        }
+        for r in report.reasons
+    ]

@@ -1,0 +1,121 @@
+"""The run that a flow works on: opened once, continued by every later Prefect flow run of it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from overnight.complete import Engine, get_engine, resolve_prompt
+from overnight.failures import OvernightError
+from overnight.ledger import Ledger, open_ledger
+from overnight.ledger import runs as ledger_runs
+from overnight.ledger.attempts import record_prompt
+from overnight.ledger.releases import find_release
+from overnight.prompts import load_prompt, parse_prompt
+from overnight.records import Prompt, Release, RunState
+from overnight.settings import Settings
+
+
+@dataclass(frozen=True)
+class Run:
+    """One pass over one pinned input, as its flow sees it."""
+
+    run_id: str
+    flow: str
+    deployed: bool
+    settings: Settings
+    ledger: Ledger
+
+    @property
+    def engine(self) -> Engine:
+        """The process's engine, started when it is first needed."""
+        return get_engine(self.settings)
+
+    def load_prompt(self, name: str) -> Prompt:
+        """The prompt that the run pinned, or the folder's, pinned now."""
+        with self.ledger.reading() as connection:
+            pinned = ledger_runs.find_pinned_prompt(connection, self.run_id, name)
+        if pinned is None:
+            prompt = load_prompt(name)
+            self.ledger.write(lambda connection: ledger_runs.pin_prompt(connection, self.run_id, prompt))
+            return prompt
+        prompt = parse_prompt(name, text=pinned.text, schema=pinned.schema, checks=pinned.checks)
+        return resolve_prompt(prompt, pinned.model, endpoint=pinned.endpoint) if pinned.endpoint else prompt
+
+    def pin_model(self, prompt: Prompt, model: str | None) -> Prompt:
+        """The prompt with the model that the run sends it to, from the first pass on."""
+        if prompt.prompt_hash:
+            return prompt
+        resolved, now = resolve_prompt(prompt, model), time.time()
+        self.ledger.write(lambda connection: record_prompt(connection, resolved, now))
+        self.ledger.write(lambda connection: ledger_runs.pin_model(connection, self.run_id, resolved))
+        return resolved
+
+    def find_prompt(self, prompt_hash: str) -> Prompt:
+        """The run's prompt that has this hash."""
+        with self.ledger.reading() as connection:
+            name = ledger_runs.get_prompt_name(connection, self.run_id, prompt_hash)
+        return self.load_prompt(name)
+
+    def reload_release(self, release: Release) -> Release:
+        """The release as it stands now, with the answers that it has had."""
+        with self.ledger.reading() as connection:
+            return find_release(connection, self.run_id, release.sink) or release
+
+    def set_state(self, state: RunState, reason: str | None = None) -> None:
+        """Record where the run stands, and why."""
+        self.ledger.write(lambda connection: ledger_runs.set_state(connection, self.run_id, state, reason))
+
+
+_current: ContextVar[Run] = ContextVar("run")
+
+
+def current_run() -> Run:
+    """
+    The run of the flow that calls.
+
+    Raises:
+        OvernightError: The flow was not made with `nightly_flow`.
+    """
+    try:
+        return _current.get()
+    except LookupError:
+        raise OvernightError("No run is open here. Call this step inside a flow made with @nightly_flow.") from None
+
+
+@contextlib.contextmanager
+def open_run(flow: str, parameters: Mapping[str, Any], *, flow_run_id: str, deployed: bool) -> Iterator[Run]:
+    """Open the run of a Prefect flow run, or the one it continues, for as long as the flow works on it."""
+    settings = Settings.from_env()
+    ledger = open_ledger(settings.ledger_url)
+    run = Run(find_run_id(flow_run_id, settings, ledger), flow, deployed, settings, ledger)
+    pass_id = ledger.write(
+        lambda connection: ledger_runs.open_pass(
+            connection,
+            run_id=run.run_id,
+            flow=flow,
+            parameters=parameters,
+            flow_run_id=flow_run_id,
+            deployed=deployed,
+            now=time.time(),
+        )
+    )
+    token = _current.set(run)
+    try:
+        yield run
+    finally:
+        _current.reset(token)
+        ledger.write(lambda connection: ledger_runs.end_pass(connection, pass_id, time.time()))
+
+
+def find_run_id(flow_run_id: str, settings: Settings, ledger: Ledger) -> str:
+    """The run that the flow run continues, or a new one's id: its date and the start of the flow run's own id."""
+    with ledger.reading() as connection:
+        known = ledger_runs.find_run_of(connection, flow_run_id)
+    return known or settings.run_id or f"{datetime.now(UTC):%Y%m%d}-{uuid.UUID(flow_run_id).hex[:8]}"
