@@ -10,7 +10,7 @@ from typing import Any, ParamSpec
 from prefect import Flow, Task, flow, task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -69,7 +69,7 @@ def nightly_flow(*, name: str, **options: Any) -> Callable[[Callable[P, Summary]
 
 def _run_steps(name: str, given: dict[str, Any], steps: Callable[[], Summary]) -> Summary | State[Any]:
     try:
-        with open_run(name, given, flow_run_id=_flow_run_id(), deployed=bool(flow_run.deployment_id)) as run:
+        with open_run(name, given, flow_run_id=_flow_run_id(), deployed=bool(deployment.id)) as run:
             try:
                 return steps()
             except RunEnded as end:

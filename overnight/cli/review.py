@@ -65,7 +65,7 @@ def _find_waiting(ledger: Ledger) -> str:
     if not waiting:
         raise OvernightError("No run waits for a review. `overnight runs` shows where each run stands.")
     if len(waiting) > 1:
-        raise OvernightError(f"{len(waiting)} runs wait: {', '.join(waiting)}. Say which: `overnight review RUN`.")
+        click.echo(f"{len(waiting)} runs wait; this is the newest. The others: {', '.join(waiting[1:])}.", err=True)
     return str(waiting[0])
 
 

@@ -19,7 +19,7 @@ from overnight.cli.project import find_flow_module, fit_parameters, load_flow
 from overnight.cli.server import ensure_server, prefect_environment
 from overnight.failures import OvernightError
 from overnight.ledger import open_ledger
-from overnight.ledger.queries import get_run, summarize
+from overnight.ledger.queries import find_run, get_run, summarize
 from overnight.records import RunState, Summary
 from overnight.settings import Settings
 
@@ -75,7 +75,7 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
     watcher = threading.Thread(target=show_progress, args=(run_id, settings, done), daemon=True)
     watcher.start()
     try:
-        flow(**parameters, return_state=True)
+        state = flow(**parameters, return_state=True)
     except KeyboardInterrupt:
         raise OvernightError(
             f"Run {run_id} was interrupted. What was answered is kept: run the flow again, those rows are hits."
@@ -84,6 +84,8 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
         done.set()
         watcher.join()
     with ledger.reading() as connection:
+        if find_run(connection, run_id) is None:
+            raise OvernightError(f"The flow {flow.name} did not begin: {state.message}")
         run = get_run(connection, run_id)
         summary = summarize(connection, run_id, time.time())
     return tell(summary, run["reason"], as_json=as_json)

@@ -81,7 +81,13 @@ def list_runs(connection: sa.Connection, limit: int, *, states: list[str] | None
     query = sa.select(runs).order_by(runs.c.started_at.desc()).limit(limit)
     if states:
         query = query.where(runs.c.state.in_(states))
-    return [row._asdict() | {"parameters": orjson.loads(row.parameters)} for row in connection.execute(query)]
+    return [_as_dict(row) | {"parameters": orjson.loads(row.parameters)} for row in connection.execute(query)]
+
+
+def find_run(connection: sa.Connection, run_id: str) -> dict[str, Any] | None:
+    """A run as it was recorded."""
+    row = connection.execute(sa.select(runs).where(runs.c.run_id == run_id)).one_or_none()
+    return _as_dict(row) | {"parameters": orjson.loads(row.parameters)} if row else None
 
 
 def get_run(connection: sa.Connection, run_id: str) -> dict[str, Any]:
@@ -91,16 +97,16 @@ def get_run(connection: sa.Connection, run_id: str) -> dict[str, Any]:
     Raises:
         OvernightError: There is no such run.
     """
-    row = connection.execute(sa.select(runs).where(runs.c.run_id == run_id)).one_or_none()
-    if row is None:
+    found = find_run(connection, run_id)
+    if found is None:
         raise OvernightError(f"There is no run {run_id}. `overnight runs` lists the runs.")
-    return row._asdict() | {"parameters": orjson.loads(row.parameters)}
+    return found
 
 
 def list_passes(connection: sa.Connection, run_id: str) -> list[dict[str, Any]]:
     """The Prefect flow runs that began or continued the run, oldest first."""
     query = sa.select(passes).where(passes.c.run_id == run_id).order_by(passes.c.pass_id)
-    return [row._asdict() for row in connection.execute(query)]
+    return [_as_dict(row) for row in connection.execute(query)]
 
 
 def find_request(connection: sa.Connection, key: str) -> dict[str, Any] | None:
@@ -109,7 +115,7 @@ def find_request(connection: sa.Connection, key: str) -> dict[str, Any] | None:
     row = connection.execute(query.where(requests.c.request_key == key)).one_or_none()
     if row is None:
         return None
-    found = row._asdict()
+    found = _as_dict(row)
     found["request"] = get_body(connection, found.pop("body")).decode(errors="replace")
     found["attempts"] = [_attempt(connection, a) for a in _all(connection, attempts, key, attempts.c.attempt_id)]
     found["completion"] = next(iter(_all(connection, completions, key)), None)
@@ -128,7 +134,12 @@ def find_releases_of(connection: sa.Connection, key: str, row_id: str) -> list[d
         .where(release_rows.c.row_id == row_id, release_rows.c.request_key == key)
         .order_by(releases.c.offered_at)
     )  # fmt: skip
-    return [_release(connection, row._asdict()) for row in connection.execute(query)]
+    return [_release(connection, _as_dict(row)) for row in connection.execute(query)]
+
+
+def _as_dict(row: sa.Row[Any]) -> dict[str, Any]:
+    # SQLAlchemy's names are a kind of str that orjson does not take for one.
+    return {str(name): value for name, value in row._mapping.items()}
 
 
 def _release(connection: sa.Connection, found: dict[str, Any]) -> dict[str, Any]:
@@ -136,16 +147,16 @@ def _release(connection: sa.Connection, found: dict[str, Any]) -> dict[str, Any]
     answers = (
         sa.select(review_answers).where(review_answers.c.release_id == release_id).order_by(review_answers.c.round)
     )
-    found["answers"] = [a._asdict() | {"verdicts": orjson.loads(a.verdicts)} for a in connection.execute(answers)]
+    found["answers"] = [_as_dict(a) | {"verdicts": orjson.loads(a.verdicts)} for a in connection.execute(answers)]
     approval = connection.execute(sa.select(approvals).where(approvals.c.release_id == release_id)).first()
-    found["approval"] = approval._asdict() if approval else None
+    found["approval"] = _as_dict(approval) if approval else None
     if approval:
         held = sa.select(held_rows.c.verdict)
         held = held.where(held_rows.c.approval_id == approval.approval_id, held_rows.c.position == position)
         found["held_as"] = connection.execute(held).scalar()
         sent = sa.select(outbox).where(outbox.c.approval_id == approval.approval_id, outbox.c.position == position)
         delivery = connection.execute(sent).one_or_none()
-        found["delivery"] = delivery._asdict() if delivery else None
+        found["delivery"] = _as_dict(delivery) if delivery else None
     return found
 
 
@@ -157,7 +168,7 @@ def _attempt(connection: sa.Connection, attempt: dict[str, Any]) -> dict[str, An
 
 def _all(connection: sa.Connection, table: sa.Table, key: str, *order: sa.Column[Any]) -> list[dict[str, Any]]:
     query = sa.select(table).where(table.c.request_key == key).order_by(*order)
-    return [row._asdict() for row in connection.execute(query)]
+    return [_as_dict(row) for row in connection.execute(query)]
 
 
 def _spent(connection: sa.Connection, run_id: str) -> sa.Row[Any]:

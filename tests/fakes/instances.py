@@ -51,14 +51,14 @@ def _first_words(text: str) -> str:
 
 
 def _least_number(schema: dict[str, Any], *, whole: bool) -> float:
-    step = schema.get("multipleOf", 1 if whole else 0.5)
+    step: float = schema.get("multipleOf", 1 if whole else 0.5)
     low = schema.get("minimum", -math.inf)
     if "exclusiveMinimum" in schema:
         low = max(low, schema["exclusiveMinimum"] + step)
     high = schema.get("maximum", math.inf)
     if "exclusiveMaximum" in schema:
         high = min(high, schema["exclusiveMaximum"] - step)
-    number = min(max(0, low), high)
+    number: float = min(max(0, low), high)
     return math.ceil(number / step) * step if whole else number
 
 

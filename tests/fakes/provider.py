@@ -33,6 +33,8 @@ class Call:
     raw: bytes
     #: Seconds since the epoch.
     time: float
+    #: Names the connection it came on.
+    client_port: int
 
 
 @dataclass(frozen=True)
@@ -137,13 +139,18 @@ class FakeProvider:
     async def _record(self, request: web.Request) -> Call:
         raw = await request.read()
         headers = {k.lower(): v for k, v in request.headers.items()}
-        call = Call(request.path, headers, json.loads(raw), raw, time.time())
+        call = Call(request.path, headers, json.loads(raw), raw, time.time(), _find_port(request))
         self.calls.append(call)
         if self._log is not None:
             line = json.dumps({"time": call.time, "path": call.path, "body": call.body})
             with self._log.open("a") as file:
                 file.write(line + "\n")
         return call
+
+
+def _find_port(request: web.Request) -> int:
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return int(peer[1]) if peer else 0
 
 
 async def _send_badly(

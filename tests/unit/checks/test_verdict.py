@@ -19,7 +19,7 @@ class FakeValidator:
         self.verdict = BatchVerdict(tuple(failures), tuple(batch_failures), tuple(warnings), n_rules=1, docs=docs)
         self.rows = None
 
-    def validate(self, rows, *, checks, suite_name, docs_dir):
+    def validate(self, rows, *, checks, suite_name, docs_dir):  # noqa: ARG002 - the signature of BatchValidator's
         self.rows = rows
         return self.verdict
 
