@@ -126,7 +126,9 @@ class LocalServer:
         if not url.startswith("http"):
             tail = self._read_tail()
             self.stop()
-            raise ModelRefused(f"local:{MODEL_NAME} did not start: {tail or 'its process ended'}. {_INSTALL}")
+            raise ModelRefused(
+                f"local:{MODEL_NAME} did not start on {gguf.name}: {tail or 'its process ended'}. {_INSTALL}"
+            )
         return url
 
     def _tell(self, order: bytes) -> str:
@@ -146,7 +148,8 @@ class LocalServer:
 
     def _read_tail(self) -> str:
         self._stderr.seek(0)
-        return " ".join(self._stderr.read().decode("utf-8", "replace").split())[-300:]
+        lines = self._stderr.read().decode("utf-8", "replace").split("\n")
+        return next((line.strip(" .")[-300:] for line in reversed(lines) if line.strip()), "")
 
 
 class _Shared:

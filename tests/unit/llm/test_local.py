@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -94,6 +95,11 @@ def test_a_child_that_died_is_a_passing_fault_and_the_next_client_starts_another
     assert asyncio.run(lose_a_child()).failure_class is FailureClass.CONNECT
 
 
+def connect(port: int) -> int:
+    with socket.socket() as knock:
+        return knock.connect_ex(("127.0.0.1", port))
+
+
 def test_the_child_ends_when_its_parent_is_killed():
     script = (
         "import asyncio\n"
@@ -108,10 +114,10 @@ def test_the_child_ends_when_its_parent_is_killed():
         address = urlsplit(parent.stdout.readline().strip())
         with socket.create_connection((address.hostname, address.port), timeout=10) as held:
             parent.kill()
-            # The connection ends with the child.
+            # The connection ends as the child ends, its port a moment later.
             assert held.recv(1) == b""
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((address.hostname, address.port), timeout=10)
+    while connect(address.port) != errno.ECONNREFUSED:
+        pass
 
 
 def test_a_prompt_past_the_context_is_too_large():
@@ -130,7 +136,7 @@ def test_a_prompt_past_the_context_is_too_large():
 def test_a_child_that_cannot_load_its_file_says_why(tmp_path):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"not a model")
-    with pytest.raises(ModelRefused, match=r"did not start: .*broken") as caught:
+    with pytest.raises(ModelRefused, match=r"did not start on broken\.gguf: RuntimeError") as caught:
         local.LocalServer(broken)
     assert "\n" not in str(caught.value)
 
