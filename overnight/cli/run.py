@@ -75,7 +75,7 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
     watcher = threading.Thread(target=show_progress, args=(run_id, settings, done), daemon=True)
     watcher.start()
     try:
-        state = flow(**parameters, return_state=True)
+        state: Any = flow(**parameters, return_state=True)
     except KeyboardInterrupt:
         raise OvernightError(
             f"Run {run_id} was interrupted. What was answered is kept: run the flow again, those rows are hits."

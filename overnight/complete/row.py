@@ -12,13 +12,23 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from overnight.checks import Checks, check_row
+from overnight.complete.closing import CheckFailed, accepted_closing, close_accepted, close_failed, failed_closing
 from overnight.complete.engine import Engine, RunContext
 from overnight.failures import CallFailed, FailureClass, FailureKind, RunHalted
 from overnight.keys import canonical_json
 from overnight.ledger import attempts
-from overnight.ledger.attempts import Closing, Refusal
+from overnight.ledger.attempts import Closing
 from overnight.ledger.bodies import Body, pack_body
-from overnight.llm import AnswerValidator, Client, cost_usd, parse_answer, parse_model, retrying, worst_usd
+from overnight.llm import (
+    DEFAULT_MAX_TOKENS,
+    AnswerValidator,
+    Client,
+    cost_usd,
+    parse_answer,
+    parse_model,
+    retrying,
+    worst_usd,
+)
 from overnight.prompts import render
 from overnight.records import Ask, Prompt, Reply, RowState
 
@@ -59,15 +69,6 @@ class _Sending:
     packed: Body
 
 
-class _CheckFailed(CallFailed):
-    """The answer was understood, and a row check refused it."""
-
-    def __init__(self, rule: str, reason: str, reply: Reply, output: str) -> None:
-        super().__init__(FailureClass.CHECK_FAILED, reason, reply=reply)
-        self.rule = rule
-        self.output = output
-
-
 async def ask_row(asking: Asking, key: str, input_json: str, values: Mapping[str, Any]) -> Outcome:
     """
     Send the row's request until it is answered, refused for good, or left for a later pass.
@@ -101,7 +102,7 @@ async def _attempt(asking: Asking, sending: _Sending) -> Outcome:
 
 async def _send(asking: Asking, sending: _Sending, attempt_id: int) -> Outcome:
     budget, model = asking.context.budget, parse_model(asking.prompt.model)
-    worst = worst_usd(model, sending.body, int(asking.prompt.parameters.get("max_tokens", 512)))
+    worst = _worst_usd(asking, sending) if budget.cap_usd is not None else None
     try:
         _raise_if_halted(asking.context)
         budget.reserve(worst)
@@ -109,27 +110,28 @@ async def _send(asking: Asking, sending: _Sending, attempt_id: int) -> Outcome:
         await _write(asking, lambda c: attempts.close_attempt(c, attempt_id, Closing(time.time(), "unsent")))
         raise
     asking.context.progress.calls += 1
-    started, cost = time.monotonic(), None
+    started = time.monotonic()
+    cost: float | None = None
     try:
         reply = await asking.client.send(sending.body)
         cost = cost_usd(model, reply.usage)
         output = _judge(asking, sending, reply)
     except CallFailed as failure:
-        cost = cost_usd(model, failure.reply.usage) if failure.reply else None
-        closing = _failed_closing(failure, cost, time.monotonic() - started)
+        cost = _cost_of(failure, asking)
+        closing = failed_closing(failure, cost, time.monotonic() - started)
         await _write(
             asking,
-            partial(_close_failed, key=sending.key, attempt_id=attempt_id, closing=closing, failure=failure),
+            partial(close_failed, key=sending.key, attempt_id=attempt_id, closing=closing, failure=failure),
         )
         raise
     else:
-        closing = _accepted_closing(reply, cost, time.monotonic() - started)
+        closing = accepted_closing(reply, cost, time.monotonic() - started)
         await _write(
-            asking, partial(_close_accepted, key=sending.key, attempt_id=attempt_id, closing=closing, output=output)
+            asking, partial(close_accepted, key=sending.key, attempt_id=attempt_id, closing=closing, output=output)
         )
         return Outcome(RowState.ACCEPTED, output)
     finally:
-        budget.settle(worst or 0.0, cost or 0.0)
+        budget.settle(worst, cost)
 
 
 def _judge(asking: Asking, sending: _Sending, reply: Reply) -> str:
@@ -140,8 +142,20 @@ def _judge(asking: Asking, sending: _Sending, reply: Reply) -> str:
     answer = parse_answer(reply, asking.validator)
     output = canonical_json(answer).decode()
     if failed := check_row(asking.checks.row, sending.values, answer):
-        raise _CheckFailed(*failed, reply=reply, output=output)
+        raise CheckFailed(*failed, reply=reply, output=output)
     return output
+
+
+def _worst_usd(asking: Asking, sending: _Sending) -> float | None:
+    max_tokens = int(asking.prompt.parameters.get("max_tokens", DEFAULT_MAX_TOKENS))
+    return worst_usd(parse_model(asking.prompt.model), sending.body, max_tokens)
+
+
+def _cost_of(failure: CallFailed, asking: Asking) -> float | None:
+    """What a failed call cost; None where it may have been billed and nobody said how much."""
+    if failure.reply and failure.reply.usage.input_tokens:
+        return cost_usd(parse_model(asking.prompt.model), failure.reply.usage)
+    return None if failure.failure_class is FailureClass.TIMEOUT else 0.0
 
 
 def _outcome_of(failure: CallFailed, context: RunContext) -> Outcome:
@@ -149,7 +163,7 @@ def _outcome_of(failure: CallFailed, context: RunContext) -> Outcome:
         context.halted = context.halted or failure
         raise RunHalted(str(failure)) from failure
     state = RowState.QUARANTINED if failure.kind is FailureKind.QUARANTINE else RowState.PENDING
-    rule = failure.rule if isinstance(failure, _CheckFailed) else None
+    rule = failure.rule if isinstance(failure, CheckFailed) else None
     return Outcome(state, None, failure.failure_class, rule, str(failure))
 
 
@@ -184,36 +198,6 @@ async def _find_outcome(asking: Asking, sending: _Sending) -> Outcome:
         return Outcome(RowState.ACCEPTED, completion.output)
     assert refusal is not None, "an attempt is not opened only where an answer or a refusal stands"  # noqa: S101 - narrows the type
     return Outcome(RowState.QUARANTINED, None, refusal.failure_class, refusal.rule, refusal.reason)
-
-
-def _accepted_closing(reply: Reply, cost: float | None, latency_s: float) -> Closing:
-    return Closing(time.time(), "accepted", latency_s=latency_s, reply=reply, body=pack_body(reply.body), cost_usd=cost)
-
-
-def _failed_closing(failure: CallFailed, cost: float | None, latency_s: float) -> Closing:
-    return Closing(
-        time.time(),
-        "failed",
-        latency_s=latency_s,
-        failure_class=failure.failure_class,
-        message=str(failure),
-        reply=failure.reply,
-        body=pack_body(failure.reply.body) if failure.reply else None,
-        cost_usd=cost,
-    )
-
-
-def _close_accepted(connection: sa.Connection, *, key: str, attempt_id: int, closing: Closing, output: str) -> None:
-    attempts.close_attempt(connection, attempt_id, closing)
-    attempts.accept(connection, key, attempt_id, output, closing.closed_at)
-
-
-def _close_failed(connection: sa.Connection, key: str, attempt_id: int, closing: Closing, failure: CallFailed) -> None:
-    attempts.close_attempt(connection, attempt_id, closing)
-    if failure.kind is FailureKind.QUARANTINE:
-        rule, output = (failure.rule, failure.output) if isinstance(failure, _CheckFailed) else (None, None)
-        refusal = Refusal(attempt_id, failure.failure_class, rule, str(failure), output)
-        attempts.refuse(connection, key, refusal, closing.closed_at)
 
 
 async def _write(asking: Asking, job: Callable[[sa.Connection], T]) -> T:

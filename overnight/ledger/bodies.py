@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +18,10 @@ from overnight.ledger.schema import bodies
 _LEVEL = 3
 
 
+#: A compressor is made once a thread: making one costs more than a row's compression.
+_local = threading.local()
+
+
 @dataclass(frozen=True)
 class Body:
     """Bytes ready to be recorded: packed outside the transaction."""
@@ -28,7 +33,14 @@ class Body:
 
 def pack_body(data: bytes) -> Body:
     """Digest and compress."""
-    return Body(digest_bytes(data), zstandard.ZstdCompressor(level=_LEVEL).compress(data), len(data))
+    return Body(digest_bytes(data), _compressor().compress(data), len(data))
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    if not hasattr(_local, "compressor"):
+        _local.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    found: zstandard.ZstdCompressor = _local.compressor
+    return found
 
 
 def record_bodies(connection: sa.Connection, packed: Iterable[Body]) -> None:

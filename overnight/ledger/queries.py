@@ -139,7 +139,7 @@ def find_releases_of(connection: sa.Connection, key: str, row_id: str) -> list[d
 
 def _as_dict(row: sa.Row[Any]) -> dict[str, Any]:
     # SQLAlchemy's names are a kind of str that orjson does not take for one.
-    return {str(name): value for name, value in row._mapping.items()}
+    return {str(name): value for name, value in row._asdict().items()}
 
 
 def _release(connection: sa.Connection, found: dict[str, Any]) -> dict[str, Any]:

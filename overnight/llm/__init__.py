@@ -7,8 +7,10 @@ from overnight.llm.limiter import Limiter
 from overnight.llm.model import ModelRef, check_ready, endpoint_of, parse_model
 from overnight.llm.prices import cost_usd, worst_usd
 from overnight.llm.retry import retrying
+from overnight.llm.wire import DEFAULT_MAX_TOKENS
 
 __all__ = [
+    "DEFAULT_MAX_TOKENS",
     "AnswerValidator",
     "Budget",
     "Client",

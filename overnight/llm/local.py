@@ -211,4 +211,5 @@ class LocalClient:
         server, self._server = self._server, None
         if server is not None:
             await self._chat.aclose()
-            await asyncio.to_thread(release_server, server)
+            # In this thread: at the interpreter's end no other can be had.
+            release_server(server)

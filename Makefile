@@ -1,0 +1,49 @@
+# Every target sets up .venv first, on a machine with Python 3.11 or newer and make; the second time that takes no time.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test check bench up lock clean
+
+help:
+	@echo "make demo   the sample tickets through the embedded model, up to the gate"
+	@echo "make test   the tests"
+	@echo "make check  lint, types, contracts and the tests"
+	@echo "make bench  the figures of benchmarks/"
+	@echo "make up     Prefect's server, UI, worker and the nightly deployments"
+	@echo "make lock   requirements.lock anew from pyproject.toml"
+
+demo: .venv/.stamp
+	$(BIN)/overnight run triage_tickets
+
+test: .venv/.stamp
+	$(BIN)/pytest
+
+check: .venv/.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+bench: .venv/.stamp
+	$(BIN)/python -m benchmarks
+
+up: .venv/.stamp
+	$(BIN)/overnight up
+
+.venv/.stamp: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "overnight needs Python 3.11 or newer; say which with make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	@# uv is quick; where it cannot be had, pip does the same.
+	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[^ ]*' requirements.lock)" || true
+	$(BIN)/uv pip install --quiet --no-deps --require-hashes -r requirements.lock \
+	  || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock: .venv/.stamp
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --all-extras --group dev pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Figures of the engine, each beside its floor, measured in the same run."""
