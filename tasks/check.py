@@ -6,6 +6,7 @@ import atexit
 import functools
 import time
 
+from prefect import tags
 from prefect.logging import get_run_logger
 
 from overnight import checks
@@ -24,7 +25,8 @@ def check_batches(completed: list[CompletedBatch], prompt: Prompt) -> list[Check
     """Check every batch: rows that a rule refuses go to quarantine, rules of the batch that fail hold the run."""
     run = current_run()
     prompt = run.load_prompt(prompt.name)
-    futures = [check_batch.submit(batch, prompt) for batch in completed]
+    with tags(prompt.name, prompt.model):
+        futures = [check_batch.submit(batch, prompt) for batch in completed]
     checked: list[CheckedBatch] = [future.result() for future in futures]
     run.ledger.write(lambda connection: record_batches(connection, run.run_id, checked))
     return checked

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from prefect import tags
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.futures import as_completed
 from prefect.logging import get_run_logger
@@ -43,7 +44,8 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
 
 
 def _complete_all(batches: list[Batch], prompt: Prompt, run: Run) -> list[CompletedBatch]:
-    futures = [complete_batch.submit(batch, prompt, run.run_id) for batch in batches]
+    with tags(prompt.name, prompt.model):
+        futures = [complete_batch.submit(batch, prompt, run.run_id) for batch in batches]
     artifact: Any = create_progress_artifact(progress=0.0, key=f"progress-{run.run_id}", description="Rows completed")
     n_rows, n_done = sum(b.n_rows for b in batches) or 1, 0
     for future in as_completed(futures):

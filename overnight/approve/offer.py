@@ -47,7 +47,8 @@ def offer_release(
         raise ApprovalRefused(f"Run {run_id} has no accepted row to release. Read its quarantine for the reasons.")
     digest = _release_digest(checked, offered, sink, prompt)
     shown = _draw(digest, len(offered))
-    items = tuple(_item(number, offered[position]) for number, position in enumerate(shown, 1))
+    fields = list(orjson.loads(prompt.schema)["properties"])
+    items = tuple(_item(number, offered[position].row, fields) for number, position in enumerate(shown, 1))
     release = Release(f"{run_id}-{digest[:8]}", run_id, digest, sink, len(offered), 0, items)
     rows = _release_rows(offered, {position: number for number, position in enumerate(shown, 1)})
     bodies = [pack_body(o.payload.body) for o in offered]
@@ -99,9 +100,11 @@ def _draw(digest: str, n_rows: int) -> list[int]:
     return sorted(drawn)
 
 
-def _item(number: int, offered: _Offered) -> ReviewItem:
-    row = offered.row
-    return ReviewItem(number, row["row_id"], orjson.loads(row["input"]), orjson.loads(row["output"]))
+def _item(number: int, row: dict[str, Any], fields: list[str]) -> ReviewItem:
+    """What is read, the output in the order of its schema."""
+    output = orjson.loads(row["output"])
+    ordered = {name: output[name] for name in fields if name in output}
+    return ReviewItem(number, row["row_id"], orjson.loads(row["input"]), ordered)
 
 
 def _release_rows(offered: list[_Offered], numbers: dict[int, int]) -> list[ReleaseRow]:

@@ -67,6 +67,8 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
     click.echo("Finding Prefect's server, or starting one …", err=True)
     api_url = ensure_server(settings)
     _set_environment(PREFECT_API_URL=api_url, **prefect_environment(settings.home), **_quiet())
+    from prefect import tags  # noqa: PLC0415 - late: its settings are read when it is imported
+
     flow = load_flow(module)
     parameters = fit_parameters(flow, parameters)
     ui = api_url.removesuffix("/api")
@@ -75,7 +77,8 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
     watcher = threading.Thread(target=show_progress, args=(run_id, settings, done), daemon=True)
     watcher.start()
     try:
-        state: Any = flow(**parameters, return_state=True)
+        with tags("by-hand"):
+            state: Any = flow(**parameters, return_state=True)
     except KeyboardInterrupt:
         raise OvernightError(
             f"Run {run_id} was interrupted. What was answered is kept: run the flow again, those rows are hits."

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -45,9 +46,7 @@ def ensure_server(settings: Settings) -> str:
     """
     if named := os.environ.get("PREFECT_API_URL"):
         if not is_healthy(named):
-            raise OvernightError(
-                f"PREFECT_API_URL is {named}, where no Prefect server answers. Start it, or unset PREFECT_API_URL."
-            )
+            raise _no_server(named)
         return named
     with _one_at_a_time(settings.home):
         return find_server(settings) or _start_in_background(settings)
@@ -71,9 +70,16 @@ def is_healthy(api_url: str) -> bool:
     return answer.status_code == httpx.codes.OK and answer.text == "true"
 
 
-def start_server(settings: Settings, *, detached: bool) -> tuple[subprocess.Popen[bytes], str]:
-    """Start a server on a free port and wait until it answers; its process and API address."""
-    port = _free_port()
+def start_server(
+    settings: Settings, *, detached: bool, named: str | None = None
+) -> tuple[subprocess.Popen[bytes], str]:
+    """
+    Start a server at the address named, or on a free port, and wait until it answers; its process and API address.
+
+    Raises:
+        OvernightError: The address is not of this machine, or the server does not start.
+    """
+    port = _local_port(named) if named else _free_port()
     url = _api_url(port)
     folder = settings.home / "prefect"
     folder.mkdir(parents=True, exist_ok=True)
@@ -154,6 +160,23 @@ def _recorded(settings: Settings) -> dict[str, int | str] | None:
 
 def _api_url(port: int) -> str:
     return f"http://127.0.0.1:{port}/api"
+
+
+def _local_port(api_url: str) -> int:
+    try:
+        parts = urlsplit(api_url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise _no_server(api_url) from None
+    if host not in ("127.0.0.1", "localhost") or port is None:
+        raise _no_server(api_url)
+    return port
+
+
+def _no_server(api_url: str) -> OvernightError:
+    return OvernightError(
+        f"PREFECT_API_URL is {api_url}, where no Prefect server answers. Start it, or unset PREFECT_API_URL."
+    )
 
 
 def _free_port() -> int:

@@ -38,12 +38,12 @@ def run_all() -> int:
 @contextlib.contextmanager
 def _server(settings: Settings) -> Iterator[str]:
     named = os.environ.get("PREFECT_API_URL")
-    found = named if named and is_healthy(named) else find_server(settings)
+    found = find_server(settings) if not named else named if is_healthy(named) else None
     if found:
         yield found
         return
     click.echo("Starting Prefect's server …")
-    process, url = start_server(settings, detached=True)
+    process, url = start_server(settings, detached=True, named=named)
     try:
         yield url
     finally:

@@ -66,7 +66,7 @@ def record_release(
         "model": model,
         "checks_hash": checks_hash,
         "n_rows": release.n_rows,
-        "items": canonical_json([_item_json(i) for i in release.items]).decode(),
+        "items": orjson.dumps([_item_json(i) for i in release.items]).decode(),
         "evidence_digest": evidence_digest,
         "offered_at": now,
     }

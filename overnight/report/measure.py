@@ -16,6 +16,8 @@ from overnight.records import Batch, CheckedBatch, CompletedBatch, RowState, Sum
 
 #: Row ids named beside a reason.
 _EXAMPLES = 3
+#: A page of Data Docs lies somewhere below docs/SITE/, whose index lists all of its pages.
+_SITE = 2
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,13 @@ def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport
         summary = summarize(connection, run_id, now)
         batches = find_batches(connection, run_id, CheckedBatch)
         latest = find_latest_batches(connection, run_id)
-    docs = next((home / b.docs for b in batches if b.docs), None)
+    site = next((Path(b.docs) for b in batches if b.docs), None)
     return RunReport(
         summary=summary,
         reasons=_count_reasons(list(latest.values()), home),
         batch_failures=tuple(dict.fromkeys(line for b in batches for line in b.batch_failures)),
         warnings=tuple(dict.fromkeys(line for b in batches for line in b.warnings)),
-        docs=docs,
+        docs=home / Path(*site.parts[:_SITE]) / "index.html" if site else None,
     )
 
 
@@ -91,12 +93,29 @@ def render_markdown(report: RunReport) -> str:
             f"{s.hits:,} hits, {s.calls:,} calls, {s.input_tokens:,} tokens in, {s.output_tokens:,} out, {cost},"
             f" {s.seconds:.1f} s."
         ),
+        *_reasons_table(report.reasons),
         *_section("Rules of the batch that failed: they hold the run", report.batch_failures),
         *_section("Warnings", report.warnings),
     ]
     if report.docs:
         lines += ["", f"Data Docs: `{report.docs}`"]
     return "\n".join(lines)
+
+
+def _reasons_table(reasons: tuple[Reason, ...]) -> list[str]:
+    if not reasons:
+        return []
+    lines = [
+        "",
+        "## Set aside",
+        "",
+        "| rows | state | class | reason of the first | for example |",
+        "|---|---|---|---|---|",
+    ]
+    for r in reasons:
+        examples = ", ".join(escape_markdown(row_id) for row_id in r.examples)
+        lines.append(f"| {r.n_rows:,} | {r.state} | {r.failure_class} | {escape_markdown(r.reason)} | {examples} |")
+    return lines
 
 
 def escape_markdown(text: str) -> str:
