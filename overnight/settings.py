@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,7 @@ def _number(name: str, kind: type[N], default: N | None, *, least: float) -> N |
         raise OvernightError(
             f"{name} is {raw!r}, which is not a number. Set it to {kind.__name__} or unset it."
         ) from None
-    if value < least:
-        raise OvernightError(f"{name} is {raw}, which is less than {least:g}. Set it to {least:g} or more.")
+    # Nothing is more than a NaN: a budget of one would refuse nothing.
+    if not least <= value < math.inf:
+        raise OvernightError(f"{name} is {raw}, which is not a number from {least:g}. Set it to {least:g} or more.")
     return value

@@ -1,6 +1,6 @@
 """The approving desk: a release is offered, a person's answers are recorded, an approval follows or does not."""
 
-from overnight.approve.decide import Answers, decide, find_standing, parse_answers, record_refusal
+from overnight.approve.decide import Answers, decide, find_answers, find_standing, parse_answers, record_refusal
 from overnight.approve.form import fill_form, name_field, read_form
 from overnight.approve.offer import offer_release
 
@@ -8,6 +8,7 @@ __all__ = [
     "Answers",
     "decide",
     "fill_form",
+    "find_answers",
     "find_standing",
     "name_field",
     "offer_release",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import orjson
 import pydantic
 import sqlalchemy as sa
 
@@ -71,6 +72,21 @@ def find_standing(ledger: Ledger, run_id: str, sink: str) -> Approval | RunState
     if last is None or last.outcome == "refused":
         return None
     return RunState(last.outcome)
+
+
+def find_answers(ledger: Ledger, release: Release) -> Answers:
+    """
+    The answers that decided a release.
+
+    Raises:
+        ReviewRefused: Nobody has answered yet.
+    """
+    with ledger.reading() as connection:
+        last = find_last_answer(connection, release.release_id)
+    if last is None:
+        raise ReviewRefused(f"Release {release.release_id} has no answers yet. Review run {release.run_id} first.")
+    given = {"decision": last.decision, "reviewer": last.reviewer, "reason": last.reason}
+    return parse_answers(given | {"items": orjson.loads(last.verdicts)})
 
 
 def decide(

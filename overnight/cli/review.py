@@ -32,7 +32,7 @@ def review_run(run_id: str | None, *, answers: Path | None, reviewer: str | None
     release = _get_release(run_id, ledger)
     standing = find_standing(ledger, run_id, release.sink)
     if standing is not None:
-        return _go_on(run_id, standing, None, as_json=as_json)
+        return _go_on(release, standing, as_json=as_json)
     if answers is None and as_json:
         print_json(_to_read(release))
         return 0
@@ -45,18 +45,18 @@ def review_run(run_id: str | None, *, answers: Path | None, reviewer: str | None
         approval_s=settings.approval_s,
         now=time.time(),
     )
-    return _go_on(run_id, standing, given, as_json=as_json)
+    return _go_on(release, standing, as_json=as_json)
 
 
-def _go_on(run_id: str, standing: Approval | RunState, given: Answers | None, *, as_json: bool) -> int:
+def _go_on(release: Release, standing: Approval | RunState, *, as_json: bool) -> int:
     if isinstance(standing, Approval):
         decided = (
             f"approved by {standing.reviewer}: {standing.n_allowed:,} rows may leave, {standing.n_held:,} are held"
         )
     else:
         decided = f"{standing}: nothing leaves"
-    click.echo(f"Run {run_id} is {decided}. The decision is recorded.", err=True)
-    return resume_run(run_id, given, as_json=as_json)
+    click.echo(f"Run {release.run_id} is {decided}. The decision is recorded.", err=True)
+    return resume_run(release.run_id, release, as_json=as_json)
 
 
 def _find_waiting(ledger: Ledger) -> str:

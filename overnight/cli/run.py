@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 import uuid
@@ -12,17 +11,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-import orjson
 
 from overnight.cli.progress import show_progress
 from overnight.cli.project import find_flow_module, fit_parameters, load_flow
 from overnight.cli.server import ensure_server, prefect_environment
+from overnight.cli.show import print_json
 from overnight.failures import OvernightError
 from overnight.ledger import open_ledger
-from overnight.ledger.queries import find_run, get_run, summarize
-from overnight.records import RunState, Summary
+from overnight.ledger.queries import find_run, get_run
+from overnight.records import RunState
+from overnight.report import RunReport, measure
 from overnight.settings import Settings
 
+#: Characters of a reason that the terminal shows.
+_REASON = 120
 #: States that a run may end in without a fault.
 _FINE = {RunState.WAITING, RunState.RELEASED, RunState.REJECTED}
 
@@ -90,25 +92,26 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
         if find_run(connection, run_id) is None:
             raise OvernightError(f"The flow {flow.name} did not begin: {state.message}")
         run = get_run(connection, run_id)
-        summary = summarize(connection, run_id, time.time())
-    return tell(summary, run["reason"], as_json=as_json)
+    report = measure(run_id, ledger=ledger, home=settings.home, now=time.time())
+    return tell(report, run["reason"], as_json=as_json)
 
 
-def tell(summary: Summary, reason: str | None, *, as_json: bool) -> int:
+def tell(report: RunReport, reason: str | None, *, as_json: bool) -> int:
     """Print what a run came to; 0 where it is fine, 1 where somebody must act."""
+    summary = report.summary
     if as_json:
-        sys.stdout.buffer.write(orjson.dumps(asdict(summary)) + b"\n")
-        sys.stdout.flush()
+        print_json(asdict(summary))
     else:
-        click.echo(describe(summary))
+        click.echo(describe(report))
     fine = summary.state in _FINE or (summary.state == RunState.HELD and summary.release is not None)
     if reason:
         click.echo(reason if fine and not as_json else f"overnight: {reason}", err=not fine or as_json)
     return 0 if fine else 1
 
 
-def describe(s: Summary) -> str:
-    """A summary in words."""
+def describe(report: RunReport) -> str:
+    """A run's report in words."""
+    s = report.summary
     cost = "at an unknown price" if s.cost_usd is None else f"for {s.cost_usd:.4f} USD"
     lines = [
         f"Run {s.run_id}: {s.state}, {s.seconds:.1f} s",
@@ -117,7 +120,12 @@ def describe(s: Summary) -> str:
     ]
     if s.published or s.held:
         lines.append(f"  {s.published:,} published, {s.held:,} held")
+    lines += [f"    {r.n_rows:,} {r.state}, {r.failure_class}: {_shorten(r.reason)}" for r in report.reasons]
     return "\n".join(lines)
+
+
+def _shorten(reason: str) -> str:
+    return reason if len(reason) <= _REASON else reason[:_REASON] + " …"
 
 
 def _quiet() -> dict[str, str]:
