@@ -6,7 +6,7 @@ import time
 
 import pydantic
 from prefect.artifacts import create_markdown_artifact
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import FlowPauseTimeout, ObjectNotFound
 from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.input import RunInput
 from prefect.logging import get_run_logger
@@ -110,6 +110,8 @@ def _ring(release: Release, run: Run) -> RunInput | None:
     except (pydantic.ValidationError, ObjectNotFound):
         # The state was forced on: there is no form. The doorbell is not the lock, so it rings again.
         return None
+    except FlowPauseTimeout:
+        raise RunEnded(RunState.WAITING, f"Nobody decided in time; `{how}` still takes the verdicts.") from None
 
 
 def _read_answers(form: RunInput | None) -> dict[str, object]:

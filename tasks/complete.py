@@ -32,12 +32,13 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
     run = current_run()
     prompt = run.pin_model(prompt, model)
     get_validator().start()  # its import takes seconds: beside the calls, not after them
-    run.engine.context(run.run_id).progress.total = sum(b.n_rows - b.n_quarantined for b in batches)
+    context = run.engine.begin_pass(run.run_id)
+    context.progress.total = sum(b.n_rows - b.n_quarantined for b in batches)
     completed = _complete_all(batches, prompt, run)
     run.ledger.write(lambda connection: record_batches(connection, run.run_id, completed))
-    if halted := run.engine.context(run.run_id).halted:
+    if context.halted:
         raise RunHalted(
-            f"Run {run.run_id} halted: {halted} Answers so far are kept: mend the cause and run the flow again,"
+            f"Run {run.run_id} halted: {context.halted} Answers so far are kept: mend the cause and run the flow again,"
             " they are hits."
         )
     return completed

@@ -87,8 +87,11 @@ def _run_steps(name: str, given: dict[str, Any], steps: Callable[[], Summary]) -
 
 def name_flow_run(name: str) -> str:
     """The flow's name with the run's id: a run keeps its id over every flow run that continues it."""
-    settings = Settings.from_env()
-    return f"{name} {find_run_id(_flow_run_id(), settings, open_ledger(settings.ledger_url))}"
+    try:
+        settings = Settings.from_env()
+        return f"{name} {find_run_id(_flow_run_id(), settings, open_ledger(settings.ledger_url))}"
+    except OvernightError:
+        return name  # the flow itself meets the same fault, and says it
 
 
 def _flow_run_id() -> str:

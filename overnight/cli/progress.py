@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 
 import click
 
@@ -16,14 +17,18 @@ _BAR_S = 0.2
 
 def show_progress(run_id: str, settings: Settings, done: threading.Event) -> None:
     """Show the run's progress on standard error until it is done."""
-    progress = get_engine(settings).context(run_id).progress
+    engine = get_engine(settings)
+
+    def read() -> Progress:
+        return engine.context(run_id).progress
+
     if sys.stderr.isatty():
-        _show_bar(progress, done)
+        _show_bar(read, done)
     else:
-        _show_lines(progress, done)
+        _show_lines(read, done)
 
 
-def _show_bar(progress: Progress, done: threading.Event) -> None:
+def _show_bar(read: Callable[[], Progress], done: threading.Event) -> None:
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - the same
     from rich.progress import Progress as Bar  # noqa: PLC0415 - the same
@@ -32,12 +37,14 @@ def _show_bar(progress: Progress, done: threading.Event) -> None:
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("rows", total=None)
         while not done.wait(_BAR_S):
+            progress = read()
             bar.update(task, total=progress.total or None, completed=progress.done, description=_words(progress))
 
 
-def _show_lines(progress: Progress, done: threading.Event) -> None:
+def _show_lines(read: Callable[[], Progress], done: threading.Event) -> None:
     said = ""
     while not done.wait(_LINE_S):
+        progress = read()
         line = f"{progress.done:,} of {progress.total:,} rows, {_words(progress)}"
         if progress.total and line != said:
             click.echo(line, err=True)

@@ -93,7 +93,9 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
             raise OvernightError(f"The flow {flow.name} did not begin: {state.message}")
         run = get_run(connection, run_id)
     report = measure(run_id, ledger=ledger, home=settings.home, now=time.time())
-    return tell(report, run["reason"], as_json=as_json)
+    # A fault that nobody foresaw leaves the run as it stood: Prefect's own line says what it was.
+    reason = run["reason"] or (None if state.is_completed() else str(state.message))
+    return tell(report, reason, as_json=as_json)
 
 
 def tell(report: RunReport, reason: str | None, *, as_json: bool) -> int:

@@ -67,11 +67,18 @@ class Engine:
     def context(self, run_id: str) -> RunContext:
         """What the rows of this run share."""
         with self._opening:
-            if run_id not in self._runs:
-                with self.ledger.reading() as connection:
-                    spent = spent_usd(connection, run_id)
-                self._runs[run_id] = RunContext(run_id, Budget(self.settings.budget_usd, spent))
-            return self._runs[run_id]
+            return self._runs.get(run_id) or self._begin(run_id)
+
+    def begin_pass(self, run_id: str) -> RunContext:
+        """A fresh context: what halted an earlier pass of the run may be mended."""
+        with self._opening:
+            return self._begin(run_id)
+
+    def _begin(self, run_id: str) -> RunContext:
+        with self.ledger.reading() as connection:
+            spent = spent_usd(connection, run_id)
+        self._runs[run_id] = RunContext(run_id, Budget(self.settings.budget_usd, spent))
+        return self._runs[run_id]
 
     async def client(self, prompt: Prompt) -> Client:
         """The process's client for the prompt's model."""

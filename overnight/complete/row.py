@@ -114,7 +114,8 @@ async def _send(asking: Asking, sending: _Sending, attempt_id: int) -> Outcome:
     cost: float | None = None
     try:
         reply = await asking.client.send(sending.body)
-        cost = cost_usd(model, reply.usage)
+        # Where the provider counts no tokens the price is unknown, not nothing.
+        cost = cost_usd(model, reply.usage) if reply.usage.input_tokens else None
         output = _judge(asking, sending, reply)
     except CallFailed as failure:
         cost = _cost_of(failure, asking)

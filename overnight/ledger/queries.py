@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from overnight.failures import OvernightError
 from overnight.ledger.bodies import get_body
+from overnight.ledger.releases import find_release
 from overnight.ledger.runs import find_batches, find_latest_batches
 from overnight.ledger.schema import (
     approvals,
@@ -34,7 +35,7 @@ def summarize(connection: sa.Connection, run_id: str, now: float) -> Summary:
     run = connection.execute(sa.select(runs).where(runs.c.run_id == run_id)).one()
     rows = count_rows(connection, run_id)
     spent = _spent(connection, run_id)
-    release = connection.execute(sa.select(releases.c.release_id).where(releases.c.run_id == run_id)).scalar()
+    release = find_release(connection, run_id)
     return Summary(
         run_id=run_id,
         state=run.state,
@@ -50,7 +51,7 @@ def summarize(connection: sa.Connection, run_id: str, now: float) -> Summary:
         cost_usd=None if spent.unpriced else spent.cost_usd or 0.0,
         input_tokens=spent.input_tokens or 0,
         output_tokens=spent.output_tokens or 0,
-        release=release,
+        release=release.release_id if release else None,
         seconds=round(_seconds(connection, run_id, now), 3),
     )
 
@@ -174,10 +175,11 @@ def _all(connection: sa.Connection, table: sa.Table, key: str, *order: sa.Column
 def _spent(connection: sa.Connection, run_id: str) -> sa.Row[Any]:
     c = attempts.c
     closed = c.outcome.in_(["accepted", "failed"])
+    unpriced = closed & c.cost_usd.is_(None) & ((c.outcome == "accepted") | (c.input_tokens > 0))
     query = sa.select(
         sa.func.count().label("attempts"),
         sa.func.count().filter(closed).label("calls"),
-        sa.func.count().filter(closed, c.cost_usd.is_(None), c.input_tokens > 0).label("unpriced"),
+        sa.func.count().filter(unpriced).label("unpriced"),
         sa.func.sum(c.cost_usd).label("cost_usd"),
         sa.func.sum(c.input_tokens).label("input_tokens"),
         sa.func.sum(c.output_tokens).label("output_tokens"),
@@ -187,13 +189,14 @@ def _spent(connection: sa.Connection, run_id: str) -> sa.Row[Any]:
 
 def _n_resolved(connection: sa.Connection, run_id: str) -> int:
     """Requests that this run itself paid to have answered, or refused."""
-    n = 0
-    for table in (completions, quarantines):
-        query = (
-            sa.select(sa.func.count()).select_from(table).join(attempts, attempts.c.attempt_id == table.c.attempt_id)
-        )
-        n += connection.execute(query.where(attempts.c.run_id == run_id)).scalar_one()
-    return n
+    a = attempts.c
+    # By attempt: an answer that one rule refused and a later one let pass stands in both tables, paid for once.
+    resolved = (
+        sa.exists().where(t.c.request_key == a.request_key, t.c.attempt_id == a.attempt_id)
+        for t in (completions, quarantines)
+    )
+    query = sa.select(sa.func.count()).select_from(attempts).where(a.run_id == run_id, sa.or_(*resolved))
+    return connection.execute(query).scalar_one()
 
 
 def _n_held(connection: sa.Connection, run_id: str, state: str, n_accepted: int) -> int:
