@@ -29,6 +29,8 @@ def run_all() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt), _server(settings) as api_url:
         os.environ.update(prefect_environment(settings.home) | {"PREFECT_API_URL": api_url})
+        # prefect.yaml names the project's folder by $PWD, which only a shell keeps true.
+        os.environ["PWD"] = str(Path.cwd())
         _prepare()
         click.echo(f"Prefect's UI is at {api_url.removesuffix('/api')}; Ctrl-C ends everything.")
         return _work()
