@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from overnight.failures import ApprovalRefused, RunHalted
-from overnight.keys import allowed_digest, digest_bytes
+from overnight.keys import allowed_digest, delivery_key, digest_bytes
 from overnight.ledger import Ledger
 from overnight.ledger.bodies import get_body
 from overnight.ledger.outbox import consume, find_payloads, find_receipts, settle
@@ -39,9 +39,9 @@ def deliver_release(approval: Approval, *, ledger: Ledger, settings: Settings) -
         if approval.state == "approved":
             _consume(recorded, rows, ledger)
         if isinstance(sink, WholeSink):
-            _write_whole(sink, recorded, ledger)
+            _write_whole(sink, recorded, rows, ledger)
         else:
-            _send_rows(sink, recorded, ledger)
+            _send_rows(sink, recorded, rows, ledger)
     with ledger.reading() as connection:
         return find_receipts(connection, recorded.approval_id)
 
@@ -71,8 +71,11 @@ def _allowed_rows(approval: Approval, ledger: Ledger) -> list[ReleaseRow]:
     with ledger.reading() as connection:
         held = find_held_positions(connection, approval.approval_id)
         rows = [r for r in find_release_rows(connection, approval.release_id) if r.position not in held]
-        found = allowed_digest((r.delivery_key, digest_bytes(get_body(connection, r.payload))) for r in rows)
-    if found != approval.allowed_digest:
+        digests = [digest_bytes(get_body(connection, r.payload)) for r in rows]
+    # The keys are made anew: they hold the sink, so that an edited address does not fit them.
+    keys = [delivery_key(approval.sink, r.row_id, digest) for r, digest in zip(rows, digests, strict=True)]
+    is_intact = keys == [r.delivery_key for r in rows]
+    if not is_intact or allowed_digest(zip(keys, digests, strict=True)) != approval.allowed_digest:
         raise ApprovalRefused(
             f"A row of release {approval.release_id} was changed after its approval. Nothing was sent: run it again."
         )
@@ -94,21 +97,33 @@ def _consume(approval: Approval, rows: Sequence[ReleaseRow], ledger: Ledger) -> 
     )
 
 
-def _write_whole(sink: WholeSink, approval: Approval, ledger: Ledger) -> None:
+def _write_whole(sink: WholeSink, approval: Approval, rows: Sequence[ReleaseRow], ledger: Ledger) -> None:
     """The whole release in one write, rows that an earlier approval delivered too: the file is this release."""
-    with ledger.reading() as connection:
-        if not find_payloads(connection, approval.approval_id, ["promised", "earlier"]):
-            return
-        payloads = find_payloads(connection, approval.approval_id, ["promised", "earlier", "delivered"])
+    if not _find_payloads(approval, rows, ["promised", "earlier"], ledger):
+        return
+    payloads = _find_payloads(approval, rows, ["promised", "earlier", "delivered"], ledger)
     detail = sink.write(payload for _, payload in payloads)
     _settle(ledger, approval, [position for position, _ in payloads], "delivered", detail)
 
 
-def _send_rows(sink: RowSink, approval: Approval, ledger: Ledger) -> None:
-    with ledger.reading() as connection:
-        promised = find_payloads(connection, approval.approval_id, ["promised"])
-    for position, payload in promised:
+def _send_rows(sink: RowSink, approval: Approval, rows: Sequence[ReleaseRow], ledger: Ledger) -> None:
+    for position, payload in _find_payloads(approval, rows, ["promised"], ledger):
         _send(sink, position, payload, approval, ledger)
+
+
+def _find_payloads(
+    approval: Approval, rows: Sequence[ReleaseRow], states: Sequence[str], ledger: Ledger
+) -> list[tuple[int, Payload]]:
+    """What the outbox holds of the approval, after each entry has been held against the rows that may leave."""
+    with ledger.reading() as connection:
+        found = find_payloads(connection, approval.approval_id, states)
+    allowed = {r.position: (r.delivery_key, r.payload) for r in rows}
+    if any(allowed.get(position) != (payload.delivery_key, payload.digest) for position, payload in found):
+        raise ApprovalRefused(
+            f"The outbox holds a row of release {approval.release_id} that its approval does not let out. Nothing was"
+            " sent: run the flow again and review it."
+        )
+    return found
 
 
 def _send(sink: RowSink, position: int, payload: Payload, approval: Approval, ledger: Ledger) -> None:

@@ -62,7 +62,8 @@ def read_part(part: Part, home: Path) -> pa.Table:
         ) from error
     if digest_bytes(data) != part.digest:
         raise PartRefused(f"Part {part.path} was altered after it was written. Delete it and run the flow again.")
-    return pq.read_table(pa.BufferReader(data), schema=PART_SCHEMA)
+    # Not `read_table`: it imports pyarrow's datasets and pandas with them, a second that `why` would wait for.
+    return pq.ParquetFile(pa.BufferReader(data)).read()
 
 
 def is_whole(part: Part, home: Path) -> bool:

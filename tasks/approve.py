@@ -17,6 +17,7 @@ from overnight.payloads import sink_name
 from overnight.records import Approval, CheckedBatch, Release, RunState
 from tasks.form import describe_release, make_form
 from tasks.nightly import RunEnded
+from tasks.report import publish_artifacts
 from tasks.run import Run, current_run
 
 
@@ -100,6 +101,7 @@ def _ring(release: Release, run: Run) -> RunInput | None:
             f" rows marked correct then go to {release.sink}, and nothing leaves before."
         )
         raise RunEnded(RunState.WAITING, line)
+    publish_artifacts(run)
     wait = suspend_flow_run if run.deployed else pause_flow_run
     try:
         return wait(

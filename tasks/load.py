@@ -22,7 +22,8 @@ def load_prompt(name: str) -> Prompt:
 
 def load_batches(source: str, prompt: Prompt) -> list[Batch]:
     """The source's rows in batches, copied on the run's first pass; later passes read the copies alone."""
-    pinned: Any = pin_input(source, prompt, current_run().run_id)
+    # Submitted: a task that is called directly gives its failed state, not the fault.
+    pinned: Any = pin_input.submit(source, prompt, current_run().run_id).result()
     return list(pinned)
 
 

@@ -121,7 +121,8 @@ def _reasons_table(reasons: tuple[Reason, ...]) -> list[str]:
 def escape_markdown(text: str) -> str:
     """Text from a row or a model as inert markdown: no links, images, tables or HTML come of it."""
     flat = html.escape(re.sub(r"\s+", " ", text), quote=False)
-    return re.sub(r"([\\`*_{}\[\]()#!|~])", r"\\\1", flat)
+    # The last three: viewers make links of addresses that stand in a text as they are.
+    return re.sub(r"([\\`*_{}\[\]()#!|~]|:(?=//)|(?<=www)\.|@)", r"\\\1", flat, flags=re.IGNORECASE)
 
 
 def _section(title: str, lines: tuple[str, ...]) -> list[str]:
