@@ -76,8 +76,8 @@ def _look_up(asked: Mapping[str, str], checks: Checks, engine: Engine) -> dict[s
 
 def _accept(freed: Mapping[str, Refusal], engine: Engine) -> None:
     def job(connection: Any) -> None:
-        for key, refusal in freed.items():
-            attempts.accept(connection, key, refusal.attempt_id, refusal.output or "", time.time())
+        answers = [(key, refusal.attempt_id, refusal.output or "") for key, refusal in freed.items()]
+        attempts.accept(connection, answers, time.time())
 
     engine.ledger.write(job)
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-
-import sqlalchemy as sa
+from dataclasses import dataclass
 
 from overnight.failures import CallFailed, FailureClass, FailureKind
-from overnight.ledger import attempts
 from overnight.ledger.attempts import Closing, Refusal
 from overnight.ledger.bodies import pack_body
 from overnight.records import Reply
@@ -22,35 +20,37 @@ class CheckFailed(CallFailed):
         self.output = output
 
 
-def accepted_closing(reply: Reply, cost: float | None, latency_s: float) -> Closing:
-    """How an attempt ended whose answer was accepted."""
-    return Closing(time.time(), "accepted", latency_s=latency_s, reply=reply, body=pack_body(reply.body), cost_usd=cost)
+@dataclass(frozen=True)
+class Call:
+    """An attempt that was sent, and what it took."""
+
+    attempt_id: int
+    key: str
+    cost_usd: float | None
+    latency_s: float
 
 
-def failed_closing(failure: CallFailed, cost: float | None, latency_s: float) -> Closing:
-    """How an attempt ended that gave no answer to use."""
+def accepted_closing(call: Call, reply: Reply, output: str) -> Closing:
+    """How an attempt ended whose answer, as canonical JSON, was accepted."""
     return Closing(
-        time.time(),
-        "failed",
-        latency_s=latency_s,
+        **vars(call), closed_at=time.time(), outcome="accepted", reply=reply, body=pack_body(reply.body), output=output
+    )
+
+
+def failed_closing(call: Call, failure: CallFailed) -> Closing:
+    """How an attempt ended that gave no answer to use; one that is refused for good is remembered."""
+    return Closing(
+        **vars(call),
+        closed_at=time.time(),
+        outcome="failed",
         failure_class=failure.failure_class,
         message=str(failure),
         reply=failure.reply,
         body=pack_body(failure.reply.body) if failure.reply else None,
-        cost_usd=cost,
+        refusal=_refusal(call, failure) if failure.kind is FailureKind.QUARANTINE else None,
     )
 
 
-def close_accepted(connection: sa.Connection, *, key: str, attempt_id: int, closing: Closing, output: str) -> None:
-    """Close the attempt and make its answer the completion of the key."""
-    attempts.close_attempt(connection, attempt_id, closing)
-    attempts.accept(connection, key, attempt_id, output, closing.closed_at)
-
-
-def close_failed(connection: sa.Connection, key: str, attempt_id: int, closing: Closing, failure: CallFailed) -> None:
-    """Close the attempt; where the answer is refused for good, remember it."""
-    attempts.close_attempt(connection, attempt_id, closing)
-    if failure.kind is FailureKind.QUARANTINE:
-        rule, output = (failure.rule, failure.output) if isinstance(failure, CheckFailed) else (None, None)
-        refusal = Refusal(attempt_id, failure.failure_class, rule, str(failure), output)
-        attempts.refuse(connection, key, refusal, closing.closed_at)
+def _refusal(call: Call, failure: CallFailed) -> Refusal:
+    rule, output = (failure.rule, failure.output) if isinstance(failure, CheckFailed) else (None, None)
+    return Refusal(call.attempt_id, failure.failure_class, rule, str(failure), output)

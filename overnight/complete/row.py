@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
-
-import sqlalchemy as sa
+from typing import Any
 
 from overnight.checks import Checks, check_row
-from overnight.complete.closing import CheckFailed, accepted_closing, close_accepted, close_failed, failed_closing
+from overnight.complete.closing import Call, CheckFailed, accepted_closing, failed_closing
 from overnight.complete.engine import Engine, RunContext
 from overnight.failures import CallFailed, FailureClass, FailureKind, RunHalted
 from overnight.keys import canonical_json
-from overnight.ledger import attempts
-from overnight.ledger.attempts import Closing
+from overnight.ledger.attempts import (
+    Closing,
+    Opening,
+    close_attempts,
+    find_completions,
+    find_refusals,
+    open_attempts,
+)
 from overnight.ledger.bodies import Body, pack_body
 from overnight.llm import (
     DEFAULT_MAX_TOKENS,
@@ -31,8 +34,6 @@ from overnight.llm import (
 )
 from overnight.prompts import render
 from overnight.records import Ask, Prompt, Reply, RowState
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ async def _send(asking: Asking, sending: _Sending, attempt_id: int) -> Outcome:
         _raise_if_halted(asking.context)
         budget.reserve(worst)
     except (CallFailed, RunHalted):
-        await _write(asking, lambda c: attempts.close_attempt(c, attempt_id, Closing(time.time(), "unsent")))
+        await _close(asking, Closing(attempt_id, sending.key, time.time(), "unsent"))
         raise
     asking.context.progress.calls += 1
     started = time.monotonic()
@@ -119,17 +120,12 @@ async def _send(asking: Asking, sending: _Sending, attempt_id: int) -> Outcome:
         output = _judge(asking, sending, reply)
     except CallFailed as failure:
         cost = _cost_of(failure, asking)
-        closing = failed_closing(failure, cost, time.monotonic() - started)
-        await _write(
-            asking,
-            partial(close_failed, key=sending.key, attempt_id=attempt_id, closing=closing, failure=failure),
-        )
+        call = Call(attempt_id, sending.key, cost, time.monotonic() - started)
+        await _close(asking, failed_closing(call, failure))
         raise
     else:
-        closing = accepted_closing(reply, cost, time.monotonic() - started)
-        await _write(
-            asking, partial(close_accepted, key=sending.key, attempt_id=attempt_id, closing=closing, output=output)
-        )
+        call = Call(attempt_id, sending.key, cost, time.monotonic() - started)
+        await _close(asking, accepted_closing(call, reply, output))
         return Outcome(RowState.ACCEPTED, output)
     finally:
         budget.settle(worst, cost)
@@ -174,32 +170,28 @@ def _raise_if_halted(context: RunContext) -> None:
 
 
 async def _open(asking: Asking, sending: _Sending) -> int | None:
-    def job(connection: sa.Connection) -> int | None:
-        # Another batch, or another process, may have had it answered since the batch's look-up.
-        if attempts.find_completions(connection, [sending.key]) or attempts.find_refusals(connection, [sending.key]):
-            return None
-        return attempts.open_attempt(
-            connection,
-            key=sending.key,
-            prompt_hash=asking.prompt.prompt_hash,
-            input_json=sending.input_json,
-            body=sending.packed,
-            run_id=asking.context.run_id,
-            now=time.time(),
-        )
+    """The attempt's id; None where another batch, or process, has had it answered since the batch's look-up."""
+    opening = Opening(
+        key=sending.key,
+        prompt_hash=asking.prompt.prompt_hash,
+        input_json=sending.input_json,
+        body=sending.packed,
+        run_id=asking.context.run_id,
+        opened_at=time.time(),
+    )
+    return await asyncio.wrap_future(asking.engine.ledger.submit_each(open_attempts, opening))
 
-    return await _write(asking, job)
+
+async def _close(asking: Asking, closing: Closing) -> None:
+    """Wait until the end of the attempt is on disk."""
+    await asyncio.wrap_future(asking.engine.ledger.submit_each(close_attempts, closing))
 
 
 async def _find_outcome(asking: Asking, sending: _Sending) -> Outcome:
     with asking.engine.ledger.reading() as connection:
-        completion = attempts.find_completions(connection, [sending.key]).get(sending.key)
-        refusal = attempts.find_refusals(connection, [sending.key]).get(sending.key)
+        completion = find_completions(connection, [sending.key]).get(sending.key)
+        refusal = find_refusals(connection, [sending.key]).get(sending.key)
     if completion:
         return Outcome(RowState.ACCEPTED, completion.output)
     assert refusal is not None, "an attempt is not opened only where an answer or a refusal stands"  # noqa: S101 - narrows the type
     return Outcome(RowState.QUARANTINED, None, refusal.failure_class, refusal.rule, refusal.reason)
-
-
-async def _write(asking: Asking, job: Callable[[sa.Connection], T]) -> T:
-    return await asyncio.wrap_future(asking.engine.ledger.submit(job))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,9 +42,24 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Closing:
-    """How an attempt ended."""
+class Opening:
+    """A request that is about to be sent."""
 
+    key: str
+    prompt_hash: str
+    input_json: str
+    #: The exact bytes that will be sent.
+    body: Body
+    run_id: str
+    opened_at: float
+
+
+@dataclass(frozen=True)
+class Closing:
+    """How an attempt ended, and what follows from it."""
+
+    attempt_id: int
+    key: str
     closed_at: float
     #: "accepted", "failed", or "unsent" where the call was never made.
     outcome: str
@@ -53,6 +69,10 @@ class Closing:
     reply: Reply | None = None
     body: Body | None = None
     cost_usd: float | None = None
+    #: The answer as canonical JSON, where it becomes the completion of the key.
+    output: str | None = None
+    #: Where the answer is refused for good.
+    refusal: Refusal | None = None
 
 
 def record_prompt(connection: sa.Connection, prompt: Prompt, now: float) -> None:
@@ -70,63 +90,54 @@ def record_prompt(connection: sa.Connection, prompt: Prompt, now: float) -> None
     connection.execute(insert(prompts).on_conflict_do_nothing(), row)
 
 
-def open_attempt(
-    connection: sa.Connection, *, key: str, prompt_hash: str, input_json: str, body: Body, run_id: str, now: float
-) -> int:
-    """Record that the request is about to be sent, with the bytes that will be; the attempt's id."""
-    record_bodies(connection, [body])
-    connection.execute(
-        insert(requests).on_conflict_do_nothing(),
-        {"request_key": key, "prompt_hash": prompt_hash, "input": input_json, "body": body.digest, "recorded_at": now},
-    )
-    earlier = sa.select(sa.func.count() + 1).where(attempts.c.request_key == key).scalar_subquery()
-    values = {"request_key": key, "run_id": run_id, "number": earlier, "opened_at": now, "outcome": "open"}
-    statement = sa.insert(attempts).values(values).returning(attempts.c.attempt_id)
-    return int(connection.execute(statement).scalar_one())
+def open_attempts(connection: sa.Connection, openings: Sequence[Opening]) -> list[int | None]:
+    """Record that requests are about to be sent; each attempt's id, None where the key is settled already."""
+    keys = [o.key for o in openings]
+    settled = {key for c in (completions.c, quarantines.c) for key in _keys_among(connection, c.request_key, keys)}
+    opened = [o for o in openings if o.key not in settled]
+    if not opened:
+        return [None for _ in openings]
+    record_bodies(connection, [o.body for o in opened])
+    connection.execute(_ADD_REQUEST, [_request_values(o) for o in opened])
+    earlier = Counter(_keys_among(connection, attempts.c.request_key, [o.key for o in opened]))
+    rows = [
+        {
+            "request_key": o.key,
+            "run_id": o.run_id,
+            "number": earlier[o.key] + 1,
+            "opened_at": o.opened_at,
+            "outcome": "open",
+        }
+        for o in opened
+    ]
+    ids = iter(connection.execute(_ADD_ATTEMPT, rows).scalars().all())
+    return [None if o.key in settled else next(ids) for o in openings]
 
 
-def close_attempt(connection: sa.Connection, attempt_id: int, closing: Closing) -> None:
-    """Record how an open attempt ended."""
-    if closing.body:
-        record_bodies(connection, [closing.body])
-    values: dict[str, Any] = {
-        "closed_at": closing.closed_at,
-        "outcome": closing.outcome,
-        "latency_s": closing.latency_s,
-        "failure_class": closing.failure_class,
-        "message": closing.message,
-        "cost_usd": closing.cost_usd,
-        "body": closing.body.digest if closing.body else None,
-    }
-    if closing.reply:
-        values |= _reply_values(closing.reply)
-    connection.execute(sa.update(attempts).where(attempts.c.attempt_id == attempt_id).values(values))
+def close_attempts(connection: sa.Connection, closings: Sequence[Closing]) -> list[None]:
+    """Record how open attempts ended, with the completions and refusals that follow; a key's first one stays."""
+    record_bodies(connection, [c.body for c in closings if c.body])
+    connection.execute(_CLOSE_ATTEMPT, [_closing_values(c) for c in closings])
+    if accepted := [c for c in closings if c.output is not None]:
+        accept(connection, [(c.key, c.attempt_id, c.output or "") for c in accepted], closings[0].closed_at)
+    if refused := [_refusal_values(c.key, c.refusal, c.closed_at) for c in closings if c.refusal]:
+        connection.execute(_ADD_REFUSAL, refused)
+    return [None for _ in closings]
 
 
-def accept(connection: sa.Connection, key: str, attempt_id: int, output: str, now: float) -> None:
-    """Make the answer the completion of its key; the first one stays."""
-    row = {
-        "request_key": key,
-        "attempt_id": attempt_id,
-        "output": output,
-        "output_digest": digest_bytes(output.encode()),
-        "accepted_at": now,
-    }
-    connection.execute(insert(completions).on_conflict_do_nothing(), row)
-
-
-def refuse(connection: sa.Connection, key: str, refusal: Refusal, now: float) -> None:
-    """Remember that the key's answer was refused for good: no call is made for it again."""
-    row = {
-        "request_key": key,
-        "attempt_id": refusal.attempt_id,
-        "failure_class": refusal.failure_class,
-        "rule": refusal.rule,
-        "reason": refusal.reason,
-        "output": refusal.output,
-        "recorded_at": now,
-    }
-    connection.execute(insert(quarantines).on_conflict_do_nothing(), row)
+def accept(connection: sa.Connection, answers: Sequence[tuple[str, int, str]], now: float) -> None:
+    """Make each answer (key, attempt, output) the completion of its key; the first one stays."""
+    rows = [
+        {
+            "request_key": key,
+            "attempt_id": attempt_id,
+            "output": output,
+            "output_digest": digest_bytes(output.encode()),
+            "accepted_at": now,
+        }
+        for key, attempt_id, output in answers
+    ]
+    connection.execute(_ADD_COMPLETION, rows)
 
 
 def find_completions(connection: sa.Connection, keys: Sequence[str]) -> dict[str, Completion]:
@@ -167,17 +178,58 @@ def _rows_of(
     return rows
 
 
-def _reply_values(reply: Reply) -> dict[str, Any]:
+def _keys_among(connection: sa.Connection, column: sa.ColumnElement[Any], keys: Sequence[str]) -> list[str]:
+    return [row[0] for row in _rows_of(connection, sa.select(column), column, keys)]
+
+
+def _request_values(opening: Opening) -> dict[str, Any]:
     return {
-        "status": reply.status,
-        "model_served": reply.model_served,
-        "provider_request_id": reply.request_id,
-        "headers": canonical_json(dict(reply.headers)).decode(),
-        "stop_reason": reply.stop_reason,
-        "reasoning": reply.reasoning,
-        "input_tokens": reply.usage.input_tokens,
-        "output_tokens": reply.usage.output_tokens,
-        "cache_read_tokens": reply.usage.cache_read_tokens,
-        "cache_write_tokens": reply.usage.cache_write_tokens,
-        "reasoning_tokens": reply.usage.reasoning_tokens,
+        "request_key": opening.key,
+        "prompt_hash": opening.prompt_hash,
+        "input": opening.input_json,
+        "body": opening.body.digest,
+        "recorded_at": opening.opened_at,
     }
+
+
+def _closing_values(closing: Closing) -> dict[str, Any]:
+    reply = closing.reply
+    usage = reply.usage if reply else None
+    return {
+        "at": closing.attempt_id,
+        "closed_at": closing.closed_at,
+        "outcome": closing.outcome,
+        "latency_s": closing.latency_s,
+        "failure_class": closing.failure_class,
+        "message": closing.message,
+        "cost_usd": closing.cost_usd,
+        "body": closing.body.digest if closing.body else None,
+        "status": reply.status if reply else None,
+        "model_served": reply.model_served if reply else None,
+        "provider_request_id": reply.request_id if reply else None,
+        "headers": canonical_json(dict(reply.headers)).decode() if reply else None,
+        "stop_reason": reply.stop_reason if reply else None,
+        "reasoning": reply.reasoning if reply else None,
+        "input_tokens": usage.input_tokens if usage else None,
+        "output_tokens": usage.output_tokens if usage else None,
+        "cache_read_tokens": usage.cache_read_tokens if usage else None,
+        "cache_write_tokens": usage.cache_write_tokens if usage else None,
+        "reasoning_tokens": usage.reasoning_tokens if usage else None,
+    }
+
+
+def _refusal_values(key: str, refusal: Refusal, now: float) -> dict[str, Any]:
+    return vars(refusal) | {"request_key": key, "recorded_at": now}
+
+
+# Statements are made once: building one, and SQLAlchemy's key of it, costs more than running it.
+_ADD_REQUEST = insert(requests).on_conflict_do_nothing()
+_ADD_ATTEMPT = sa.insert(attempts).returning(attempts.c.attempt_id, sort_by_parameter_order=True)
+_ADD_COMPLETION = insert(completions).on_conflict_do_nothing()
+_ADD_REFUSAL = insert(quarantines).on_conflict_do_nothing()
+_NOT_CLOSED = {"attempt_id", "request_key", "run_id", "number", "opened_at"}
+_CLOSE_ATTEMPT = (
+    sa.update(attempts)
+    .where(attempts.c.attempt_id == sa.bindparam("at"))
+    .values({c.name: sa.bindparam(c.name) for c in attempts.c if c.name not in _NOT_CLOSED})
+)

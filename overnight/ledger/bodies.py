@@ -18,6 +18,7 @@ from overnight.ledger.schema import bodies
 _LEVEL = 3
 
 
+_ADD_BODY = insert(bodies).on_conflict_do_nothing()
 #: A compressor is made once a thread: making one costs more than a row's compression.
 _local = threading.local()
 
@@ -47,7 +48,7 @@ def record_bodies(connection: sa.Connection, packed: Iterable[Body]) -> None:
     """Keep each body unless one with its digest is there."""
     rows = [{"digest": b.digest, "data": b.packed, "n_bytes": b.n_bytes} for b in packed]
     if rows:
-        connection.execute(insert(bodies).on_conflict_do_nothing(), rows)
+        connection.execute(_ADD_BODY, rows)
 
 
 def get_body(connection: sa.Connection, digest: str) -> bytes:

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from overnight.ledger import schema
 from overnight.ledger.writer import Writer
 
 T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741 - an item
 
 #: The newest migration: `migrations/versions/`.
 SCHEMA_VERSION = "0001"
@@ -42,6 +43,10 @@ class Ledger:
     def submit(self, job: Callable[[sa.Connection], T]) -> Future[T]:
         """As `write`, without the wait."""
         return self._writer.submit(job)
+
+    def submit_each(self, job: Callable[[sa.Connection, Sequence[I]], Sequence[T]], item: I) -> Future[T]:
+        """Queue an item for a job that takes all items of a commit together, and gives a result for each."""
+        return self._writer.submit_each(job, item)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 T = TypeVar("T")
+I = TypeVar("I")  # noqa: E741 - an item
 
 #: Jobs in one transaction, at the most.
 GROUP = 256
@@ -19,7 +20,9 @@ GROUP = 256
 
 @dataclass(frozen=True)
 class _Job:
-    run: Callable[[sa.Connection], Any]
+    #: Takes the items of all its jobs in the group, gives a result for each.
+    run: Callable[[sa.Connection, Sequence[Any]], Sequence[Any]]
+    item: Any
     done: Future[Any]
 
 
@@ -39,7 +42,11 @@ class Writer:
 
     def submit(self, run: Callable[[sa.Connection], T]) -> Future[T]:
         """Queue a job; the future has its result once it is on disk."""
-        job = _Job(run, Future())
+        return self.submit_each(_call_each, run)
+
+    def submit_each(self, run: Callable[[sa.Connection, Sequence[I]], Sequence[T]], item: I) -> Future[T]:
+        """Queue an item for a function that takes all items of a group at once, and has a result for each."""
+        job = _Job(run, item, Future())
         self._jobs.put(job)
         return job.done
 
@@ -73,11 +80,27 @@ class Writer:
     def _commit(self, group: list[_Job], *, alone: bool = False) -> bool:
         try:
             with self._engine.begin() as connection:
-                results = [job.run(connection) for job in group]
+                results = [done for run, jobs in _by_function(group) for done in _run(run, jobs, connection)]
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the one who waits for the job
             if alone:
                 group[0].done.set_exception(error)
             return False
-        for job, result in zip(group, results, strict=True):
+        for job, result in results:
             job.done.set_result(result)
         return True
+
+
+def _by_function(group: list[_Job]) -> Iterable[tuple[Any, list[_Job]]]:
+    """The group's jobs by what they run, in the order in which each was first asked for."""
+    found: dict[Any, list[_Job]] = {}
+    for job in group:
+        found.setdefault(job.run, []).append(job)
+    return found.items()
+
+
+def _run(run: Any, jobs: list[_Job], connection: sa.Connection) -> Iterable[tuple[_Job, Any]]:
+    return zip(jobs, run(connection, [job.item for job in jobs]), strict=True)
+
+
+def _call_each(connection: sa.Connection, calls: Sequence[Callable[[sa.Connection], T]]) -> list[T]:
+    return [call(connection) for call in calls]
