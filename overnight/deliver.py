@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from overnight.failures import ApprovalRefused, RunHalted
 from overnight.keys import allowed_digest, delivery_key, digest_bytes
@@ -38,12 +40,28 @@ def deliver_release(approval: Approval, *, ledger: Ledger, settings: Settings) -
     with contextlib.closing(open_sink(recorded.sink, allow_hosts=settings.allow_hosts, token=token)) as sink:
         if approval.state == "approved":
             _consume(recorded, rows, ledger)
-        if isinstance(sink, WholeSink):
-            _write_whole(sink, recorded, rows, ledger)
-        else:
-            _send_rows(sink, recorded, rows, ledger)
+        with _alone(recorded, settings.home):
+            if isinstance(sink, WholeSink):
+                _write_whole(sink, recorded, rows, ledger)
+            else:
+                _send_rows(sink, recorded, rows, ledger)
     with ledger.reading() as connection:
         return find_receipts(connection, recorded.approval_id)
+
+
+@contextlib.contextmanager
+def _alone(approval: Approval, home: Path) -> Iterator[None]:
+    """One drain of an approval at a time; the lock ends with its process, however that ends."""
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / f".deliver-{approval.approval_id}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ApprovalRefused(
+                f"Release {approval.release_id} is being delivered by another process now. `overnight runs` says when"
+                " it is done."
+            ) from None
+        yield
 
 
 def _recorded(approval: Approval, ledger: Ledger) -> Approval:

@@ -45,18 +45,28 @@ class FailureClass(StrEnum):
     CHECK_FAILED = "check_failed"
     WRONG_MODEL = "wrong_model"
     BUDGET = "budget"
+    #: Somebody stopped the run.
+    STOPPED = "stopped"
     # Found at intake, before any call.
     UNDECODABLE = "undecodable"
     RAGGED_ROW = "ragged_row"
     EMPTY_ID = "empty_id"
     DUPLICATE_ID = "duplicate_id"
     MISSING_VALUE = "missing_value"
+    #: The template fails on the row.
+    UNRENDERABLE = "unrenderable"
     # Found by the checks on an accepted batch.
     BATCH_RULE = "batch_rule"
 
 
 _RETRIED = {FailureClass.CONNECT, FailureClass.TIMEOUT, FailureClass.RATE_LIMIT, FailureClass.OVERLOAD}
-_HALTING = {FailureClass.SPEND_LIMIT, FailureClass.AUTH, FailureClass.WRONG_MODEL, FailureClass.BUDGET}
+_HALTING = {
+    FailureClass.SPEND_LIMIT,
+    FailureClass.AUTH,
+    FailureClass.WRONG_MODEL,
+    FailureClass.BUDGET,
+    FailureClass.STOPPED,
+}
 
 #: What is done about each class.
 KIND_OF: dict[FailureClass, FailureKind] = {
@@ -117,6 +127,7 @@ class CallFailed(OvernightError):
         failure_class: What it failed with.
         message: What the provider or the network said, without secrets.
         retry_after_s: How long the provider asks to wait, in seconds.
+        is_retried: False where the provider says not to send it again: the row is left for a later pass.
         reply: What came back, where anything did.
     """
 
@@ -126,11 +137,13 @@ class CallFailed(OvernightError):
         message: str,
         *,
         retry_after_s: float | None = None,
+        is_retried: bool = True,
         reply: Reply | None = None,
     ) -> None:
         super().__init__(message)
         self.failure_class = failure_class
         self.retry_after_s = retry_after_s
+        self.is_retried = is_retried
         self.reply = reply
 
     @property

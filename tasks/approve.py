@@ -34,7 +34,7 @@ def ask_approval(checked: list[CheckedBatch], sink: str) -> Approval:
     """
     run = current_run()
     sink = sink_name(sink)
-    standing = find_standing(run.ledger, run.run_id, sink)
+    standing = find_standing(run.ledger, run.run_id, sink, now=time.time())
     if standing is None:
         _hold_on_failures(checked, run)
         standing = _ask(checked, sink, run)
@@ -81,7 +81,7 @@ def _ask(checked: list[CheckedBatch], sink: str, run: Run) -> Approval | RunStat
                 now=time.time(),
             )
         except ReviewRefused as error:
-            standing = find_standing(run.ledger, run.run_id, sink)
+            standing = find_standing(run.ledger, run.run_id, sink, now=time.time())
             if standing is not None:
                 return standing
             get_run_logger().warning("Refused: %s", error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import sqlalchemy as sa
 from prefect import tags
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.futures import as_completed
@@ -26,6 +27,8 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
     """
     Have every batch answered, by the model given or the prompt's own.
 
+    A run that has offered its release asks nothing more: rows that were pending then stay so.
+
     Raises:
         RunHalted: A key, a spend limit or the budget ended the run; what was answered is kept.
     """
@@ -34,7 +37,9 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
     get_validator().start()  # its import takes seconds: beside the calls, not after them
     context = run.engine.begin_pass(run.run_id)
     context.progress.total = sum(b.n_rows - b.n_quarantined for b in batches)
-    completed = _complete_all(batches, prompt, run)
+    settled = run.find_offered()
+    asked = _complete_all([b for b in batches if b.n not in settled], prompt, run)
+    completed = sorted([*settled.values(), *asked], key=lambda batch: batch.n)
     run.ledger.write(lambda connection: record_batches(connection, run.run_id, completed))
     if context.halted:
         raise RunHalted(
@@ -61,9 +66,14 @@ def complete_batch(batch: Batch, prompt: Prompt, run_id: str) -> CompletedBatch:
     engine = get_engine(Settings.from_env())
     completed = complete.complete_batch(batch, prompt, run_id=run_id, engine=engine)
     key = completed_key(batch, prompt, engine.ledger)
-    engine.ledger.write(lambda connection: record_part(connection, key, completed, time.time()))
+    engine.ledger.write(lambda connection: _record(connection, key, completed, run_id))
     get_run_logger().info(
         "Batch %d: %d accepted, %d quarantined, %d pending",
         *(completed.n, completed.n_accepted, completed.n_quarantined, completed.n_pending),
     )
     return completed
+
+
+def _record(connection: sa.Connection, key: str, completed: CompletedBatch, run_id: str) -> None:
+    record_part(connection, key, completed, time.time())
+    record_batches(connection, run_id, [completed])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import sqlalchemy as sa
 from prefect.logging import get_run_logger
 
+from overnight.failures import InputRefused
 from overnight.intake import read_batches
 from overnight.ledger import open_ledger
-from overnight.ledger.runs import find_batches, record_batches
+from overnight.ledger.runs import find_batches, find_source, pin_source, record_batches
 from overnight.records import Batch, Prompt
 from overnight.settings import Settings
 from tasks.nightly import batch_task
@@ -33,7 +35,11 @@ def pin_input(source: str, prompt: Prompt, run_id: str) -> list[Batch]:
     settings = Settings.from_env()
     ledger = open_ledger(settings.ledger_url)
     with ledger.reading() as connection:
-        pinned = find_batches(connection, run_id, Batch)
+        pinned, known = find_batches(connection, run_id, Batch), find_source(connection, run_id)
+    if known is not None and known != source:
+        raise InputRefused(
+            f"Run {run_id} has pinned {known}, and {source} is another source. Give each a flow of its own."
+        )
     if not pinned:
         pinned = list(
             read_batches(
@@ -45,7 +51,12 @@ def pin_input(source: str, prompt: Prompt, run_id: str) -> list[Batch]:
                 limit=settings.limit,
             )
         )
-        ledger.write(lambda connection: record_batches(connection, run_id, pinned))
+        ledger.write(lambda connection: _record(connection, run_id, source, pinned))
     n_rows, n_bad = sum(b.n_rows for b in pinned), sum(b.n_quarantined for b in pinned)
     get_run_logger().info("%d rows in %d batches, %d quarantined at intake", n_rows, len(pinned), n_bad)
     return pinned
+
+
+def _record(connection: sa.Connection, run_id: str, source: str, pinned: list[Batch]) -> None:
+    pin_source(connection, run_id, source)
+    record_batches(connection, run_id, pinned)

@@ -16,6 +16,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from overnight.failures import OvernightError
 from overnight.ledger import open_ledger
+from overnight.payloads import sink_name
 from overnight.records import RunState, Summary
 from overnight.settings import Settings
 from tasks.report import publish_artifacts
@@ -47,6 +48,8 @@ def nightly_flow(*, name: str, **options: Any) -> Callable[[Callable[P, Summary]
     """
 
     def decorate(steps: Callable[P, Summary]) -> Flow[P, Any]:
+        _refuse_other_name(name, steps.__name__)
+
         @functools.wraps(steps)
         def run_night(*args: P.args, **kwargs: P.kwargs) -> Summary | State[Any]:
             given = inspect.signature(steps).bind(*args, **kwargs).arguments
@@ -67,10 +70,21 @@ def nightly_flow(*, name: str, **options: Any) -> Callable[[Callable[P, Summary]
     return decorate
 
 
+def _refuse_other_name(name: str, function: str) -> None:
+    """A run is continued by its flow's name: it has to lead back to the function."""
+    if name.replace("-", "_") != function:
+        wanted = function.replace("_", "-")
+        raise OvernightError(
+            f"The flow {name!r} is made of the function {function}. Name it {wanted!r}, or the function so."
+        )
+
+
 def _run_steps(name: str, given: dict[str, Any], steps: Callable[[], Summary]) -> Summary | State[Any]:
     try:
         with open_run(name, given, flow_run_id=_flow_run_id(), deployed=bool(deployment.id)) as run:
             try:
+                if "sink" in given:
+                    sink_name(given["sink"])  # refused now, not after everything was paid for
                 return steps()
             except RunEnded as end:
                 run.set_state(end.state, str(end))
@@ -81,6 +95,10 @@ def _run_steps(name: str, given: dict[str, Any], steps: Callable[[], Summary]) -
                 run.set_state(RunState.HALTED, str(error))
                 publish_artifacts(run)
                 return Failed(name="Halted", message=str(error))
+            except Exception as error:
+                # Nobody foresaw it: Prefect shows where it was, and the run must not stand as running.
+                run.set_state(RunState.HALTED, f"{type(error).__name__}: {error}")
+                raise
     except OvernightError as error:
         return Failed(name="Halted", message=str(error))
 

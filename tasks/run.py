@@ -18,7 +18,7 @@ from overnight.ledger import runs as ledger_runs
 from overnight.ledger.attempts import record_prompt
 from overnight.ledger.releases import find_release
 from overnight.prompts import load_prompt, parse_prompt
-from overnight.records import Prompt, Release, RunState
+from overnight.records import CompletedBatch, Prompt, Release, RunState
 from overnight.settings import Settings
 
 
@@ -62,6 +62,14 @@ class Run:
         with self.ledger.reading() as connection:
             name = ledger_runs.get_prompt_name(connection, self.run_id, prompt_hash)
         return self.load_prompt(name)
+
+    def find_offered(self) -> dict[int, CompletedBatch]:
+        """Where the run has offered its release: its batches that had rows pending then, by their number."""
+        with self.ledger.reading() as connection:
+            if find_release(connection, self.run_id) is None:
+                return {}
+            completed = ledger_runs.find_batches(connection, self.run_id, CompletedBatch)
+        return {batch.n: batch for batch in completed if batch.n_pending}
 
     def reload_release(self, release: Release) -> Release:
         """The release as it stands now, with the answers that it has had."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
-import orjson
-import pydantic
 import sqlalchemy as sa
 
+from overnight.approve.answers import Answers
 from overnight.failures import ReviewRefused
 from overnight.keys import allowed_digest
 from overnight.ledger import Ledger
@@ -18,75 +17,38 @@ from overnight.ledger.releases import (
     ReleaseRow,
     ReviewAnswer,
     find_approval,
+    find_doubted,
     find_last_answer,
     find_release,
     find_release_rows,
     record_answer,
     record_approval,
+    record_verdicts,
 )
 from overnight.records import Approval, Release, RunState
 
-Verdict = Literal["correct", "wrong", "unsure"]
+#: Outcomes that end a review; an approval that expired, and answers that were refused, do not.
+_CLOSED = {RunState.HELD, RunState.REJECTED}
 
 
-class Answers(pydantic.BaseModel):
-    """What a reviewer answered: untrusted until `decide` has held it against what was shown."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", str_strip_whitespace=True)
-
-    decision: Literal["release", "reject"]
-    reviewer: str = pydantic.Field(min_length=1, max_length=200)
-    reason: str = pydantic.Field(default="", max_length=2000)
-    #: A verdict on each item shown, by its number.
-    items: dict[int, Verdict]
-
-
-def parse_answers(data: bytes | dict[str, Any], *, reviewer: str | None = None) -> Answers:
-    """
-    Read answers from JSON or a form.
-
-    Raises:
-        ReviewRefused: A field is missing or has a value that is not offered.
-    """
-    try:
-        if isinstance(data, bytes):
-            data = dict(pydantic.TypeAdapter(dict[str, Any]).validate_json(data))
-        return Answers.model_validate(data | ({"reviewer": reviewer} if reviewer else {}))
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the answers"
-        raise ReviewRefused(
-            f"The review's answers do not fit at {where}: {first['msg']}. Mend it and send them again."
-        ) from error
-
-
-def find_standing(ledger: Ledger, run_id: str, sink: str) -> Approval | RunState | None:
+def find_standing(ledger: Ledger, run_id: str, sink: str, *, now: float) -> Approval | RunState | None:
     """The run's live or consumed approval for this sink, or HELD or REJECTED where a person said so."""
     with ledger.reading() as connection:
         release = find_release(connection, run_id, sink)
         if release is None:
             return None
-        if approval := find_approval(connection, release_id=release.release_id):
+        if approval := _find_live(connection, release, now):
             return approval
         last = find_last_answer(connection, release.release_id)
-    if last is None or last.outcome == "refused":
+    return RunState(last.outcome) if last and last.outcome in _CLOSED else None
+
+
+def _find_live(connection: sa.Connection, release: Release, now: float) -> Approval | None:
+    """An approval that has been used, or still can be: one that expired unused is asked for again."""
+    approval = find_approval(connection, release_id=release.release_id)
+    if approval and approval.state == "approved" and approval.expires_at.timestamp() <= now:
         return None
-    return RunState(last.outcome)
-
-
-def find_answers(ledger: Ledger, release: Release) -> Answers:
-    """
-    The answers that decided a release.
-
-    Raises:
-        ReviewRefused: Nobody has answered yet.
-    """
-    with ledger.reading() as connection:
-        last = find_last_answer(connection, release.release_id)
-    if last is None:
-        raise ReviewRefused(f"Release {release.release_id} has no answers yet. Review run {release.run_id} first.")
-    given = {"decision": last.decision, "reviewer": last.reviewer, "reason": last.reason}
-    return parse_answers(given | {"items": orjson.loads(last.verdicts)})
+    return approval
 
 
 def decide(
@@ -96,7 +58,8 @@ def decide(
     Record a person's decision on a release, once.
 
     Rows marked wrong or unsure are held. Unread rows leave only where every row that was
-    read is correct: with one that is not, what nobody has read is held too.
+    read is correct: with one that is not, what nobody has read is held too. So is a row
+    that nobody has read now and somebody called wrong or unsure on an earlier night.
 
     Returns:
         The approval; HELD where no row may leave; REJECTED.
@@ -107,9 +70,10 @@ def decide(
     _refuse_uncovered(release, answers)
 
     def job(connection: sa.Connection) -> Approval | RunState:
-        current = _still_open(connection, release)
+        current = _still_open(connection, release, now)
         rows = find_release_rows(connection, release.release_id)
-        held = _held(rows, answers)
+        held = _held(rows, answers, find_doubted(connection))
+        record_verdicts(connection, current, rows, answers.items, now)
         if answers.decision == "reject" or len(held) == len(rows):
             outcome = RunState.REJECTED if answers.decision == "reject" else RunState.HELD
             record_answer(connection, current, _as_recorded(answers, channel, outcome), now)
@@ -152,13 +116,13 @@ def _refuse_uncovered(release: Release, answers: Answers) -> None:
         )
 
 
-def _still_open(connection: sa.Connection, release: Release) -> Release:
-    if approval := find_approval(connection, release_id=release.release_id):
+def _still_open(connection: sa.Connection, release: Release, now: float) -> Release:
+    if approval := _find_live(connection, release, now):
         raise ReviewRefused(
             f"Release {release.release_id} was approved by {approval.reviewer} already. Nothing is changed."
         )
     last = find_last_answer(connection, release.release_id)
-    if last and last.outcome != "refused":
+    if last and last.outcome in _CLOSED:
         raise ReviewRefused(
             f"Release {release.release_id} was {last.outcome} by {last.reviewer} already. Run the flow again."
         )
@@ -170,10 +134,15 @@ def _still_open(connection: sa.Connection, release: Release) -> Release:
     return current
 
 
-def _held(rows: Sequence[ReleaseRow], answers: Answers) -> dict[int, str]:
-    verdicts: dict[int, str] = {r.position: "unread" if r.item is None else answers.items[r.item] for r in rows}
-    clean = all(v in ("correct", "unread") for v in verdicts.values())
-    return {p: v for p, v in verdicts.items() if not (v == "correct" or (v == "unread" and clean))}
+def _held(rows: Sequence[ReleaseRow], answers: Answers, doubted: set[str]) -> dict[int, str]:
+    def verdict(row: ReleaseRow) -> str:
+        if row.item is not None:
+            return answers.items[row.item]
+        return "doubted" if row.delivery_key in doubted else "unread"
+
+    verdicts = {row.position: verdict(row) for row in rows}
+    leaving = {"correct", "unread"} if set(answers.items.values()) == {"correct"} else {"correct"}
+    return {position: v for position, v in verdicts.items() if v not in leaving}
 
 
 def _mint(

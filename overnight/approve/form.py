@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from overnight.approve.decide import Answers
+from overnight.approve.answers import Answers
 from overnight.records import ReviewItem
 
 _PREFIX = "item_"

@@ -14,7 +14,7 @@ from overnight.failures import ApprovalRefused
 from overnight.keys import canonical_json, digest_bytes, digest_parts
 from overnight.ledger import Ledger
 from overnight.ledger.bodies import pack_body
-from overnight.ledger.releases import ReleaseRow, find_release, record_release
+from overnight.ledger.releases import ReleaseRow, find_doubted, find_release, record_release
 from overnight.ledger.runs import is_recorded
 from overnight.parts import read_part
 from overnight.payloads import make_payload, sink_name
@@ -46,7 +46,7 @@ def offer_release(
     if not offered:
         raise ApprovalRefused(f"Run {run_id} has no accepted row to release. Read its quarantine for the reasons.")
     digest = _release_digest(checked, offered, sink, prompt)
-    shown = _draw(digest, len(offered))
+    shown = _draw(digest, [o.payload.delivery_key for o in offered], ledger)
     fields = list(orjson.loads(prompt.schema)["properties"])
     items = tuple(_item(number, offered[position].row, fields) for number, position in enumerate(shown, 1))
     release = Release(f"{run_id}-{digest[:8]}", run_id, digest, sink, len(offered), 0, items)
@@ -94,10 +94,18 @@ def _release_digest(checked: list[CheckedBatch], offered: list[_Offered], sink: 
     return digest_parts("release", [sink, prompt.prompt_hash, prompt.model, *results, *rows])
 
 
-def _draw(digest: str, n_rows: int) -> list[int]:
-    """The positions that are shown: drawn by the release's own digest, so that nobody picks them."""
-    drawn = random.Random(digest).sample(range(n_rows), min(n_rows, N_SHOWN))  # noqa: S311 - a draw, not a secret
-    return sorted(drawn)
+def _draw(digest: str, keys: list[str], ledger: Ledger) -> list[int]:
+    """
+    The positions that are shown: first those that somebody called wrong or unsure before.
+
+    The others are drawn by the release's own digest, so that nobody picks them.
+    """
+    with ledger.reading() as connection:
+        doubted = find_doubted(connection)
+    first = [position for position, key in enumerate(keys) if key in doubted][:N_SHOWN]
+    others = sorted(set(range(len(keys))) - set(first))
+    drawn = random.Random(digest).sample(others, min(len(others), N_SHOWN - len(first)))  # noqa: S311 - a draw, not a secret
+    return sorted(first + drawn)
 
 
 def _item(number: int, row: dict[str, Any], fields: list[str]) -> ReviewItem:

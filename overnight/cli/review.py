@@ -30,12 +30,13 @@ def review_run(run_id: str | None, *, answers: Path | None, reviewer: str | None
     ledger = open_ledger(settings.ledger_url)
     run_id = run_id or _find_waiting(ledger)
     release = _get_release(run_id, ledger)
-    standing = find_standing(ledger, run_id, release.sink)
-    if standing is not None:
-        return _go_on(release, standing, as_json=as_json)
     if answers is None and as_json:
         print_json(_to_read(release))
         return 0
+    standing = find_standing(ledger, run_id, release.sink, now=time.time())
+    if standing is not None:
+        _refuse_second(release, standing, answers)
+        return _go_on(release, standing, as_json=as_json)
     given = _read_file(answers, reviewer) if answers else _ask_in_terminal(release, reviewer)
     standing = decide(
         release,
@@ -46,6 +47,15 @@ def review_run(run_id: str | None, *, answers: Path | None, reviewer: str | None
         now=time.time(),
     )
     return _go_on(release, standing, as_json=as_json)
+
+
+def _refuse_second(release: Release, standing: Approval | RunState, answers: Path | None) -> None:
+    if answers is not None:
+        decided = f"approved by {standing.reviewer}" if isinstance(standing, Approval) else standing
+        raise ReviewRefused(
+            f"Run {release.run_id} was {decided} already, and these answers are not taken. To continue it as decided,"
+            f" run `overnight review {release.run_id}` without answers."
+        )
 
 
 def _go_on(release: Release, standing: Approval | RunState, *, as_json: bool) -> int:

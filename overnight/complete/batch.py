@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 
-from overnight.checks import Checks, check_row, parse_checks
+from overnight.checks import Checks, parse_checks
 from overnight.complete.engine import Engine, RunContext
-from overnight.complete.row import Asking, Outcome, ask_row
-from overnight.failures import FailureClass, RunHalted
+from overnight.complete.row import Asking, Outcome, ask_row, judge_recorded
+from overnight.failures import RunHalted
 from overnight.keys import request_key
 from overnight.ledger import attempts
 from overnight.ledger.attempts import Completion, Refusal
@@ -62,16 +62,20 @@ def _look_up(asked: Mapping[str, str], checks: Checks, engine: Engine) -> dict[s
     with engine.ledger.reading() as connection:
         found = attempts.find_completions(connection, list(asked))
         refused = attempts.find_refusals(connection, [key for key in asked if key not in found])
-    freed = {key: r for key, r in refused.items() if r.output and not _failed(checks, asked[key], r.output)}
+    freed = {key: r for key, r in refused.items() if r.output and _passes(checks, asked[key], r.output)}
     if freed:
         _accept(freed, engine)
     answered = found | {key: Completion(r.attempt_id, r.output or "") for key, r in freed.items()}
-    known = {key: _judge(checks, asked[key], completion.output) for key, completion in answered.items()}
+    known = {key: judge_recorded(checks, orjson.loads(asked[key]), c.output) for key, c in answered.items()}
     return known | {
         key: Outcome(RowState.QUARANTINED, None, r.failure_class, r.rule, r.reason)
         for key, r in refused.items()
         if key not in freed
     }
+
+
+def _passes(checks: Checks, input_json: str, output: str) -> bool:
+    return judge_recorded(checks, orjson.loads(input_json), output).state is RowState.ACCEPTED
 
 
 def _accept(freed: Mapping[str, Refusal], engine: Engine) -> None:
@@ -89,8 +93,12 @@ async def _ask(
     validator, schema = make_validator(prompt.schema), orjson.loads(prompt.schema)
     asking = Asking(engine, context, prompt, checks, validator, schema, client)
     tasks = [_ask_once(asking, key, text) for key, text in missing.items()]
-    outcomes = await asyncio.gather(*tasks)
-    return dict(zip(missing, outcomes, strict=True))
+    # All are waited for, whatever one of them meets: a call in flight is paid for, and is recorded.
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return {key: o for key, o in zip(missing, outcomes, strict=True) if isinstance(o, Outcome)}
 
 
 async def _ask_once(asking: Asking, key: str, input_json: str) -> Outcome:
@@ -108,16 +116,6 @@ async def _ask_once(asking: Asking, key: str, input_json: str) -> Outcome:
     progress.done += 1
     progress.quarantined += outcome.state is RowState.QUARANTINED
     return outcome
-
-
-def _failed(checks: Checks, input_json: str, output: str) -> tuple[str, str] | None:
-    return check_row(checks.row, orjson.loads(input_json), orjson.loads(output))
-
-
-def _judge(checks: Checks, input_json: str, output: str) -> Outcome:
-    if failed := _failed(checks, input_json, output):
-        return Outcome(RowState.QUARANTINED, None, FailureClass.CHECK_FAILED, *failed)
-    return Outcome(RowState.ACCEPTED, output)
 
 
 def _manifest(batch: Batch, prompt: Prompt, rows: list[dict[str, Any]], engine: Engine) -> CompletedBatch:

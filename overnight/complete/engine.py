@@ -49,6 +49,7 @@ class Engine:
         self.settings = settings
         self.ledger = ledger
         self.limiter = Limiter(settings.concurrency)
+        self.local_limiter = Limiter(1)
         #: Rows whose attempt is open: a few wait for their slot, so that a slot never waits for them.
         self.window = asyncio.Semaphore(2 * settings.concurrency)
         #: Requests being asked now, by key: the same request is asked once, whichever batches hold it.
@@ -63,6 +64,10 @@ class Engine:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the engine's loop, from any other thread, and wait for its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def limiter_of(self, prompt: Prompt) -> Limiter:
+        """Who may send: the embedded model takes one row at a time, and a row that waits for it holds no slot."""
+        return self.local_limiter if parse_model(prompt.model).provider == "local" else self.limiter
 
     def context(self, run_id: str) -> RunContext:
         """What the rows of this run share."""

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from overnight.checks import Checks, check_row
 from overnight.complete.closing import Call, CheckFailed, accepted_closing, failed_closing
 from overnight.complete.engine import Engine, RunContext
-from overnight.failures import CallFailed, FailureClass, FailureKind, RunHalted
+from overnight.failures import CallFailed, FailureClass, FailureKind, PromptRefused, RunHalted
 from overnight.keys import canonical_json
 from overnight.ledger.attempts import (
     Closing,
@@ -77,7 +79,11 @@ async def ask_row(asking: Asking, key: str, input_json: str, values: Mapping[str
     Raises:
         RunHalted: The run stops; the row is as it was.
     """
-    system, user = render(asking.prompt, values)
+    try:
+        system, user = render(asking.prompt, values)
+    except PromptRefused as error:
+        # The template fails on this row alone: nothing was sent, so nothing is remembered.
+        return Outcome(RowState.QUARANTINED, None, FailureClass.UNRENDERABLE, None, str(error))
     body = asking.client.encode(Ask(system, user, asking.schema, asking.prompt.parameters))
     sending = _Sending(key, input_json, values, body, pack_body(body))
     try:
@@ -94,16 +100,16 @@ async def _attempt(asking: Asking, sending: _Sending) -> Outcome:
     engine = asking.engine
     async with engine.window:
         _raise_if_halted(asking.context)
-        attempt_id = await _open(asking, sending)
+        worst = _worst_usd(asking, sending) if asking.context.budget.cap_usd is not None else None
+        attempt_id = await _open(asking, sending, worst)
         if attempt_id is None:
-            return await _find_outcome(asking, sending)
-        async with engine.limiter.slot():
-            return await _send(asking, sending, attempt_id)
+            return _find_outcome(asking, sending)
+        async with engine.limiter_of(asking.prompt).slot():
+            return await _send(asking, sending, attempt_id, worst)
 
 
-async def _send(asking: Asking, sending: _Sending, attempt_id: int) -> Outcome:
+async def _send(asking: Asking, sending: _Sending, attempt_id: int, worst: float | None) -> Outcome:
     budget, model = asking.context.budget, parse_model(asking.prompt.model)
-    worst = _worst_usd(asking, sending) if budget.cap_usd is not None else None
     try:
         _raise_if_halted(asking.context)
         budget.reserve(worst)
@@ -169,7 +175,7 @@ def _raise_if_halted(context: RunContext) -> None:
         raise RunHalted(str(context.halted))
 
 
-async def _open(asking: Asking, sending: _Sending) -> int | None:
+async def _open(asking: Asking, sending: _Sending, worst: float | None) -> int | None:
     """The attempt's id; None where another batch, or process, has had it answered since the batch's look-up."""
     opening = Opening(
         key=sending.key,
@@ -178,6 +184,7 @@ async def _open(asking: Asking, sending: _Sending) -> int | None:
         body=sending.packed,
         run_id=asking.context.run_id,
         opened_at=time.time(),
+        reserved_usd=worst,
     )
     return await asyncio.wrap_future(asking.engine.ledger.submit_each(open_attempts, opening))
 
@@ -187,11 +194,19 @@ async def _close(asking: Asking, closing: Closing) -> None:
     await asyncio.wrap_future(asking.engine.ledger.submit_each(close_attempts, closing))
 
 
-async def _find_outcome(asking: Asking, sending: _Sending) -> Outcome:
+def _find_outcome(asking: Asking, sending: _Sending) -> Outcome:
+    """What somebody else has had answered meanwhile, judged as any recorded answer is."""
     with asking.engine.ledger.reading() as connection:
         completion = find_completions(connection, [sending.key]).get(sending.key)
         refusal = find_refusals(connection, [sending.key]).get(sending.key)
     if completion:
-        return Outcome(RowState.ACCEPTED, completion.output)
+        return judge_recorded(asking.checks, sending.values, completion.output)
     assert refusal is not None, "an attempt is not opened only where an answer or a refusal stands"  # noqa: S101 - narrows the type
     return Outcome(RowState.QUARANTINED, None, refusal.failure_class, refusal.rule, refusal.reason)
+
+
+def judge_recorded(checks: Checks, values: Mapping[str, Any], output: str) -> Outcome:
+    """A recorded answer under today's row checks: a new rule costs no call."""
+    if failed := check_row(checks.row, values, orjson.loads(output)):
+        return Outcome(RowState.QUARANTINED, None, FailureClass.CHECK_FAILED, *failed)
+    return Outcome(RowState.ACCEPTED, output)

@@ -12,12 +12,10 @@ from sqlalchemy.dialects.sqlite import insert
 
 from overnight.failures import LedgerRefused
 from overnight.keys import canonical_json, digest_bytes
+from overnight.ledger.batching import batched
 from overnight.ledger.bodies import Body, record_bodies
 from overnight.ledger.schema import attempts, completions, prompts, quarantines, requests
 from overnight.records import Prompt, Reply
-
-#: Keys in one look-up statement.
-_KEYS = 500
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,8 @@ class Opening:
     body: Body
     run_id: str
     opened_at: float
+    #: What the budget sets aside for it; None where nothing is.
+    reserved_usd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ def open_attempts(connection: sa.Connection, openings: Sequence[Opening]) -> lis
             "number": earlier[o.key] + 1,
             "opened_at": o.opened_at,
             "outcome": "open",
+            "reserved_usd": o.reserved_usd,
         }
         for o in opened
     ]
@@ -173,8 +174,8 @@ def _rows_of(
     connection: sa.Connection, query: sa.Select[Any], column: sa.ColumnElement[Any], keys: Sequence[str]
 ) -> list[sa.Row[Any]]:
     rows: list[sa.Row[Any]] = []
-    for start in range(0, len(keys), _KEYS):
-        rows += connection.execute(query.where(column.in_(keys[start : start + _KEYS]))).all()
+    for some in batched(keys):
+        rows += connection.execute(query.where(column.in_(some))).all()
     return rows
 
 
@@ -227,7 +228,7 @@ _ADD_REQUEST = insert(requests).on_conflict_do_nothing()
 _ADD_ATTEMPT = sa.insert(attempts).returning(attempts.c.attempt_id, sort_by_parameter_order=True)
 _ADD_COMPLETION = insert(completions).on_conflict_do_nothing()
 _ADD_REFUSAL = insert(quarantines).on_conflict_do_nothing()
-_NOT_CLOSED = {"attempt_id", "request_key", "run_id", "number", "opened_at"}
+_NOT_CLOSED = {"attempt_id", "request_key", "run_id", "number", "opened_at", "reserved_usd"}
 _CLOSE_ATTEMPT = (
     sa.update(attempts)
     .where(attempts.c.attempt_id == sa.bindparam("at"))

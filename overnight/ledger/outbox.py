@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from overnight.ledger.batching import batched
 from overnight.ledger.bodies import get_body
 from overnight.ledger.releases import ReleaseRow
 from overnight.ledger.schema import approvals, outbox
@@ -16,7 +17,8 @@ def consume(connection: sa.Connection, approval_id: str, rows: Sequence[ReleaseR
     """
     Use the approval up and promise its rows, together; False where it was used, or has expired.
 
-    A row whose bytes an earlier approval sent, or has promised, is marked "earlier" and not sent again.
+    A row whose bytes were delivered before is marked "earlier" and not sent again. One that an
+    earlier approval has promised and not sent is taken over: its old promise is "superseded".
     """
     c = approvals.c
     used = connection.execute(
@@ -26,8 +28,9 @@ def consume(connection: sa.Connection, approval_id: str, rows: Sequence[ReleaseR
     )
     if used.rowcount != 1:
         return False
-    live = sa.select(outbox.c.delivery_key).where(outbox.c.state.in_(["promised", "delivered"]))
-    gone = set(connection.execute(live.where(outbox.c.delivery_key.in_([r.delivery_key for r in rows]))).scalars())
+    keys = [r.delivery_key for r in rows]
+    _supersede(connection, keys, now)
+    gone = _delivered_among(connection, keys)
     promised = [
         {
             "approval_id": approval_id,
@@ -43,6 +46,23 @@ def consume(connection: sa.Connection, approval_id: str, rows: Sequence[ReleaseR
     ]
     connection.execute(sa.insert(outbox), promised)
     return True
+
+
+def _supersede(connection: sa.Connection, keys: Sequence[str], now: float) -> None:
+    c = outbox.c
+    for some in batched(keys):
+        statement = sa.update(outbox).where(c.delivery_key.in_(some), c.state == "promised")
+        connection.execute(
+            statement.values(state="superseded", detail="promised again by a later release", settled_at=now)
+        )
+
+
+def _delivered_among(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
+    c, found = outbox.c, set[str]()
+    for some in batched(keys):
+        query = sa.select(c.delivery_key).where(c.delivery_key.in_(some), c.state == "delivered")
+        found |= set(connection.execute(query).scalars())
+    return found
 
 
 def find_payloads(connection: sa.Connection, approval_id: str, states: Sequence[str]) -> list[tuple[int, Payload]]:

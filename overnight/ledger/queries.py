@@ -40,7 +40,8 @@ def summarize(connection: sa.Connection, run_id: str, now: float) -> Summary:
         run_id=run_id,
         state=run.state,
         rows=rows["rows"],
-        hits=rows["answered"] - _n_resolved(connection, run_id),
+        # A run that was killed may have resolved rows of a batch that it has not counted yet.
+        hits=max(0, rows["answered"] - _n_resolved(connection, run_id)),
         calls=spent.calls,
         attempts=spent.attempts,
         accepted=rows["accepted"],
@@ -73,8 +74,10 @@ def count_rows(connection: sa.Connection, run_id: str) -> Counter[str]:
 
 
 def spent_usd(connection: sa.Connection, run_id: str) -> float:
-    """What the run's attempts have cost so far, where prices are known."""
-    return float(_spent(connection, run_id).cost_usd or 0.0)
+    """What the run may have cost so far: an attempt whose cost nobody told counts with what was reserved for it."""
+    c = attempts.c
+    query = sa.select(sa.func.sum(sa.func.coalesce(c.cost_usd, c.reserved_usd, 0.0)))
+    return float(connection.execute(query.where(c.run_id == run_id, c.outcome != "unsent")).scalar() or 0.0)
 
 
 def list_runs(connection: sa.Connection, limit: int, *, states: list[str] | None = None) -> list[dict[str, Any]]:

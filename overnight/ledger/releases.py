@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from overnight.keys import canonical_json
 from overnight.ledger.bodies import Body, record_bodies
-from overnight.ledger.schema import approvals, held_rows, release_rows, releases, review_answers
+from overnight.ledger.schema import approvals, held_rows, release_rows, releases, review_answers, verdicts
 from overnight.records import Approval, Release, ReviewItem
 
 
@@ -114,6 +114,32 @@ def record_answer(connection: sa.Connection, release: Release, answer: ReviewAns
         "recorded_at": now,
     }
     connection.execute(sa.insert(review_answers).values(values))
+
+
+def record_verdicts(
+    connection: sa.Connection, release: Release, rows: Sequence[ReleaseRow], given: Mapping[int, str], now: float
+) -> None:
+    """Record the verdict on each item shown, under the row's delivery key."""
+    values = [
+        {
+            "release_id": release.release_id,
+            "round": release.round,
+            "item": row.item,
+            "delivery_key": row.delivery_key,
+            "verdict": given[row.item],
+            "recorded_at": now,
+        }
+        for row in rows
+        if row.item is not None
+    ]
+    connection.execute(sa.insert(verdicts), values)
+
+
+def find_doubted(connection: sa.Connection) -> set[str]:
+    """The delivery keys whose last verdict was wrong or unsure: few, since a person gave each."""
+    query = sa.select(verdicts.c.delivery_key, verdicts.c.verdict).order_by(verdicts.c.recorded_at)
+    last = {row.delivery_key: row.verdict for row in connection.execute(query)}
+    return {key for key, verdict in last.items() if verdict != "correct"}
 
 
 def find_last_answer(connection: sa.Connection, release_id: str) -> sa.Row[Any] | None:

@@ -66,6 +66,16 @@ def find_run_of(connection: sa.Connection, flow_run_id: str) -> str | None:
     return connection.execute(query).scalar()
 
 
+def pin_source(connection: sa.Connection, run_id: str, source: str) -> None:
+    """Record the source that the run pinned."""
+    connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(source=source))
+
+
+def find_source(connection: sa.Connection, run_id: str) -> str | None:
+    """The source that the run pinned."""
+    return connection.execute(sa.select(runs.c.source).where(runs.c.run_id == run_id)).scalar()
+
+
 def pin_prompt(connection: sa.Connection, run_id: str, prompt: Prompt) -> None:
     """Keep the prompt's texts for the run; the first ones stay."""
     row = {"run_id": run_id, "name": prompt.name, "text": prompt.text, "schema": prompt.schema, "checks": prompt.checks}
@@ -120,9 +130,10 @@ def find_latest_batches(connection: sa.Connection, run_id: str) -> dict[int, Bat
 
 
 def record_part(connection: sa.Connection, cache_key: str, manifest: CompletedBatch | CheckedBatch, now: float) -> None:
-    """Record the part made for a cache key as its newest generation, unless it is the newest already."""
+    """Record the part made for a cache key as its newest generation, unless it is that already, and final."""
     found = find_part(connection, cache_key, type(manifest))
-    if found and found[1] == manifest:
+    # With rows pending it is a generation of its own even if nothing changed: its key has been used up.
+    if found and found[1] == manifest and manifest.n_pending == 0:
         return
     earlier = sa.select(sa.func.count()).where(parts.c.cache_key == cache_key).scalar_subquery()
     row = {

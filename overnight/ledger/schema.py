@@ -67,6 +67,8 @@ runs = _table(
     sa.Column("run_id", sa.Text, primary_key=True),
     _required("flow", sa.Text),
     _required("parameters", sa.Text),
+    #: The source that it pinned; null until it has.
+    sa.Column("source", sa.Text),
     _required("state", sa.Text),
     sa.Column("reason", sa.Text),
     _required("started_at", sa.Float),
@@ -152,6 +154,8 @@ attempts = _table(
     sa.Column("cache_read_tokens", sa.Integer),
     sa.Column("cache_write_tokens", sa.Integer),
     sa.Column("reasoning_tokens", sa.Integer),
+    #: What the budget set aside for it: its cost, where nobody said how much it was.
+    sa.Column("reserved_usd", sa.Float),
     sa.Column("cost_usd", sa.Float),
     sa.Column("latency_s", sa.Float),
 )
@@ -207,7 +211,7 @@ release_rows = _table(
     sa.Column("item", sa.Integer),
 )
 
-#: Every answer to a review, those that were refused too.
+#: Every answer to a review that decided, and those of a form that were refused: each is a round.
 review_answers = _table(
     "review_answers",
     sa.Column("release_id", sa.Text, sa.ForeignKey("releases.release_id"), primary_key=True),
@@ -220,6 +224,17 @@ review_answers = _table(
     #: "approved", "rejected", "held" (nothing may leave) or "refused".
     _required("outcome", sa.Text),
     sa.Column("detail", sa.Text),
+    _required("recorded_at", sa.Float),
+)
+
+#: The verdicts of every answer that decided: what a person once called wrong is asked about again.
+verdicts = _table(
+    "verdicts",
+    sa.Column("release_id", sa.Text, sa.ForeignKey("releases.release_id"), primary_key=True),
+    sa.Column("round", sa.Integer, primary_key=True),
+    sa.Column("item", sa.Integer, primary_key=True),
+    _required("delivery_key", HexKey, index=True),
+    _required("verdict", sa.Text),
     _required("recorded_at", sa.Float),
 )
 
@@ -248,7 +263,7 @@ held_rows = _table(
     "held_rows",
     sa.Column("approval_id", sa.Text, sa.ForeignKey("approvals.approval_id"), primary_key=True),
     sa.Column("position", sa.Integer, primary_key=True),
-    #: "wrong", "unsure" or "unread".
+    #: "wrong", "unsure", "unread", or "doubted": unread now, and called wrong or unsure before.
     _required("verdict", sa.Text),
 )
 
@@ -260,7 +275,8 @@ outbox = _table(
     _required("delivery_key", HexKey, index=True),
     _required("row_id", sa.Text),
     _required("payload", HexKey, sa.ForeignKey("bodies.digest")),
-    #: "promised", "delivered", "failed", or "earlier": an earlier approval sent the same bytes of the same row.
+    #: "promised", "delivered", "failed"; "earlier": an earlier approval delivered the same bytes of the same row;
+    #: "superseded": a later approval promised them again before they were sent.
     _required("state", sa.Text),
     _required("n_sends", sa.Integer),
     sa.Column("detail", sa.Text),

@@ -101,7 +101,9 @@ class Exchange:
         if reply is not None and reply.status == HTTPStatus.OK:
             return reply
         fault = read_fault(self.who, received.status or 0, received.headers, bytes(received.body))
-        raise self._fail(received, fault.failure_class, fault.message, fault.retry_after_s)
+        failed = self._fail(received, fault.failure_class, fault.message, fault.retry_after_s)
+        failed.is_retried = fault.is_retried
+        raise failed
 
     def _fail(
         self, received: _Received, failure_class: FailureClass, message: str, retry_after_s: float | None = None

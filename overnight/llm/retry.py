@@ -42,7 +42,7 @@ def retrying(
 
 
 def _is_retried(error: BaseException) -> bool:
-    return isinstance(error, CallFailed) and error.kind is FailureKind.RETRY
+    return isinstance(error, CallFailed) and error.kind is FailureKind.RETRY and error.is_retried
 
 
 def _asks_too_long(state: tenacity.RetryCallState) -> bool:

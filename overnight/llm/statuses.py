@@ -48,6 +48,7 @@ class Fault:
     failure_class: FailureClass
     message: str
     retry_after_s: float | None
+    is_retried: bool
 
 
 def read_fault(who: str, status: int, headers: Mapping[str, str], body: bytes, now: datetime | None = None) -> Fault:
@@ -57,9 +58,9 @@ def read_fault(who: str, status: int, headers: Mapping[str, str], body: bytes, n
     retried = KIND_OF[failure_class] is FailureKind.RETRY
     refused = retried and headers.get("x-should-retry", "").strip().lower() == "false"
     wait_s = find_retry_after_s(headers, now or datetime.now(UTC)) if retried and not refused else None
-    note = " The provider says not to send it again." if refused else ""
-    message = f"{who} answered {status}: {one_line(said) or 'no reason given'}.{note} {_ADVICE[failure_class]}"
-    return Fault(failure_class, message, wait_s)
+    advice = "The provider says not to send it again now: a later run asks." if refused else _ADVICE[failure_class]
+    message = f"{who} answered {status}: {one_line(said) or 'no reason given'}. {advice}"
+    return Fault(failure_class, message, wait_s, is_retried=not refused)
 
 
 def find_retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -18,6 +18,8 @@ _TIMEOUT_S = 30.0
 _MOST_WAIT_S = 60.0
 _N_ATTEMPTS = 4
 _RETRIED = frozenset({408, 425, 429})
+#: They speak of the address or the token, not of the row: no row is given up for them.
+_SINK_FAULTS = frozenset({401, 403, 404, 405, 407})
 
 
 class _TryAgain(Exception):
@@ -38,10 +40,9 @@ class HttpSink:
     ) -> None:
         self.uri = sink_name(uri)
         self._url = _parse_url(self.uri)
-        self._allow_hosts = allow_hosts
         self._token = _check_token(token)
-        self._is_checked = False
         self._backoff = tenacity.wait_random_exponential(multiplier=retry_base_s, max=_MOST_WAIT_S)
+        _check_reachable(self._url.host, allow_hosts)
         self._client = httpx.Client(timeout=_TIMEOUT_S, trust_env=False, follow_redirects=False)
 
     def send(self, payload: Payload) -> str:
@@ -76,7 +77,6 @@ class HttpSink:
         if self._token:
             headers["authorization"] = f"Bearer {self._token}"
         try:
-            self._check_host()
             response = self._client.post(self._url, content=payload.body, headers=headers)
         except (httpx.HTTPError, OSError) as error:
             raise _TryAgain(f"{type(error).__name__}: {error}") from error
@@ -88,6 +88,11 @@ class HttpSink:
             return f"HTTP {status}"
         if status in _RETRIED or response.is_server_error:
             raise _TryAgain(f"HTTP {status}", _read_retry_after_s(response))
+        if status in _SINK_FAULTS or response.is_redirect:
+            raise DeliveryUnsure(
+                f"{self.uri} takes no rows now: HTTP {status}, {self._quote(response)} Check OVERNIGHT_SINK_TOKEN and"
+                " the address."
+            )
         raise DeliveryFailed(
             f"{self.uri} refused row {payload.row_id} with HTTP {status}: {self._quote(response)} "
             "Mend the receiver or the address, then deliver again."
@@ -97,11 +102,6 @@ class HttpSink:
         """What the receiver said, on one line; a receiver that repeats the token must not bring it into a log."""
         said = response.text.replace(self._token, "…") if self._token else response.text
         return repr(said[:200])
-
-    def _check_host(self) -> None:
-        if not self._is_checked:
-            check_host(self._url.host, self._allow_hosts)
-            self._is_checked = True
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -115,6 +115,15 @@ def _parse_url(uri: str) -> httpx.URL:
         return httpx.URL(uri)
     except httpx.InvalidURL as error:
         raise SinkRefused(f"The sink {uri!r} is not an address ({error}). Give https://HOST/PATH.") from error
+
+
+def _check_reachable(host: str, allow_hosts: frozenset[str]) -> None:
+    try:
+        check_host(host, allow_hosts)
+    except OSError as error:
+        raise SinkRefused(
+            f"The sink's host {host} cannot be found now ({error}). Mend it, or try again later."
+        ) from error
 
 
 def _check_token(token: str | None) -> str | None:

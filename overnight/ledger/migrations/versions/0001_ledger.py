@@ -51,6 +51,7 @@ def upgrade() -> None:
         sa.Column("run_id", sa.Text(), nullable=False),
         sa.Column("flow", sa.Text(), nullable=False),
         sa.Column("parameters", sa.Text(), nullable=False),
+        sa.Column("source", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("started_at", sa.Float(), nullable=False),
@@ -161,6 +162,7 @@ def upgrade() -> None:
         sa.Column("cache_read_tokens", sa.Integer(), nullable=True),
         sa.Column("cache_write_tokens", sa.Integer(), nullable=True),
         sa.Column("reasoning_tokens", sa.Integer(), nullable=True),
+        sa.Column("reserved_usd", sa.Float(), nullable=True),
         sa.Column("cost_usd", sa.Float(), nullable=True),
         sa.Column("latency_s", sa.Float(), nullable=True),
         sa.ForeignKeyConstraint(["body"], ["bodies.digest"], name=op.f("fk_attempts_body")),
@@ -199,6 +201,18 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["release_id"], ["releases.release_id"], name=op.f("fk_review_answers_release_id")),
         sa.PrimaryKeyConstraint("release_id", "round", name=op.f("pk_review_answers")),
     )
+    op.create_table(
+        "verdicts",
+        sa.Column("release_id", sa.Text(), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("item", sa.Integer(), nullable=False),
+        sa.Column("delivery_key", HexKey(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("recorded_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["release_id"], ["releases.release_id"], name=op.f("fk_verdicts_release_id")),
+        sa.PrimaryKeyConstraint("release_id", "round", "item", name=op.f("pk_verdicts")),
+    )
+    op.create_index(op.f("ix_verdicts_delivery_key"), "verdicts", ["delivery_key"], unique=False)
     op.create_table(
         "completions",
         sa.Column("request_key", HexKey(), nullable=False),
