@@ -1,0 +1,209 @@
+"""A house for tests: a home folder, its ledger, and short ways to the steps of a run."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+import pytest
+import sqlalchemy as sa
+
+from overnight.approve import Answers, decide, offer_release
+from overnight.complete import resolve_prompt
+from overnight.intake import read_batches
+from overnight.keys import canonical_json, request_key
+from overnight.ledger import Ledger
+from overnight.ledger.attempts import record_prompt
+from overnight.ledger.runs import open_pass, record_part
+from overnight.parts import write_part
+from overnight.prompts import parse_prompt
+from overnight.records import Approval, Batch, CheckedBatch, Prompt, Release, RowState, RunState
+from overnight.settings import Settings
+from tests.fakes.provider import FakeProvider
+
+NO_CHECKS = '{"row": [], "batch": []}'
+#: Nothing listens there.
+NOWHERE = "http://127.0.0.1:9/v1"
+RUN = "night-1"
+
+_TEXT = "---\nmodel: openai:gpt-fake\nid: id\ninputs: [body]\nparameters: {max_tokens: 50}\n---\n"
+_TEMPLATE = "Sort this: <query>{{ body }}</query>"
+_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["label", "quote"],
+    "properties": {"label": {"enum": ["red", "green", "blue"]}, "quote": {"type": "string", "maxLength": 60}},
+}
+
+
+@dataclass(frozen=True)
+class House:
+    """One home folder with its ledger; `sink` is a file in it."""
+
+    settings: Settings
+    ledger: Ledger
+
+    @property
+    def home(self) -> Path:
+        return self.settings.home
+
+    @property
+    def out(self) -> Path:
+        return self.home / "out.jsonl"
+
+    @property
+    def sink(self) -> str:
+        return f"file:{self.out}"
+
+    def begin(self, run_id: str = RUN) -> str:
+        """Open a run as a flow does."""
+        self.ledger.write(
+            lambda c: open_pass(
+                c, run_id=run_id, flow="sort", parameters={}, flow_run_id=f"of-{run_id}", deployed=False, now=1.0
+            )
+        )
+        return run_id
+
+    def make_prompt(
+        self, *row_rules: Mapping[str, Any], model: str | None = None, endpoint: str = NOWHERE, text: str = _TEMPLATE
+    ) -> Prompt:
+        """A prompt that sorts and quotes, with these row checks; the ledger keeps it."""
+        checks = orjson.dumps({"row": row_rules, "batch": []}).decode()
+        parsed = parse_prompt("sort", text=_TEXT + text, schema=orjson.dumps(_SCHEMA).decode(), checks=checks)
+        prompt = resolve_prompt(parsed, model, endpoint=endpoint)
+        self.ledger.write(lambda c: record_prompt(c, prompt, 1.0))
+        return prompt
+
+    def read_batch(self, texts: Sequence[str], n: int = 1) -> Batch:
+        """The texts as a batch of rows r1, r2, …, through intake; an empty text is quarantined there."""
+        source = self.home / f"source-{n}.csv"
+        source.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text("id,body\n" + "".join(f'r{i},"{t}"\n' for i, t in enumerate(texts, 1)))
+        [batch] = read_batches(str(source), id_column="id", inputs=("body",), optional_inputs=(), home=self.home)
+        return replace(batch, n=n)
+
+    def check(self, texts: Sequence[str], prompt: Prompt, n: int = 1) -> CheckedBatch:
+        """The texts as accepted rows r1, r2, … that the check step has passed and recorded."""
+        part = write_part([_accepted_row(i, text, prompt) for i, text in enumerate(texts, 1)], self.home)
+        checked = CheckedBatch(n, part, prompt.prompt_hash, prompt.checks_hash, len(texts), 0, 0)
+        self.ledger.write(lambda c: record_part(c, f"check-{part.digest}-{n}", checked, 1.0))
+        return checked
+
+    def offer(self, n_rows: int = 3, *, sink: str | None = None, run_id: str = RUN, now: float = 1.0) -> Release:
+        """A release of rows r1, r2, … to a sink."""
+        prompt, self_run = self.make_prompt(), self.begin(run_id)
+        return offer_release(
+            [self.check([f"text {i}" for i in range(1, n_rows + 1)], prompt)],
+            run_id=self_run,
+            sink=sink or self.sink,
+            prompt=prompt,
+            ledger=self.ledger,
+            home=self.home,
+            now=now,
+        )
+
+    def decide(self, release: Release, answers: Answers, *, approval_s: float = 3600.0) -> Approval | RunState:
+        """A person's decision, taken now."""
+        return decide(release, answers, channel="file", ledger=self.ledger, approval_s=approval_s, now=time.time())
+
+    def approve(self, release: Release, *, approval_s: float = 3600.0, **verdicts: Any) -> Approval:
+        """The approval of a release whose rows are all correct but those named: `r2="wrong"`."""
+        found = self.decide(release, answer(release, **verdicts), approval_s=approval_s)
+        assert isinstance(found, Approval)
+        return found
+
+    def fetch(self, query: str) -> list[tuple[Any, ...]]:
+        """The rows of an SQL query."""
+        with self.ledger.reading() as connection:
+            return [tuple(row) for row in connection.execute(sa.text(query))]
+
+    def tamper(self, statement: str, **values: Any) -> None:
+        """Edit the ledger behind everybody's back; something must be there to edit."""
+        done = self.ledger.write(lambda c: c.execute(sa.text(statement), values).rowcount)
+        assert done
+
+
+def answer(release: Release, decision: Literal["release", "reject"] = "release", **verdicts: Any) -> Answers:
+    """Answers to a review: every item correct but the rows named."""
+    items: dict[Any, Any] = {i.item: verdicts.get(i.row_id, "correct") for i in release.items}
+    return Answers(decision=decision, reviewer="Ada", reason="read", items=items)
+
+
+def _accepted_row(number: int, text: str, prompt: Prompt) -> dict[str, Any]:
+    given = canonical_json({"body": text}).decode()
+    return {
+        "row_id": f"r{number}",
+        "row_number": number,
+        "input": given,
+        "state": RowState.ACCEPTED.value,
+        "request_key": request_key(given, prompt.prompt_hash),
+        "output": canonical_json({"label": "red", "quote": text}).decode(),
+    }
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture(params=["sqlite"])
+def ledger_url(request: pytest.FixtureRequest, home: Path) -> str:
+    """One kind of database after another."""
+    return {"sqlite": f"sqlite:///{home / 'ledger.sqlite'}"}[request.param]
+
+
+@pytest.fixture
+def settings(home: Path, ledger_url: str) -> Settings:
+    """Settings under which nothing waits."""
+    return Settings(
+        home=home,
+        ledger_url=ledger_url,
+        allow_hosts=frozenset({"127.0.0.1"}),
+        concurrency=4,
+        call_timeout_s=10.0,
+        retry_base_s=0.0,
+        budget_usd=None,
+        limit=None,
+        wait=False,
+        run_id=None,
+        waits_s=60.0,
+        approval_s=3600.0,
+    )
+
+
+@pytest.fixture(scope="session")
+def blank_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database file: a copy of it is quicker than its making."""
+    path = tmp_path_factory.mktemp("ledger") / "blank.sqlite"
+    Ledger(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture
+def ledger(ledger_url: str, blank_ledger: Path) -> Iterator[Ledger]:
+    if ledger_url.startswith("sqlite"):
+        path = Path(ledger_url.removeprefix("sqlite:///"))
+        path.parent.mkdir(parents=True)
+        shutil.copyfile(blank_ledger, path)
+    with closing(Ledger(ledger_url)) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def house(settings: Settings, ledger: Ledger) -> House:
+    return House(settings, ledger)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeProvider]:
+    """A provider that the environment names."""
+    with FakeProvider() as provider:
+        monkeypatch.setenv("OPENAI_BASE_URL", provider.openai_base_url)
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-fake-0123456789abcdef")
+        yield provider

@@ -1,0 +1,127 @@
+"""A project in a temporary folder, its flows run in this process against a server of Prefect's own for tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.route_banking_query import route_banking_query
+from overnight.approve import decide
+from overnight.ledger import Ledger, open_ledger
+from overnight.ledger.queries import summarize
+from overnight.ledger.releases import find_release
+from overnight.records import Approval, Release, RunState, Summary
+from overnight.settings import Settings
+from tasks.check import get_validator
+from tests.conftest import answer
+from tests.fakes.provider import FakeProvider
+
+ROOT = Path(__file__).parents[2]
+QUERIES = ["my card has not arrived", "how do I change my PIN", "the transfer was declined"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a flow run ended."""
+
+    state: State[Any]
+    summary: Summary
+
+    @property
+    def name(self) -> str:
+        return f"{self.state.type.value} {self.state.name}"
+
+    def list_task_runs(self, n: int) -> dict[str, str]:
+        """The states of its n task runs, once the server has heard how each of them ended."""
+        only = FlowRunFilter(id=FlowRunFilterId(any_=[_flow_run_id(self.state)]))
+        deadline = time.monotonic() + 20
+        with get_client(sync_client=True) as client:
+            while True:
+                runs = client.read_task_runs(flow_run_filter=only)
+                is_heard = len(runs) >= n and all(run.state and run.state.is_final() for run in runs)
+                if is_heard or time.monotonic() > deadline:
+                    return {run.name: str(run.state and run.state.name) for run in runs}
+                time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Project:
+    """The folder that the flows run in."""
+
+    folder: Path
+    fake: FakeProvider
+    monkeypatch: pytest.MonkeyPatch
+
+    @property
+    def ledger(self) -> Ledger:
+        return open_ledger(Settings.from_env().ledger_url)
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out.jsonl"
+
+    @property
+    def checks(self) -> Path:
+        return self.folder / "prompts" / "route_banking_query" / "checks.json"
+
+    def run(self, run_id: str) -> Ended:
+        """Run the flow, or continue it."""
+        self.monkeypatch.setenv("OVERNIGHT_RUN_ID", run_id)
+        state: Any = route_banking_query(
+            source="queries.csv", model="openai:gpt-fake", sink=f"file:{self.out}", return_state=True
+        )
+        with self.ledger.reading() as connection:
+            summary = summarize(connection, run_id, time.time())
+        return Ended(state, summary)
+
+    def find_release(self, run_id: str) -> Release:
+        with self.ledger.reading() as connection:
+            release = find_release(connection, run_id)
+        assert release is not None
+        return release
+
+    def decide(self, run_id: str, decision: Any = "release", **verdicts: str) -> Approval | RunState:
+        """A person's decision, as `overnight review` records it."""
+        release = self.find_release(run_id)
+        answers = answer(release, decision, **verdicts)
+        return decide(release, answers, channel="file", ledger=self.ledger, approval_s=60.0, now=time.time())
+
+
+def _flow_run_id(state: State[Any]) -> UUID:
+    found = state.state_details.flow_run_id
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    get_validator().start()  # its import takes seconds: beside the server's start, not after it
+    with (
+        temporary_settings({PREFECT_LOCAL_STORAGE_PATH: tmp_path_factory.mktemp("results")}),
+        prefect_test_harness(server_startup_timeout=120),
+    ):
+        yield
+
+
+@pytest.fixture
+def project(server: None, tmp_path: Path, fake: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> Project:
+    for name in [n for n in os.environ if n.startswith("OVERNIGHT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OVERNIGHT_RETRY_BASE_S", "0")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "prompts", tmp_path / "prompts")
+    (tmp_path / "queries.csv").write_text("".join(f"{line}\n" for line in ["text", *QUERIES]))
+    return Project(tmp_path, fake, monkeypatch)

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from overnight.approve import decide, find_standing, parse_answers, record_refusal
+from overnight.failures import ReviewRefused
+from overnight.ledger import Ledger
+from overnight.ledger.releases import find_held_positions, find_release
+from overnight.records import Approval, Release, RunState
+from tests.conftest import RUN, House, answer
+
+
+def _held(house: House, approval: Approval) -> dict[int, str]:
+    with house.ledger.reading() as connection:
+        return find_held_positions(connection, approval.approval_id)
+
+
+def _refused(house: House, release: Release, data: dict[str, Any]) -> str:
+    with pytest.raises(ReviewRefused) as caught:
+        house.decide(release, parse_answers(data))
+    assert "\n" not in str(caught.value)
+    assert house.fetch("SELECT * FROM approvals") == []
+    return str(caught.value)
+
+
+def _filled(release: Release, **changes: Any) -> dict[str, Any]:
+    return answer(release).model_dump() | changes
+
+
+def test_an_approval_covers_its_release_and_sink_for_a_time(house: House) -> None:
+    release, now = house.offer(3), time.time()
+    approval = house.approve(release, approval_s=60.0)
+    assert (approval.run_id, approval.release_id, approval.sink) == (RUN, release.release_id, house.sink)
+    assert (approval.release_digest, approval.n_allowed, approval.n_held) == (release.digest, 3, 0)
+    assert (approval.reviewer, approval.state) == ("Ada", "approved")
+    assert now + 60 <= approval.expires_at.timestamp() <= time.time() + 60
+
+
+def test_rows_marked_wrong_or_unsure_are_held(house: House) -> None:
+    approval = house.approve(house.offer(4), r2="wrong", r4="unsure")
+    assert _held(house, approval) == {1: "wrong", 3: "unsure"}
+    assert (approval.n_allowed, approval.n_held) == (2, 2)
+
+
+def test_unread_rows_leave_where_all_that_was_read_is_correct(house: House) -> None:
+    approval = house.approve(house.offer(40))
+    assert (approval.n_allowed, approval.n_held) == (40, 0)
+
+
+@pytest.mark.parametrize("verdict", ["wrong", "unsure"])
+def test_one_row_that_is_not_correct_holds_what_nobody_read(house: House, verdict: Any) -> None:
+    release = house.offer(40)
+    approval = house.decide(release, answer(release, **{release.items[0].row_id: verdict}))
+    assert isinstance(approval, Approval)
+    assert (approval.n_allowed, approval.n_held) == (24, 16)
+    assert sorted(set(_held(house, approval).values())) == sorted({verdict, "unread"})
+
+
+def test_a_release_of_which_no_row_is_correct_is_held(house: House) -> None:
+    release = house.offer(2)
+    assert house.decide(release, answer(release, r1="wrong", r2="unsure")) is RunState.HELD
+    assert find_standing(house.ledger, RUN, house.sink) is RunState.HELD
+    assert house.fetch("SELECT * FROM approvals") == []
+
+
+def test_a_rejected_release_stays_rejected(house: House) -> None:
+    release = house.offer(2)
+    assert house.decide(release, answer(release, "reject")) is RunState.REJECTED
+    with pytest.raises(ReviewRefused, match=f"Release {release.release_id} was rejected by Ada already"):
+        house.decide(release, answer(release))
+    assert find_standing(house.ledger, RUN, house.sink) is RunState.REJECTED
+
+
+def test_a_second_decision_is_refused_by_name(house: House) -> None:
+    release = house.offer(2)
+    house.approve(release)
+    with pytest.raises(ReviewRefused, match=f"Release {release.release_id} was approved by Ada already"):
+        house.decide(release, answer(release, "reject"))
+
+
+def test_of_two_reviewers_at_once_one_decides(house: House) -> None:
+    release, together = house.offer(2), threading.Barrier(2)
+
+    def take(ledger: Ledger) -> Approval | RunState | ReviewRefused:
+        together.wait(10)
+        try:
+            return decide(release, answer(release), channel="file", ledger=ledger, approval_s=60.0, now=time.time())
+        except ReviewRefused as error:
+            return error
+
+    # Two ledgers: as two processes.
+    with closing(Ledger(house.ledger.url)) as other, ThreadPoolExecutor() as pool:
+        found = list(pool.map(take, [house.ledger, other]))
+    assert {type(f) for f in found} == {Approval, ReviewRefused}
+    assert house.fetch("SELECT count(*) FROM approvals") == [(1,)]
+
+
+def test_every_item_needs_a_verdict(house: House) -> None:
+    release = house.offer(3)
+    said = _refused(house, release, _filled(release, items={1: "correct", 3: "correct"}))
+    assert said.startswith(f"Item 2 of release {release.release_id} has no verdict")
+
+
+def test_an_item_that_was_not_shown_takes_no_verdict(house: House) -> None:
+    release = house.offer(1)
+    said = _refused(house, release, _filled(release, items={1: "correct", 2: "correct"}))
+    assert said.startswith(f"Item 2 was not shown for release {release.release_id}")
+
+
+@pytest.mark.parametrize("reason", ["", "  "])
+def test_a_rejection_needs_a_reason(house: House, reason: str) -> None:
+    release = house.offer(1)
+    said = _refused(house, release, _filled(release, decision="reject", reason=reason))
+    assert "is rejected without a reason" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"items": {1: "fine"}}, "items.1"),
+        ({"items": {"one": "correct"}}, "items.one"),
+        ({"decision": "approve"}, "decision"),
+        ({"reviewer": " "}, "reviewer"),
+        ({"reviewer": None}, "reviewer"),
+        ({"reason": "x" * 2001}, "reason"),
+        ({"approved": True}, "approved"),
+    ],
+)
+def test_a_field_with_a_value_that_is_not_offered_is_refused_by_its_place(
+    house: House, changes: dict[str, Any], where: str
+) -> None:
+    release = house.offer(1)
+    assert f"do not fit at {where}" in _refused(house, release, _filled(release, **changes))
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"decision": "release"}', b"\xff"])
+def test_answers_that_are_not_a_review_are_refused_in_one_line(data: bytes) -> None:
+    with pytest.raises(ReviewRefused) as caught:
+        parse_answers(data, reviewer="Ada")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_reviewer_named_on_the_command_line_is_the_reviewer() -> None:
+    data = b'{"decision": "release", "items": {"1": "correct"}}'
+    assert parse_answers(data, reviewer="Ada").items == {1: "correct"}
+    assert parse_answers(data, reviewer="Ada").reviewer == "Ada"
+
+
+def test_a_release_that_was_replaced_is_not_decided(house: House) -> None:
+    earlier = house.offer(1, now=1.0)
+    house.offer(2, now=2.0)
+    with pytest.raises(ReviewRefused, match=f"Release {earlier.release_id} has been replaced by another"):
+        house.decide(earlier, answer(earlier))
+
+
+def test_a_release_that_was_made_up_is_not_decided(house: House) -> None:
+    release = house.offer(1)
+    with pytest.raises(ReviewRefused, match="replaced"):
+        house.decide(replace(release, release_id="made-up", digest="0" * 64), answer(release))
+    assert house.fetch("SELECT * FROM approvals") == []
+
+
+def test_what_a_reviewer_answered_is_recorded_whatever_came_of_it(house: House) -> None:
+    release = house.offer(2)
+    refused = _filled(release, decision="reject", reason="")
+    record_refusal(release, refused, ReviewRefused("no reason"), ledger=house.ledger, now=1.0)
+    assert find_standing(house.ledger, RUN, house.sink) is None
+    with house.ledger.reading() as connection:
+        again = find_release(connection, RUN, house.sink)
+    assert again == replace(release, round=1)
+    house.approve(again, r2="wrong")
+    assert house.fetch("SELECT round, decision, outcome, detail, verdicts FROM review_answers ORDER BY round") == [
+        (0, "reject", "refused", "no reason", '{"1":"correct","2":"correct"}'),
+        (1, "release", "approved", None, '{"1":"correct","2":"wrong"}'),
+    ]
+
+
+def test_a_run_without_a_release_for_the_sink_has_no_standing(house: House) -> None:
+    house.approve(house.offer(1))
+    assert find_standing(house.ledger, RUN, "file:/elsewhere.jsonl") is None
+    assert find_standing(house.ledger, "night-2", house.sink) is None
+
+
+def test_a_standing_approval_is_the_recorded_one(house: House) -> None:
+    release = house.offer(1)
+    assert find_standing(house.ledger, RUN, house.sink) is None
+    approval = house.approve(release)
+    assert find_standing(house.ledger, RUN, house.sink) == approval

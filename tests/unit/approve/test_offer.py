@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import count
+
+import orjson
+import pytest
+
+from overnight.approve import offer_release
+from overnight.approve.offer import N_SHOWN
+from overnight.failures import ApprovalRefused, SinkRefused
+from overnight.keys import digest_bytes
+from overnight.ledger.bodies import get_body
+from overnight.ledger.releases import find_release_rows
+from overnight.records import CheckedBatch, Prompt, Release
+from tests.conftest import RUN, House
+
+TEXTS = ["a red car", "a blue car"]
+
+
+#: Each offer is later than the one before.
+CLOCK = count(1.0)
+
+
+def _offer(house: House, *checked: CheckedBatch, prompt: Prompt | None = None, sink: str | None = None) -> Release:
+    house.begin()
+    return offer_release(
+        list(checked),
+        run_id=RUN,
+        sink=sink or house.sink,
+        prompt=prompt or house.make_prompt(),
+        ledger=house.ledger,
+        home=house.home,
+        now=next(CLOCK),
+    )
+
+
+def test_the_same_rows_are_the_same_release(house: House) -> None:
+    checked = house.check(TEXTS, house.make_prompt())
+    assert _offer(house, checked) == _offer(house, checked)
+    assert house.fetch("SELECT count(*) FROM releases") == [(1,)]
+    assert house.fetch("SELECT count(*) FROM release_rows") == [(2,)]
+
+
+def test_a_release_holds_the_exact_bytes_of_each_row(house: House) -> None:
+    prompt = house.make_prompt()
+    release = _offer(house, house.check(TEXTS, prompt))
+    with house.ledger.reading() as connection:
+        rows = find_release_rows(connection, release.release_id)
+        sent = [orjson.loads(get_body(connection, row.payload)) for row in rows]
+    assert [(r.position, r.row_id, r.item) for r in rows] == [(0, "r1", 1), (1, "r2", 2)]
+    assert [(s["row_id"], s["quote"]) for s in sent] == [("r1", "a red car"), ("r2", "a blue car")]
+    assert {s["prompt_hash"] for s in sent} == {prompt.prompt_hash}
+    assert [s["request_key"] for s in sent] == [r.request_key for r in rows]
+
+
+def test_a_changed_row_sink_prompt_or_check_is_another_release(house: House) -> None:
+    prompt, other_model = house.make_prompt(), house.make_prompt(model="openai:gpt-other")
+    checked = house.check(TEXTS, prompt)
+    warned = replace(
+        house.check(TEXTS, house.make_prompt({"rule": "max_chars", "field": "quote", "limit": 60}), n=2), n=2
+    )
+    digests = {
+        _offer(house, checked).digest,
+        _offer(house, house.check(["a red car", "a blue bus"], prompt)).digest,
+        _offer(house, house.check(TEXTS[::-1], prompt)).digest,
+        _offer(house, checked, sink=f"file:{house.home / 'other.jsonl'}").digest,
+        _offer(house, checked, prompt=other_model).digest,
+        _offer(house, warned).digest,
+    }
+    assert len(digests) == 6
+
+
+def test_two_ways_to_write_a_sink_are_one_release(house: House) -> None:
+    checked = house.check(TEXTS, house.make_prompt())
+    winding = f"file:{house.home}/sub/../out.jsonl"
+    assert _offer(house, checked, sink=winding) == _offer(house, checked)
+
+
+def test_a_sink_that_may_not_be_written_to_is_refused(house: House) -> None:
+    with pytest.raises(SinkRefused):
+        _offer(house, house.check(TEXTS, house.make_prompt()), sink="ftp://example.com/in")
+    assert house.fetch("SELECT * FROM releases") == []
+
+
+def test_a_batch_that_the_check_step_did_not_make_is_refused(house: House) -> None:
+    checked = house.check(TEXTS, house.make_prompt())
+    other = house.check(["a row that was never offered"], house.make_prompt(), n=2)
+    forged = [
+        replace(checked, n_accepted=99),
+        replace(checked, n=7),
+        replace(checked, part=other.part),
+        replace(checked, checks_hash=digest_bytes(b"lax")),
+    ]
+    for batch in forged:
+        with pytest.raises(ApprovalRefused, match=f"Batch {batch.n} was not made by the check step"):
+            _offer(house, batch)
+    assert house.fetch("SELECT * FROM releases") == []
+
+
+def test_a_run_without_an_accepted_row_has_nothing_to_offer(house: House) -> None:
+    with pytest.raises(ApprovalRefused, match=f"Run {RUN} has no accepted row to release"):
+        _offer(house, house.check([], house.make_prompt()))
+
+
+def test_all_rows_are_shown_where_they_are_few(house: House) -> None:
+    release = house.offer(N_SHOWN)
+    assert [(i.item, i.row_id) for i in release.items] == [(n, f"r{n}") for n in range(1, N_SHOWN + 1)]
+
+
+def test_of_many_rows_25_are_shown_and_the_same_each_time(house: House) -> None:
+    first, again = house.offer(200, now=1.0), house.offer(200, now=2.0)
+    shown = [int(i.row_id[1:]) for i in first.items]
+    assert len(shown) == len(set(shown)) == N_SHOWN == 25
+    assert shown == sorted(shown) != list(range(1, 26))
+    assert again.items == first.items
+
+
+def test_another_release_shows_other_rows(house: House) -> None:
+    one, other = house.offer(200, now=1.0), house.offer(201, now=2.0)
+    assert [i.row_id for i in one.items] != [i.row_id for i in other.items]
+
+
+def test_an_item_shows_what_was_asked_and_what_was_answered(house: House) -> None:
+    [item] = house.offer(1).items
+    assert (item.input, item.output) == ({"body": "text 1"}, {"label": "red", "quote": "text 1"})

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from overnight.cli.run import describe, tell
+from overnight.records import Summary
+from overnight.report import RunReport
+
+SUMMARY = Summary(
+    run_id="night-1",
+    state="released",
+    rows=1200,
+    hits=200,
+    calls=1000,
+    attempts=1001,
+    accepted=1100,
+    quarantined=70,
+    pending=30,
+    held=100,
+    published=1000,
+    cost_usd=1.5,
+    input_tokens=9000,
+    output_tokens=800,
+    release="night-1-0a",
+    seconds=61.04,
+)
+
+
+def _report(summary: Summary = SUMMARY) -> RunReport:
+    return RunReport(summary, (), (), (), None)
+
+
+def test_a_summary_as_json_is_one_object_on_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert tell(_report(), "it waits", as_json=True) == 0
+    out, err = capfdbinary.readouterr()
+    assert json.loads(out) == asdict(SUMMARY)
+    assert err == b"overnight: it waits\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "release", "code"),
+    [
+        ("waiting", "x", 0),
+        ("released", "x", 0),
+        ("rejected", "x", 0),
+        # Held by its reviewer is a decision; held by a rule of the batch is for somebody to look at.
+        ("held", "x", 0),
+        ("held", None, 1),
+        ("halted", None, 1),
+        ("running", None, 1),
+    ],
+)
+def test_the_exit_code_says_whether_somebody_must_act(state: str, release: str | None, code: int) -> None:
+    assert tell(_report(replace(SUMMARY, state=state, release=release)), None, as_json=False) == code
+
+
+def test_a_run_in_words_has_its_figures() -> None:
+    words = describe(_report())
+    assert "Run night-1: released, 61.0 s" in words
+    assert "1,200 rows = 1,100 accepted + 70 quarantined + 30 pending" in words
+    assert "200 hits, 1,000 calls for 1.5000 USD" in words
+    assert "1,000 published, 100 held" in words
+
+
+def test_a_cost_that_is_not_known_is_not_nothing() -> None:
+    assert "calls at an unknown price" in describe(_report(replace(SUMMARY, cost_usd=None)))

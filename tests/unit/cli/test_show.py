@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import json
+
+from overnight.ledger.runs import set_state
+from overnight.records import RunState
+from tests.conftest import RUN, House
+from tests.unit.cli.conftest import Cli
+
+
+def test_without_runs_the_list_says_how_to_make_one(cli: Cli) -> None:
+    code, out, _ = cli("runs")
+    assert (code, out) == (0, "There are no runs yet. `overnight run FLOW` makes one.\n")
+    assert json.loads(cli("runs", "--json")[1]) == []
+
+
+def test_runs_are_listed_newest_first_each_with_its_reason(cli: Cli, house: House) -> None:
+    house.begin("night-1")
+    house.ledger.write(lambda c: set_state(c, "night-1", RunState.HALTED, "no key"))
+    house.begin("night-2")
+    house.tamper("UPDATE runs SET started_at = 2.0 WHERE run_id = 'night-2'")
+    _, out, _ = cli("runs")
+    assert [line.split()[:2] for line in out.splitlines()] == [
+        ["night-2", "running"],
+        ["night-1", "halted"],
+        ["no", "key"],
+    ]
+    assert len(cli("runs", "--limit", "1")[1].splitlines()) == 1
+
+
+def test_runs_as_json_are_one_value_and_nothing_else(cli: Cli, house: House) -> None:
+    house.offer(2)
+    _, out, err = cli("runs", "--json")
+    [run] = json.loads(out)
+    assert (run["run_id"], run["state"], run["flow"], run["release"]) == (
+        RUN,
+        "running",
+        "sort",
+        f"{RUN}-{run['release'][-8:]}",
+    )
+    assert err == ""

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from overnight.keys import digest_bytes
+from overnight.ledger.bodies import get_body
+from tests.fakes.provider import Call, Scripted
+from tests.unit.complete.conftest import Desk
+
+BAD_ANSWERS = [
+    (Scripted(refusal="I may not."), "refusal", None, "The model refused: I may not."),
+    (Scripted(finish_reason="length"), "truncated", None, "The answer was cut off (length)."),
+    (Scripted(finish_reason="content_filter"), "content_filter", None, "content filter"),
+    (Scripted(finish_reason="pause_turn"), "unknown_stop", None, "pause_turn"),
+    (Scripted(text='{"label": "red",'), "malformed", None, "not strict JSON"),
+    (Scripted(text=" "), "empty", None, "empty"),
+    (Scripted(text='{"label": "mauve", "quote": ""}'), "schema_invalid", None, "/label"),
+    (Scripted(text='{"label": "red", "quote": "invented"}'), "check_failed", "verbatim(quote)", "word for word"),
+    (Scripted(status=400, body={"error": {"message": "no such parameter"}}), "bad_request", None, "no such parameter"),
+]
+VERBATIM = {"rule": "verbatim", "field": "quote", "of": "body"}
+RATE_LIMIT = Scripted(status=429, headers={"retry-after": "0"})
+
+
+def _in_turn(*answers: Scripted) -> Callable[[dict[str, Any]], Scripted]:
+    """One answer after the other, then good ones."""
+    left = list(answers)
+    return lambda _: left.pop(0) if left else Scripted()
+
+
+@pytest.mark.parametrize("bad", BAD_ANSWERS, ids=lambda bad: bad[1])
+def test_a_bad_answer_is_quarantined_with_its_class_and_asked_for_once(
+    desk: Desk, bad: tuple[Scripted, str, str | None, str]
+) -> None:
+    scripted, failure_class, rule, reason = bad
+    desk.fake.answer = _in_turn(scripted)
+    prompt = desk.make_prompt(VERBATIM)
+    [row] = desk.ask(["some words"], prompt)
+    assert (row["state"], row["failure_class"], row["rule"]) == ("quarantined", failure_class, rule)
+    assert reason in row["reason"]
+    assert desk.ask(["some words"], prompt) == [row]
+    assert len(desk.fake.calls) == 1
+    assert desk.house.fetch("SELECT outcome, failure_class FROM attempts") == [("failed", failure_class)]
+
+
+def test_an_attempt_is_open_when_its_call_arrives_and_closed_with_the_answer(desk: Desk) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def look(body: dict[str, Any]) -> Scripted:
+        seen.extend(desk.house.fetch("SELECT outcome, closed_at FROM attempts"))
+        return Scripted()
+
+    desk.fake.answer = look
+    desk.ask(["some words"])
+    assert seen == [("open", None)]
+    [(outcome, opened_at, closed_at)] = desk.house.fetch("SELECT outcome, opened_at, closed_at FROM attempts")
+    assert outcome == "accepted"
+    assert closed_at >= opened_at
+
+
+def test_everything_that_was_sent_and_came_back_is_recorded(desk: Desk) -> None:
+    usage = {
+        "prompt_tokens": 70,
+        "completion_tokens": 30,
+        "prompt_tokens_details": {"cached_tokens": 60},
+        "completion_tokens_details": {"reasoning_tokens": 20},
+    }
+    desk.fake.answer = _in_turn(Scripted(reasoning="it is red", usage=usage, headers={"x-ratelimit-left": "9"}))
+    [row] = desk.ask(["some words"])
+    [(sent, received)] = desk.house.fetch("SELECT r.body, a.body FROM requests r JOIN attempts a USING (request_key)")
+    [call] = desk.fake.calls
+    with desk.house.ledger.reading() as connection:
+        assert get_body(connection, sent.hex()) == call.raw
+        response = get_body(connection, received.hex())
+    assert b'"reasoning_content": "it is red"' in response
+    [found] = desk.house.fetch(
+        "SELECT stop_reason, reasoning, model_served, status, input_tokens, output_tokens, cache_read_tokens,"
+        " reasoning_tokens FROM attempts"
+    )
+    assert found == ("stop", "it is red", "gpt-fake", 200, 70, 30, 60, 20)
+    [(output, digest)] = desk.house.fetch("SELECT output, output_digest FROM completions")
+    assert (output, digest.hex()) == (row["output"], digest_bytes(row["output"].encode()))
+    [(headers,)] = desk.house.fetch("SELECT headers FROM attempts")
+    assert '"x-ratelimit-left":"9"' in headers
+
+
+def test_no_key_is_written_to_the_ledger(desk: Desk) -> None:
+    desk.fake.answer = _in_turn(Scripted(status=500, body="you sent sk-fake-0123456789abcdef"))
+    desk.ask(["some words"])
+    desk.house.ledger.close()
+    connection = sqlite3.connect(desk.house.home / "ledger.sqlite")
+    dump = "\n".join(connection.iterdump())
+    connection.close()
+    assert "sk-fake" not in dump
+    assert b"sk-fake".hex() not in dump.lower()
+
+
+def test_transient_failures_are_sent_again_and_end_accepted(desk: Desk) -> None:
+    desk.fake.answer = _in_turn(RATE_LIMIT, Scripted(status=500), Scripted(drop=True))
+    assert desk.list_states(["some words"]) == ["accepted"]
+    assert desk.house.fetch("SELECT number, outcome, failure_class, status FROM attempts ORDER BY number") == [
+        (1, "failed", "rate_limit", 429),
+        (2, "failed", "overload", 500),
+        (3, "failed", "timeout", None),
+        (4, "accepted", None, 200),
+    ]
+
+
+def test_a_retry_waits_as_long_as_the_provider_asks(desk: Desk) -> None:
+    desk.fake.answer = _in_turn(Scripted(status=429, headers={"retry-after-ms": "150"}))
+    desk.ask(["some words"])
+    first, second = desk.fake.calls
+    assert second.time - first.time >= 0.15
+
+
+def test_a_wait_that_is_too_long_leaves_the_row_pending_after_one_call(desk: Desk) -> None:
+    desk.fake.answer = _in_turn(Scripted(status=429, headers={"retry-after": "3600"}))
+    assert desk.list_states(["some words"]) == ["pending"]
+    assert len(desk.fake.calls) == 1
+
+
+def test_four_transient_failures_leave_the_row_pending_and_a_later_pass_asks_again(desk: Desk) -> None:
+    desk.fake.answer = _in_turn(*[RATE_LIMIT] * 4)
+    [row] = desk.ask(["some words"])
+    assert (row["state"], row["failure_class"], len(desk.fake.calls)) == ("pending", "rate_limit", 4)
+    assert desk.list_states(["some words"]) == ["accepted"]
+    assert len(desk.fake.calls) == 5
+
+
+def test_a_call_that_hangs_ends_at_its_deadline(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk(call_timeout_s=0.4)
+    desk.fake.answer = _in_turn(Scripted(delay_s=60))
+    assert desk.list_states(["some words"]) == ["accepted"]
+    assert desk.house.fetch("SELECT failure_class FROM attempts WHERE number = 1") == [("timeout",)]
+
+
+def test_at_most_c_calls_are_in_flight(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk(concurrency=3)
+    desk.fake.answer = lambda _: Scripted(delay_s=0.2)
+    assert desk.list_states([f"row {n}" for n in range(7)]) == ["accepted"] * 7
+    # A call lasts as long as its delay at the least: those that came within one were in flight together.
+    together = [sum(0 <= other.time - call.time < 0.2 for other in desk.fake.calls) for call in desk.fake.calls]
+    assert max(together) == 3
+
+
+def test_a_slot_is_held_until_its_answer_is_on_disk(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk(concurrency=1)
+    unacknowledged: list[int] = []
+
+    def look(body: dict[str, Any]) -> Scripted:
+        calls: list[Call] = desk.fake.calls
+        [(n_answers,)] = desk.house.fetch("SELECT count(*) FROM completions")
+        unacknowledged.append(len(calls) - n_answers)
+        return Scripted()
+
+    desk.fake.answer = look
+    desk.ask([f"row {n}" for n in range(5)])
+    assert unacknowledged == [1] * 5
+
+
+def test_a_row_that_the_template_cannot_take_stops_the_batch_in_one_line(desk: Desk) -> None:
+    prompt = desk.house.make_prompt(endpoint=desk.fake.openai_base_url, text="{{ body | int(default=none) + 1 }}")
+    with pytest.raises(Exception, match="The template of prompt 'sort' fails on a row") as caught:
+        desk.ask(["no number"], prompt)
+    assert "\n" not in str(caught.value)
+    assert desk.fake.calls == []

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import pytest
+
+from overnight.failures import LedgerRefused
+from overnight.keys import digest_bytes
+from overnight.ledger import attempts
+from overnight.ledger.attempts import Closing, Completion, Refusal
+from overnight.ledger.bodies import get_body, pack_body, record_bodies
+from overnight.records import Prompt, Reply, Usage
+from tests.conftest import RUN, House
+
+KEY, OTHER = digest_bytes(b"one"), digest_bytes(b"other")
+
+
+@pytest.fixture
+def prompt(house: House) -> Prompt:
+    house.begin()
+    return house.make_prompt()
+
+
+def _open(house: House, prompt: Prompt, key: str = KEY) -> int:
+    return house.ledger.write(
+        lambda c: attempts.open_attempt(
+            c,
+            key=key,
+            prompt_hash=prompt.prompt_hash,
+            input_json="{}",
+            body=pack_body(b"sent"),
+            run_id=RUN,
+            now=1.0,
+        )
+    )
+
+
+def _accept(house: House, attempt_id: int, output: str, key: str = KEY) -> None:
+    house.ledger.write(lambda c: attempts.accept(c, key, attempt_id, output, 2.0))
+
+
+def _find(house: House) -> dict[str, Completion]:
+    with house.ledger.reading() as connection:
+        return attempts.find_completions(connection, [KEY, OTHER])
+
+
+def test_attempts_are_numbered_per_request(house: House, prompt: Prompt) -> None:
+    ids = [_open(house, prompt, key) for key in (KEY, OTHER, KEY, KEY)]
+    assert house.fetch("SELECT attempt_id, number, outcome FROM attempts ORDER BY attempt_id") == [
+        (ids[0], 1, "open"),
+        (ids[1], 1, "open"),
+        (ids[2], 2, "open"),
+        (ids[3], 3, "open"),
+    ]
+
+
+def test_a_closed_attempt_holds_all_that_came_back(house: House, prompt: Prompt) -> None:
+    attempt_id = _open(house, prompt)
+    reply = Reply(
+        status=200,
+        body=b"answer",
+        headers={"request-id": "req_1"},
+        text="{}",
+        reasoning="because",
+        stop_reason="stop",
+        model_served="gpt-fake",
+        request_id="req_1",
+        usage=Usage(10, 5, 4, 3, 2),
+    )
+    closing = Closing(2.0, "accepted", latency_s=0.5, reply=reply, body=pack_body(reply.body), cost_usd=0.25)
+    house.ledger.write(lambda c: attempts.close_attempt(c, attempt_id, closing))
+    found = house.fetch(
+        "SELECT outcome, status, model_served, provider_request_id, headers, stop_reason, reasoning, input_tokens,"
+        " output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd, latency_s, closed_at"
+        " FROM attempts"
+    )
+    ids = ("gpt-fake", "req_1", '{"request-id":"req_1"}')
+    assert found == [("accepted", 200, *ids, "stop", "because", 10, 5, 4, 3, 2, 0.25, 0.5, 2.0)]
+    with house.ledger.reading() as connection:
+        assert get_body(connection, digest_bytes(b"answer")) == b"answer"
+
+
+def test_the_first_completion_of_a_request_stays(house: House, prompt: Prompt) -> None:
+    first, second = _open(house, prompt), _open(house, prompt)
+    _accept(house, first, '{"label":"red"}')
+    _accept(house, second, '{"label":"blue"}')
+    assert _find(house) == {KEY: Completion(first, '{"label":"red"}')}
+
+
+def test_the_first_refusal_of_a_request_stays(house: House, prompt: Prompt) -> None:
+    attempt_id = _open(house, prompt)
+    for reason in ("it is blue", "it is green"):
+        refusal = Refusal(attempt_id, "check_failed", "max_chars(quote)", reason, "{}")
+        house.ledger.write(lambda c, r=refusal: attempts.refuse(c, KEY, r, 2.0))  # type: ignore[misc]
+    with house.ledger.reading() as connection:
+        assert attempts.find_refusals(connection, [KEY, OTHER])[KEY].reason == "it is blue"
+
+
+def test_more_keys_than_one_statement_takes_are_all_found(house: House, prompt: Prompt) -> None:
+    keys = [digest_bytes(str(n).encode()) for n in range(1200)]
+    for key in (keys[0], keys[600], keys[-1]):
+        _accept(house, _open(house, prompt, key), "{}", key)
+    with house.ledger.reading() as connection:
+        assert set(attempts.find_completions(connection, keys)) == {keys[0], keys[600], keys[-1]}
+
+
+def test_an_altered_completion_is_refused_when_it_is_read(house: House, prompt: Prompt) -> None:
+    _accept(house, _open(house, prompt), '{"label":"red"}')
+    house.tamper("""UPDATE completions SET output = '{"label":"blue"}'""")
+    with pytest.raises(LedgerRefused, match=f"answer of request {KEY[:12]} was altered"):
+        _find(house)
+
+
+@pytest.mark.parametrize("data", [pack_body(b"other").packed, b"no zstd", b""], ids=["other bytes", "garbage", "empty"])
+def test_an_altered_body_is_refused_when_it_is_read(house: House, data: bytes) -> None:
+    body = pack_body(b"plain")
+    house.ledger.write(lambda c: record_bodies(c, [body]))
+    house.tamper("UPDATE bodies SET data = :data", data=data)
+    with house.ledger.reading() as connection, pytest.raises(LedgerRefused, match="missing or altered"):
+        get_body(connection, body.digest)
+
+
+def test_a_missing_body_is_refused(house: House) -> None:
+    with house.ledger.reading() as connection, pytest.raises(LedgerRefused, match=f"Body {KEY[:12]} is missing"):
+        get_body(connection, KEY)
+
+
+def test_an_empty_body_is_a_body(house: House) -> None:
+    house.ledger.write(lambda c: record_bodies(c, [pack_body(b"")]))
+    with house.ledger.reading() as connection:
+        assert get_body(connection, digest_bytes(b"")) == b""
+
+
+def test_a_body_is_kept_once(house: House) -> None:
+    for _ in range(2):
+        house.ledger.write(lambda c: record_bodies(c, [pack_body(b"same"), pack_body(b"same")]))
+    assert house.fetch("SELECT n_bytes FROM bodies") == [(4,)]

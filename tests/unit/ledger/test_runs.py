@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from overnight.keys import digest_bytes
+from overnight.ledger.runs import (
+    find_batches,
+    find_part,
+    find_pinned_prompt,
+    find_run_of,
+    get_prompt_name,
+    is_recorded,
+    pin_model,
+    pin_prompt,
+    record_batches,
+    record_part,
+)
+from overnight.records import Batch, CheckedBatch, CompletedBatch, Part
+from tests.conftest import RUN, House
+
+PART = Part("parts/x.parquet", digest_bytes(b"part"), 3)
+COMPLETED = CompletedBatch(1, PART, digest_bytes(b"prompt"), 1, 1, 1)
+CHECKED = CheckedBatch(
+    1,
+    PART,
+    digest_bytes(b"prompt"),
+    digest_bytes(b"checks"),
+    1,
+    1,
+    1,
+    ("a rule failed",),
+    ("a warning",),
+    "docs/i.html",
+)
+
+
+def _record(house: House, manifest: CompletedBatch | CheckedBatch, key: str = "key") -> None:
+    house.ledger.write(lambda c: record_part(c, key, manifest, 1.0))
+
+
+def test_manifests_come_back_as_they_were_recorded_in_order(house: House) -> None:
+    house.begin()
+    batches = [Batch(n, PART, digest_bytes(b"rows"), 3, 0) for n in (2, 1)]
+    house.ledger.write(lambda c: record_batches(c, RUN, batches))
+    house.ledger.write(lambda c: record_batches(c, RUN, [CHECKED]))
+    with house.ledger.reading() as connection:
+        assert find_batches(connection, RUN, Batch) == batches[::-1]
+        assert find_batches(connection, RUN, CompletedBatch) == []
+        assert find_batches(connection, RUN, CheckedBatch) == [CHECKED]
+
+
+def test_a_part_that_changes_is_a_new_generation_and_the_same_one_is_not(house: House) -> None:
+    later = replace(COMPLETED, n_accepted=2, n_pending=0)
+    for manifest in (COMPLETED, COMPLETED, later, later):
+        _record(house, manifest)
+    with house.ledger.reading() as connection:
+        assert find_part(connection, "key", CompletedBatch) == (1, later)
+        assert find_part(connection, "other", CompletedBatch) is None
+    assert house.fetch("SELECT generation FROM parts ORDER BY 1") == [(0,), (1,)]
+
+
+def test_only_a_manifest_that_the_check_step_recorded_is_recorded(house: House) -> None:
+    _record(house, CHECKED)
+    with house.ledger.reading() as connection:
+        assert is_recorded(connection, CHECKED)
+        assert not is_recorded(connection, replace(CHECKED, n_accepted=3))
+        assert not is_recorded(connection, replace(CHECKED, batch_failures=()))
+        assert not is_recorded(connection, replace(CHECKED, part=replace(PART, digest=digest_bytes(b"other"))))
+
+
+def test_a_completed_part_does_not_pass_for_a_checked_one(house: House) -> None:
+    _record(house, COMPLETED)
+    with house.ledger.reading() as connection:
+        assert not is_recorded(connection, CHECKED)
+
+
+def test_the_first_texts_of_a_prompt_stay_for_the_run(house: House) -> None:
+    house.begin()
+    prompt = house.make_prompt()
+    house.ledger.write(lambda c: pin_prompt(c, RUN, replace(prompt, text="first")))
+    house.ledger.write(lambda c: pin_prompt(c, RUN, replace(prompt, text="second")))
+    house.ledger.write(lambda c: pin_model(c, RUN, prompt))
+    with house.ledger.reading() as connection:
+        pinned = find_pinned_prompt(connection, RUN, "sort")
+        assert pinned is not None
+        assert (pinned.text, pinned.model, pinned.endpoint) == ("first", prompt.model, prompt.endpoint)
+        assert get_prompt_name(connection, RUN, prompt.prompt_hash) == "sort"
+        assert find_pinned_prompt(connection, RUN, "other") is None
+
+
+def test_a_flow_run_leads_to_the_run_it_worked_on(house: House) -> None:
+    house.begin()
+    with house.ledger.reading() as connection:
+        assert find_run_of(connection, f"of-{RUN}") == RUN
+        assert find_run_of(connection, "of-nothing") is None

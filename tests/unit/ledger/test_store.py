@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from overnight.failures import LedgerRefused
+from overnight.ledger import Ledger, open_ledger, schema, store
+from overnight.ledger.schema import meta
+from tests.conftest import House
+
+_WRITE_20 = """
+import sys
+from overnight.ledger import Ledger
+from overnight.ledger.schema import meta
+ledger = Ledger(sys.argv[1])
+for n in range(20):
+    ledger.write(lambda c: c.execute(meta.insert().values(name=f"{sys.argv[2]}{n}", value="")) and None)
+ledger.close()
+"""
+
+
+def _refused(url: str) -> str:
+    with pytest.raises(LedgerRefused) as caught:
+        Ledger(url)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_the_migrations_make_exactly_the_schema(ledger: Ledger) -> None:
+    with ledger.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, schema.metadata) == []
+
+
+def test_the_version_that_is_looked_for_is_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(store.__file__).parent / "migrations"))
+    assert ScriptDirectory.from_config(config).get_current_head() == store.SCHEMA_VERSION
+
+
+def test_a_ledger_keeps_its_id_and_another_has_another(ledger: Ledger, tmp_path: Path) -> None:
+    with closing(Ledger(ledger.url)) as again, closing(Ledger(f"sqlite:///{tmp_path / 'other.sqlite'}")) as other:
+        assert again.ledger_id == ledger.ledger_id != other.ledger_id
+
+
+def test_one_process_has_one_ledger_at_an_address(ledger_url: str) -> None:
+    assert open_ledger(ledger_url) is open_ledger(ledger_url)
+
+
+def test_a_newer_schema_is_refused_by_its_version(house: House) -> None:
+    house.tamper("UPDATE alembic_version SET version_num = '9999'")
+    house.ledger.close()
+    assert "schema 9999, which this version of overnight does not know" in _refused(house.ledger.url)
+
+
+def test_a_file_that_is_not_a_database_is_refused_and_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    path.write_bytes(b"id,body\n1,these are rows\n" * 100)
+    assert "cannot be read (file is not a database)" in _refused(f"sqlite:///{path}")
+    assert path.read_bytes() == b"id,body\n1,these are rows\n" * 100
+
+
+def test_a_ledger_that_was_cut_short_is_refused(house: House, home: Path) -> None:
+    house.offer()
+    house.ledger.close()
+    path = home / "ledger.sqlite"
+    path.write_bytes(path.read_bytes()[:10_000])
+    assert "cannot be read" in _refused(house.ledger.url)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert f"folder {tmp_path / 'file' / 'in'} cannot be made" in _refused(
+        f"sqlite:///{tmp_path / 'file' / 'in' / 'l'}"
+    )
+
+
+def test_a_folder_in_the_file_s_place_is_refused(tmp_path: Path) -> None:
+    assert "cannot be read (unable to open database file)" in _refused(f"sqlite:///{tmp_path}")
+
+
+@pytest.mark.parametrize("url", ["no url", "mysql://host/db", "sqlite://"])
+def test_another_kind_of_address_is_refused(url: str) -> None:
+    assert _refused(url)
+
+
+def test_a_migration_that_fails_leaves_the_old_schema_and_a_rerun_works(
+    ledger_url: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*args: object, **options: object) -> None:
+        raise sqlite3.OperationalError("killed here")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sqlalchemy.schema.CreateIndex.__init__", stop)
+        with pytest.raises(sqlite3.OperationalError):
+            Ledger(ledger_url)
+    with closing(sqlite3.connect(home / "ledger.sqlite")) as direct:
+        assert direct.execute("SELECT name FROM sqlite_master").fetchall() == []
+    with closing(Ledger(ledger_url)) as ledger, ledger.reading() as connection:
+        assert set(schema.metadata.tables) <= set(sa.inspect(connection).get_table_names())
+
+
+def test_a_reader_sees_one_state_while_others_write(ledger: Ledger) -> None:
+    count = sa.select(sa.func.count()).select_from(meta)
+    with ledger.reading() as connection:
+        before = connection.execute(count).scalar()
+        ledger.write(lambda c: c.execute(meta.insert().values(name="later", value="")) and None)
+        assert connection.execute(count).scalar() == before
+
+
+def test_two_processes_write_to_one_ledger(house: House) -> None:
+    command = [sys.executable, "-c", _WRITE_20, house.ledger.url]
+    with subprocess.Popen([*command, "a"]) as one, subprocess.Popen([*command, "b"]) as other:
+        house.ledger.write(lambda c: c.execute(meta.insert().values(name="mine", value="")) and None)
+        assert (one.wait(), other.wait()) == (0, 0)
+    assert house.fetch("SELECT count(*) FROM meta WHERE name LIKE 'a%' OR name LIKE 'b%' OR name = 'mine'") == [(41,)]

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import sqlite3
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from overnight.ledger import Ledger
+from overnight.ledger.schema import meta
+from overnight.ledger.writer import GROUP
+
+
+class _Refused(Exception):
+    pass
+
+
+def _add(ledger: Ledger, name: str) -> Future[str]:
+    def job(connection: sa.Connection) -> str:
+        connection.execute(meta.insert().values(name=name, value=""))
+        return name
+
+    return ledger.submit(job)
+
+
+def _fail(ledger: Ledger) -> Future[None]:
+    def job(connection: sa.Connection) -> None:
+        connection.execute(meta.insert().values(name="of the failing job", value=""))
+        raise _Refused
+
+    return ledger.submit(job)
+
+
+def _names(path: Path) -> set[str]:
+    connection = sqlite3.connect(path)
+    try:
+        return {name for (name,) in connection.execute("SELECT name FROM meta")} - {"ledger_id"}
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def held(ledger: Ledger) -> threading.Event:
+    """The writer is busy until the event is set: what is queued meanwhile is one group."""
+    busy, release = threading.Event(), threading.Event()
+
+    def job(connection: sa.Connection) -> None:
+        busy.set()
+        assert release.wait(10)
+
+    ledger.submit(job)
+    assert busy.wait(10)
+    return release
+
+
+def test_a_failing_job_does_not_take_others_of_its_group_with_it(
+    ledger: Ledger, held: threading.Event, home: Path
+) -> None:
+    before, failing, after = _add(ledger, "before"), _fail(ledger), _add(ledger, "after")
+    held.set()
+    assert (before.result(10), after.result(10)) == ("before", "after")
+    with pytest.raises(_Refused):
+        failing.result(10)
+    assert _names(home / "ledger.sqlite") == {"before", "after"}
+
+
+def test_jobs_that_wait_together_are_committed_together(ledger: Ledger, held: threading.Event, home: Path) -> None:
+    seen: list[set[str]] = []
+    first = _add(ledger, "first")
+    first.add_done_callback(lambda _: seen.append(_names(home / "ledger.sqlite")))
+    others = [_add(ledger, f"{n}") for n in range(20)]
+    held.set()
+    assert [job.result(10) for job in others] == [f"{n}" for n in range(20)]
+    assert len(seen[0]) == 21
+
+
+def test_more_jobs_than_a_group_holds_are_all_committed(ledger: Ledger, held: threading.Event, home: Path) -> None:
+    jobs = [_add(ledger, f"{n}") for n in range(2 * GROUP + 1)]
+    held.set()
+    for job in jobs:
+        job.result(10)
+    assert len(_names(home / "ledger.sqlite")) == 2 * GROUP + 1
+
+
+def test_a_future_resolves_only_when_another_connection_can_read_what_was_written(ledger: Ledger, home: Path) -> None:
+    readable: list[bool] = []
+    for n in range(10):
+        done = threading.Event()
+
+        def look(job: Future[str], done: threading.Event = done) -> None:
+            readable.append(job.result() in _names(home / "ledger.sqlite"))
+            done.set()
+
+        _add(ledger, f"{n}").add_done_callback(look)
+        assert done.wait(10)
+    assert readable == [True] * 10
+
+
+def test_closing_commits_what_is_queued(ledger: Ledger, held: threading.Event, home: Path) -> None:
+    jobs = [_add(ledger, f"{n}") for n in range(3)]
+    held.set()
+    ledger.close()
+    assert all(job.done() for job in jobs)
+    assert _names(home / "ledger.sqlite") == {"0", "1", "2"}

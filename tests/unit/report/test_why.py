@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from overnight.failures import OvernightError
+from overnight.report import explain_row, render_row
+from tests.conftest import RUN, House
+
+
+def _explain(house: House, row_id: str, run_id: str | None = None) -> dict[str, Any]:
+    found = explain_row(row_id, run_id=run_id, ledger=house.ledger, home=house.home)
+    # `why --json` prints it as it is.
+    assert orjson.dumps(found)
+    return found
+
+
+def test_a_delivered_row_traces_back_to_everything(night: House) -> None:
+    found = _explain(night, "r1")
+    assert (found["run_id"], found["state"], found["input"]) == (RUN, "accepted", {"body": "a red car"})
+    assert found["output"]["quote"] == "a red car"
+    request = found["request"]
+    assert request["text"].endswith("<query>{{ body }}</query>")
+    assert orjson.loads(request["request"])["messages"][-1]["content"] == "Sort this: <query>a red car</query>"
+    [attempt] = request["attempts"]
+    assert (attempt["number"], attempt["outcome"], attempt["model_served"]) == (1, "accepted", "gpt-fake")
+    assert "a red car" in orjson.loads(attempt["response"])["choices"][0]["message"]["content"]
+    [release] = found["releases"]
+    assert [a["reviewer"] for a in release["answers"]] == ["Ada"]
+    assert (release["delivery"]["state"], release["held_as"]) == ("delivered", None)
+
+
+def test_what_is_told_reads_from_input_to_delivery(night: House) -> None:
+    told = render_row(_explain(night, "r1"))
+    parts = [
+        f"row r1 in run {RUN}",
+        "a red car",
+        "  accepted",
+        "prompt text",
+        "<query>{{ body }}</query>",
+        "attempt 1: accepted",
+        "status 200, stop reason stop, model served gpt-fake",
+        "every row check passed",
+        f"to {night.sink}",
+        "approved by Ada (file)",
+        "this row: correct",
+        "delivered",
+    ]
+    places = [told.find(part) for part in parts]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+def test_a_held_row_says_what_its_reviewer_said(night: House) -> None:
+    found = _explain(night, "r2")
+    [release] = found["releases"]
+    assert (release["held_as"], release["delivery"]) == ("wrong", None)
+    assert "held: wrong" in render_row(found)
+
+
+def test_a_row_set_aside_at_intake_has_its_reason_and_no_request(night: House) -> None:
+    found = _explain(night, "r3")
+    assert (found["state"], found["failure_class"], found["request"], found["releases"]) == (
+        "quarantined",
+        "missing_value",
+        None,
+        [],
+    )
+    assert "Row 3 has no value in" in render_row(found)
+
+
+def test_a_refused_row_shows_the_answer_that_was_refused(night: House) -> None:
+    found = _explain(night, "r4")
+    assert (found["state"], found["request"]["quarantine"]["failure_class"]) == ("quarantined", "refusal")
+    told = render_row(found)
+    assert "refused for good" in told
+    assert "The model refused: I [may](http://evil.example) not." in told
+
+
+def test_a_pending_row_shows_every_attempt(night: House) -> None:
+    found = _explain(night, "r5")
+    assert [a["number"] for a in found["request"]["attempts"]] == [1, 2, 3, 4]
+    assert "attempt 4: failed" in render_row(found)
+
+
+def test_a_row_waiting_for_a_person_says_to_where_it_would_go(checked_night: House) -> None:
+    told = render_row(_explain(checked_night, "r1"))
+    assert f"to {checked_night.sink}, offered" in told
+    assert "shown as item 1" in told
+
+
+def test_a_request_key_leads_to_its_request(night: House) -> None:
+    key = _explain(night, "r1")["request_key"]
+    found = _explain(night, key)
+    assert (found["row_id"], found["input"]) == (None, {"body": "a red car"})
+    assert key in render_row(found)
+
+
+def test_neither_the_prompt_s_folder_nor_the_source_is_needed(
+    night: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (night.home / "source-1.csv").unlink()
+    monkeypatch.chdir(tmp_path)
+    assert not Path("prompts").exists()
+    assert "<query>{{ body }}</query>" in render_row(_explain(night, "r1"))
+
+
+def test_the_newest_run_that_holds_the_row_is_told_unless_one_is_named(night: House) -> None:
+    night.begin("night-2")
+    assert _explain(night, "r1")["run_id"] == RUN
+    with pytest.raises(OvernightError, match="Row 'r1' is not in run night-2"):
+        _explain(night, "r1", "night-2")
+
+
+@pytest.mark.parametrize("row_id", ["r9", "", "%", "f" * 64])
+def test_a_row_that_is_nowhere_is_refused_in_one_line(night: House, row_id: str) -> None:
+    with pytest.raises(OvernightError, match="is not in any run") as caught:
+        _explain(night, row_id)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_part_that_is_gone_hides_no_other_run(night: House) -> None:
+    night.begin("night-2")
+    for part in (night.home / "parts").rglob("*.parquet"):
+        part.unlink()
+    with pytest.raises(OvernightError, match="is not in any run"):
+        _explain(night, "r1")
