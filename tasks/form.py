@@ -12,7 +12,7 @@ from overnight.approve import name_field
 from overnight.records import Release, ReviewItem
 from overnight.report import escape_markdown
 
-#: Characters of a row's input or output that the form shows; `overnight review` shows all.
+#: Characters of a row's input that the form shows; what would leave is shown whole, as `overnight review` shows both.
 _SHOWN = 1500
 
 
@@ -40,16 +40,19 @@ def describe_release(release: Release) -> str:
         lines.append(f"The other {unread:,} leave only if every row you read is correct.")
     lines += ["", "| # | row | input | output |", "|---|---|---|---|"]
     for i in release.items:
-        cells = (str(i.item), i.row_id, _text(i.input), _text(i.output))
+        cells = (str(i.item), i.row_id, _cut(_text(i.input)), _text(i.output))
         lines.append(f"| {' | '.join(escape_markdown(cell) for cell in cells)} |")
     return "\n".join(lines)
 
 
 def _describe(item: ReviewItem) -> Any:
-    text = f"INPUT: {_text(item.input)}  →  OUTPUT: {_text(item.output)}"
+    text = f"INPUT: {_cut(_text(item.input))}  →  OUTPUT: {_text(item.output)}"
     return Field(title=f"{item.item}. {item.row_id}", description=escape_markdown(text))
 
 
 def _text(values: Any) -> str:
-    shown = " · ".join(f"{k}: {v if isinstance(v, str) else orjson.dumps(v).decode()}" for k, v in dict(values).items())
-    return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + " …"
+    return " · ".join(f"{k}: {v if isinstance(v, str) else orjson.dumps(v).decode()}" for k, v in dict(values).items())
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + " …"

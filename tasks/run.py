@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from overnight.checks import parse_checks, refuse_unknown_fields
 from overnight.complete import Engine, get_engine, resolve_prompt
 from overnight.failures import OvernightError
 from overnight.ledger import Ledger, open_ledger
@@ -43,6 +45,7 @@ class Run:
             pinned = ledger_runs.find_pinned_prompt(connection, self.run_id, name)
         if pinned is None:
             prompt = load_prompt(name)
+            _refuse_unfit_checks(prompt)
             self.ledger.write(lambda connection: ledger_runs.pin_prompt(connection, self.run_id, prompt))
             return prompt
         prompt = parse_prompt(name, text=pinned.text, schema=pinned.schema, checks=pinned.checks)
@@ -79,6 +82,12 @@ class Run:
     def set_state(self, state: RunState, reason: str | None = None) -> None:
         """Record where the run stands, and why."""
         self.ledger.write(lambda connection: ledger_runs.set_state(connection, self.run_id, state, reason))
+
+
+def _refuse_unfit_checks(prompt: Prompt) -> None:
+    checks, fields = parse_checks(prompt.checks, prompt=prompt.name), list(json.loads(prompt.schema)["properties"])
+    inputs = (*prompt.inputs, *prompt.optional_inputs)
+    refuse_unknown_fields(checks, prompt=prompt.name, fields=fields, inputs=inputs)
 
 
 _current: ContextVar[Run] = ContextVar("run")

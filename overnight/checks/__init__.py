@@ -1,8 +1,16 @@
 """Automatic verdicts: row rules before an answer is accepted, batch rules on what was accepted."""
 
-from overnight.checks.parse import Checks, parse_checks
+from overnight.checks.parse import Checks, parse_checks, refuse_unknown_fields
 from overnight.checks.rows import RowRule, check_row
 from overnight.checks.validator import BatchValidator
 from overnight.checks.verdict import check_batch
 
-__all__ = ["BatchValidator", "Checks", "RowRule", "check_batch", "check_row", "parse_checks"]
+__all__ = [
+    "BatchValidator",
+    "Checks",
+    "RowRule",
+    "check_batch",
+    "check_row",
+    "parse_checks",
+    "refuse_unknown_fields",
+]

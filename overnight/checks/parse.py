@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,10 @@ class Checks:
     row: tuple[RowRule, ...] = ()
     #: Each an expectation: "type", "kwargs", "severity" and "meta", and where given "notes" and "description".
     batch: tuple[dict[str, Any], ...] = ()
+
+
+#: Arguments of expectations that begin like a column's and name none.
+_NOT_COLUMNS = {"column_index"}
 
 
 class _BatchRule(BaseModel):
@@ -53,6 +58,35 @@ def parse_checks(text: str, *, prompt: str) -> Checks:
             f"Prompt {prompt}: checks.json {_tell_fault(error.errors()[0])}. Correct it and run again."
         ) from error
     return Checks(row=file.row, batch=tuple(rule.model_dump(exclude_none=True) for rule in file.batch))
+
+
+def refuse_unknown_fields(checks: Checks, *, prompt: str, fields: Collection[str], inputs: Collection[str]) -> None:
+    """
+    Hold the rules against the prompt's output fields and inputs: a mistyped name would check nothing.
+
+    Raises:
+        PromptRefused: A rule names a field, an input or a column that the prompt does not have.
+    """
+    columns = {"row_number", "row_id", *fields, *(f"input.{name}" for name in inputs)}
+    for number, rule in enumerate(checks.row):
+        _refuse_unknown(prompt, f"row[{number}].field", [rule.field], fields)
+        _refuse_unknown(prompt, f"row[{number}].of", [of] if (of := getattr(rule, "of", None)) else [], inputs)
+    for number, expectation in enumerate(checks.batch):
+        for key, value in expectation["kwargs"].items():
+            if key.startswith("column") and key not in _NOT_COLUMNS:
+                names = value if isinstance(value, list) else [value]
+                _refuse_unknown(
+                    prompt, f"batch[{number}].kwargs.{key}", [n for n in names if isinstance(n, str)], columns
+                )
+
+
+def _refuse_unknown(prompt: str, place: str, names: Sequence[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise PromptRefused(
+                f"Prompt {prompt}: checks.json names {name!r} at {place}, which is none of {', '.join(sorted(known))}."
+                " Correct it and run again."
+            )
 
 
 def _tell_fault(fault: ErrorDetails) -> str:

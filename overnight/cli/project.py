@@ -28,7 +28,8 @@ def find_flow_module(name: str) -> str:
     wanted = name.replace("-", "_")
     found = [k for k in known if k == wanted] or [k for k in known if k.startswith(wanted)]
     if len(found) != 1:
-        raise OvernightError(f"{name!r} names no flow of this project. Its flows are {', '.join(known)}.")
+        names = "no flow" if not found else f"{len(found)} flows"
+        raise OvernightError(f"{name!r} names {names} of this project. Its flows are {', '.join(known)}.")
     return found[0]
 
 
@@ -37,7 +38,12 @@ def load_flow(module: str) -> Flow[Any, Any]:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    flow = getattr(importlib.import_module(f"flows.{module}"), module, None)
+    try:
+        flow = getattr(importlib.import_module(f"flows.{module}"), module, None)
+    except (ImportError, SyntaxError) as error:
+        raise OvernightError(
+            f"flows/{module}.py cannot be imported ({type(error).__name__}: {error}). `python -m flows.{module}` shows where."
+        ) from error
     if flow is None:
         raise OvernightError(f"flows/{module}.py has no flow named {module}. Give its function the name of the file.")
     found: Flow[Any, Any] = flow

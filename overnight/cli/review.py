@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-import unicodedata
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 
 from overnight.approve import Answers, decide, find_standing, parse_answers
 from overnight.cli.resume import resume_run
@@ -20,6 +18,7 @@ from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.queries import get_run, list_runs
 from overnight.ledger.releases import find_release
 from overnight.records import Approval, Release, RunState
+from overnight.report import show_value
 from overnight.settings import Settings
 
 _KEYS = {"c": "correct", "w": "wrong", "u": "unsure"}
@@ -129,16 +128,10 @@ def _ask_in_terminal(release: Release, reviewer: str | None) -> Answers:
 
 
 def _ask_verdict(number: int, item: dict[str, Any], n_items: int) -> Any:
-    click.echo(f"\n{number} of {n_items}, row {_show(item['row_id'])}")
+    click.echo(f"\n{number} of {n_items}, row {show_value(item['row_id'])}")
     for title in ("input", "output"):
         click.secho(f"  {title}", bold=True)
         for name, value in item[title].items():
-            click.echo(f"    {name}: {_show(value)}")
+            click.echo(f"    {name}: {show_value(value)}")
     key = click.prompt("  [c]orrect, [w]rong or [u]nsure", type=click.Choice(list(_KEYS)), show_choices=False)
     return _KEYS[key]
-
-
-def _show(value: Any) -> str:
-    """A value as text; control characters, which could hide text from its reader, by their codes."""
-    text = value if isinstance(value, str) else orjson.dumps(value).decode()
-    return "".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else ascii(c)[1:-1] for c in text)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from types import FrameType
 from typing import Any
 
 import click
@@ -16,7 +20,8 @@ from overnight.cli.progress import show_progress
 from overnight.cli.project import find_flow_module, fit_parameters, load_flow
 from overnight.cli.server import ensure_server, prefect_environment
 from overnight.cli.show import print_json
-from overnight.failures import OvernightError
+from overnight.complete import get_engine
+from overnight.failures import CallFailed, FailureClass, OvernightError
 from overnight.ledger import open_ledger
 from overnight.ledger.queries import find_run, get_run
 from overnight.records import RunState
@@ -49,7 +54,7 @@ def run_flow(
         OVERNIGHT_LIMIT=limit,
         OVERNIGHT_CONCURRENCY=concurrency,
         OVERNIGHT_BUDGET_USD=budget,
-        OVERNIGHT_WAIT=1 if wait else None,
+        OVERNIGHT_WAIT=int(wait),
     )
     return call_flow(module, run_id, {"source": source, "model": model, "sink": sink}, as_json=as_json)
 
@@ -79,7 +84,7 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
     watcher = threading.Thread(target=show_progress, args=(run_id, settings, done), daemon=True)
     watcher.start()
     try:
-        with tags("by-hand"):
+        with tags("by-hand"), _halting_on_interrupt(run_id, settings):
             state: Any = flow(**parameters, return_state=True)
     except KeyboardInterrupt:
         raise OvernightError(
@@ -96,6 +101,24 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
     # A fault that nobody foresaw leaves the run as it stood: Prefect's own line says what it was.
     reason = run["reason"] or (None if state.is_completed() else str(state.message))
     return tell(report, reason, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _halting_on_interrupt(run_id: str, settings: Settings) -> Iterator[None]:
+    """The first Ctrl-C ends the run after the calls in flight, which are paid for; the second ends it at once."""
+
+    def halt(signum: int, frame: FrameType | None) -> None:
+        context = get_engine(settings).context(run_id)
+        if context.halted or context.progress.done >= context.progress.total:
+            signal.default_int_handler(signum, frame)
+        click.echo("Stopping: calls in flight are waited for and recorded. Ctrl-C again stops at once.", err=True)
+        context.halted = CallFailed(FailureClass.STOPPED, "it was stopped by hand.")
+
+    before = signal.signal(signal.SIGINT, halt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def tell(report: RunReport, reason: str | None, *, as_json: bool) -> int:

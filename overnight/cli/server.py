@@ -101,13 +101,19 @@ def stop_server() -> str:
     if recorded is None:
         return "No server was started by a run of this project."
     _record_file(settings).unlink(missing_ok=True)
-    if not is_healthy(str(recorded["url"])):
-        return "The server had ended already."
     pid = int(recorded["pid"])
+    if not _is_server(pid):
+        return "The server had ended already."
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGTERM)
     _wait_until_gone(pid)
     return f"The server at {recorded['url']} has ended. Its runs are kept and shown again by the next one."
+
+
+def _is_server(pid: int) -> bool:
+    """Whether the process is a Prefect server: after a reboot its number may be anybody's."""
+    asked = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607 - fixed words and a number
+    return "prefect server start" in asked.stdout
 
 
 def _start_in_background(settings: Settings) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
 
 from overnight.failures import LedgerRefused
 from overnight.ledger import schema
@@ -51,8 +52,13 @@ class Ledger:
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A connection that sees one state of the ledger."""
-        with self._reading.connect() as connection:
-            yield connection
+        try:
+            with self._reading.connect() as connection:
+                yield connection
+        except sa.exc.OperationalError as error:
+            raise LedgerRefused(
+                f"The ledger {self.url} cannot be read ({error.orig}). Free what holds it and try again."
+            ) from error
 
     def close(self) -> None:
         """Commit what is queued and let go of the database."""
@@ -81,12 +87,15 @@ class Ledger:
             ) from error
 
     def _identify(self) -> str:
+        query = sa.select(schema.meta.c.value).where(schema.meta.c.name == "ledger_id")
+        with self.reading() as connection:
+            if found := connection.execute(query).scalar():
+                return str(found)
+        made = insert(schema.meta).on_conflict_do_nothing()
+
         def job(connection: sa.Connection) -> str:
-            found = connection.execute(sa.select(schema.meta.c.value).where(schema.meta.c.name == "ledger_id")).scalar()
-            if found is None:
-                found = uuid.uuid4().hex
-                connection.execute(schema.meta.insert().values(name="ledger_id", value=found))
-            return str(found)
+            connection.execute(made, {"name": "ledger_id", "value": uuid.uuid4().hex})
+            return str(connection.execute(query).scalar_one())
 
         return self.write(job)
 

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from overnight.failures import LedgerRefused
+
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item
 
@@ -83,11 +85,22 @@ class Writer:
                 results = [done for run, jobs in _by_function(group) for done in _run(run, jobs, connection)]
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the one who waits for the job
             if alone:
-                group[0].done.set_exception(error)
+                group[0].done.set_exception(_name(error))
             return False
         for job, result in results:
             job.done.set_result(result)
         return True
+
+
+def _name(error: BaseException) -> BaseException:
+    if not isinstance(error, sa.exc.OperationalError):
+        return error
+    refused = LedgerRefused(
+        f"The ledger cannot be written ({error.orig}). Free what holds it, or its disk, and run again: what was"
+        " recorded is kept."
+    )
+    refused.__cause__ = error
+    return refused
 
 
 def _by_function(group: list[_Job]) -> Iterable[tuple[Any, list[_Job]]]:

@@ -17,6 +17,7 @@ from overnight.ledger.queries import find_releases_of, find_request, list_runs
 from overnight.ledger.runs import find_latest_batches
 from overnight.parts import read_part
 from overnight.records import Batch, CheckedBatch, CompletedBatch
+from overnight.report.text import show_value
 
 #: Runs that are searched for a row, newest first.
 _N_RUNS = 1000
@@ -83,6 +84,8 @@ def render_row(found: dict[str, Any]) -> str:
         lines += ["state", f"  {found['state']}" + (f": {found['reason']}" if found.get("reason") else "")]
     if found.get("failure_class"):
         lines.append(f"  class {found['failure_class']}" + (f", rule {found['rule']}" if found["rule"] else ""))
+    elif found.get("state") == "accepted":
+        lines.append("  every row check and every rule of its batch passed")
     if request := found["request"]:
         lines += _render_request(request)
     for release in found["releases"]:
@@ -106,7 +109,6 @@ def _render_request(request: dict[str, Any]) -> list[str]:
         lines += _render_attempt(attempt)
     if done := request["completion"]:
         lines += [f"accepted {_at(done['accepted_at'])} from attempt {done['attempt_id']}", f"  {done['output']}"]
-        lines.append("  every row check passed")
     elif refused := request["quarantine"]:
         rule = f", rule {refused['rule']}" if refused["rule"] else ""
         lines += [
@@ -150,7 +152,7 @@ def _render_release(release: dict[str, Any]) -> list[str]:
 def _block(title: str, content: Any) -> list[str]:
     text = content if isinstance(content, str) else orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
     indent = " " * (len(title) - len(title.lstrip()) + 2)
-    return [title, *(indent + line for line in text.splitlines())]
+    return [title, *(indent + show_value(line) for line in text.splitlines())]
 
 
 def _at(moment: float) -> str:
