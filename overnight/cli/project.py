@@ -42,7 +42,8 @@ def load_flow(module: str) -> Flow[Any, Any]:
         flow = getattr(importlib.import_module(f"flows.{module}"), module, None)
     except (ImportError, SyntaxError) as error:
         raise OvernightError(
-            f"flows/{module}.py cannot be imported ({type(error).__name__}: {error}). `python -m flows.{module}` shows where."
+            f"flows/{module}.py cannot be imported ({type(error).__name__}: {error})."
+            f" `python -m flows.{module}` shows where."
         ) from error
     if flow is None:
         raise OvernightError(f"flows/{module}.py has no flow named {module}. Give its function the name of the file.")

@@ -1,0 +1,14 @@
+"""Long lists in statements of bearable length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+#: Keys in one statement: SQLite bears 32,766, and gains nothing past some hundreds.
+_SIZE = 500
+
+
+def batched(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The keys, some hundreds at a time."""
+    for start in range(0, len(keys), _SIZE):
+        yield keys[start : start + _SIZE]
