@@ -119,6 +119,11 @@ def _write_whole(sink: WholeSink, approval: Approval, rows: Sequence[ReleaseRow]
     """The whole release in one write, rows that an earlier approval delivered too: the file is this release."""
     if not _find_payloads(approval, rows, ["promised", "earlier"], ledger):
         return
+    if _find_payloads(approval, rows, ["superseded"], ledger):
+        raise ApprovalRefused(
+            f"A later release holds rows of release {approval.release_id}, and {approval.sink} is the later one's."
+            " Nothing was written."
+        )
     payloads = _find_payloads(approval, rows, ["promised", "earlier", "delivered"], ledger)
     detail = sink.write(payload for _, payload in payloads)
     _settle(ledger, approval, [position for position, _ in payloads], "delivered", detail)

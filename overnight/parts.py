@@ -63,7 +63,8 @@ def read_part(part: Part, home: Path) -> pa.Table:
     if digest_bytes(data) != part.digest:
         raise PartRefused(f"Part {part.path} was altered after it was written. Delete it and run the flow again.")
     # Not `read_table`: it imports pyarrow's datasets and pandas with them, a second that `why` would wait for.
-    return pq.ParquetFile(pa.BufferReader(data)).read()
+    # One thread: another of pyarrow's may let go of the bytes only while the process ends, which aborts it.
+    return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
 
 
 def is_whole(part: Part, home: Path) -> bool:

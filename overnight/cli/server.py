@@ -112,7 +112,7 @@ def stop_server() -> str:
 
 def _is_server(pid: int) -> bool:
     """Whether the process is a Prefect server: after a reboot its number may be anybody's."""
-    asked = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607 - fixed words and a number
+    asked = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607 - fixed words and a number
     return "prefect server start" in asked.stdout
 
 

@@ -56,7 +56,8 @@ class Engine:
         self.asking: dict[str, asyncio.Task[Any]] = {}
         self._clients: dict[tuple[str, str], asyncio.Task[Client]] = {}
         self._runs: dict[str, RunContext] = {}
-        self._opening = threading.Lock()
+        # Reentrant: an interrupt may come while the main thread holds it, and its handler asks for the context.
+        self._opening = threading.RLock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
         self._thread.start()
@@ -111,7 +112,8 @@ class Engine:
                 await making.result().aclose()
 
 
-_making = threading.Lock()
+#: Reentrant for the same reason.
+_making = threading.RLock()
 
 
 def get_engine(settings: Settings) -> Engine:

@@ -99,18 +99,20 @@ def open_attempts(connection: sa.Connection, openings: Sequence[Opening]) -> lis
         return [None for _ in openings]
     record_bodies(connection, [o.body for o in opened])
     connection.execute(_ADD_REQUEST, [_request_values(o) for o in opened])
-    earlier = Counter(_keys_among(connection, attempts.c.request_key, [o.key for o in opened]))
-    rows = [
-        {
-            "request_key": o.key,
-            "run_id": o.run_id,
-            "number": earlier[o.key] + 1,
-            "opened_at": o.opened_at,
-            "outcome": "open",
-            "reserved_usd": o.reserved_usd,
-        }
-        for o in opened
-    ]
+    numbers = Counter(_keys_among(connection, attempts.c.request_key, [o.key for o in opened]))
+    rows: list[dict[str, Any]] = []
+    for o in opened:
+        numbers[o.key] += 1
+        rows.append(
+            {
+                "request_key": o.key,
+                "run_id": o.run_id,
+                "number": numbers[o.key],
+                "opened_at": o.opened_at,
+                "outcome": "open",
+                "reserved_usd": o.reserved_usd,
+            }
+        )
     ids = iter(connection.execute(_ADD_ATTEMPT, rows).scalars().all())
     return [None if o.key in settled else next(ids) for o in openings]
 

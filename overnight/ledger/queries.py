@@ -152,7 +152,8 @@ def _release(connection: sa.Connection, found: dict[str, Any]) -> dict[str, Any]
         sa.select(review_answers).where(review_answers.c.release_id == release_id).order_by(review_answers.c.round)
     )
     found["answers"] = [_as_dict(a) | {"verdicts": orjson.loads(a.verdicts)} for a in connection.execute(answers)]
-    approval = connection.execute(sa.select(approvals).where(approvals.c.release_id == release_id)).first()
+    newest = sa.select(approvals).where(approvals.c.release_id == release_id).order_by(approvals.c.round.desc())
+    approval = connection.execute(newest).first()
     found["approval"] = _as_dict(approval) if approval else None
     if approval:
         held = sa.select(held_rows.c.verdict)
@@ -204,7 +205,10 @@ def _n_resolved(connection: sa.Connection, run_id: str) -> int:
 
 def _n_held(connection: sa.Connection, run_id: str, state: str, n_accepted: int) -> int:
     query = sa.select(sa.func.sum(approvals.c.n_held)).join(releases, releases.c.release_id == approvals.c.release_id)
-    n_held = connection.execute(query.where(releases.c.run_id == run_id)).scalar()
+    # An approval that expired unused was followed by another: the last one of a release counts.
+    later = approvals.alias()
+    is_last = ~sa.exists().where(later.c.release_id == approvals.c.release_id, later.c.round > approvals.c.round)
+    n_held = connection.execute(query.where(releases.c.run_id == run_id, is_last)).scalar()
     if n_held is None:
         return n_accepted if state in (RunState.HELD, RunState.REJECTED) else 0
     return int(n_held)

@@ -84,8 +84,11 @@ class Writer:
             with self._engine.begin() as connection:
                 results = [done for run, jobs in _by_function(group) for done in _run(run, jobs, connection)]
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the one who waits for the job
-            if alone:
-                group[0].done.set_exception(_name(error))
+            if alone or isinstance(error, sa.exc.OperationalError):
+                # A ledger that is locked or full fails each of them alike.
+                for job in group:
+                    job.done.set_exception(_name(error))
+                return True
             return False
         for job, result in results:
             job.done.set_result(result)

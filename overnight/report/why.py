@@ -90,7 +90,7 @@ def render_row(found: dict[str, Any]) -> str:
         lines += _render_request(request)
     for release in found["releases"]:
         lines += _render_release(release)
-    return "\n".join(lines)
+    return "\n".join(show_value(line) for line in lines)
 
 
 def _in_run(found: dict[str, Any]) -> str:
@@ -152,7 +152,7 @@ def _render_release(release: dict[str, Any]) -> list[str]:
 def _block(title: str, content: Any) -> list[str]:
     text = content if isinstance(content, str) else orjson.dumps(content, option=orjson.OPT_INDENT_2).decode()
     indent = " " * (len(title) - len(title.lstrip()) + 2)
-    return [title, *(indent + show_value(line) for line in text.splitlines())]
+    return [title, *(indent + line for line in text.splitlines())]
 
 
 def _at(moment: float) -> str:

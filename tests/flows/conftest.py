@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
@@ -77,12 +78,15 @@ class Project:
     def checks(self) -> Path:
         return self.folder / "prompts" / "route_banking_query" / "checks.json"
 
-    def run(self, run_id: str) -> Ended:
+    def run(self, run_id: str, *, sink: str | None = None) -> Ended:
         """Run the flow, or continue it."""
+        sink = f"file:{self.out}" if sink is None else sink
+        return self.call(run_id, route_banking_query, source="queries.csv", model="openai:gpt-fake", sink=sink)
+
+    def call(self, run_id: str, flow: Flow[Any, Any], **parameters: Any) -> Ended:
+        """Run any flow."""
         self.monkeypatch.setenv("OVERNIGHT_RUN_ID", run_id)
-        state: Any = route_banking_query(
-            source="queries.csv", model="openai:gpt-fake", sink=f"file:{self.out}", return_state=True
-        )
+        state: Any = flow(**parameters, return_state=True)
         with self.ledger.reading() as connection:
             summary = summarize(connection, run_id, time.time())
         return Ended(state, summary)

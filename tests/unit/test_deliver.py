@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -21,7 +24,7 @@ def _deliver(house: House, approval: Approval) -> list[Receipt]:
 
 
 def _standing(house: House, sink: str | None = None) -> Approval:
-    found = find_standing(house.ledger, RUN, sink or house.sink)
+    found = find_standing(house.ledger, RUN, sink or house.sink, now=time.time())
     assert isinstance(found, Approval)
     return found
 
@@ -82,6 +85,61 @@ def test_of_16_deliveries_at_once_one_wins(house: House, receiver: Receiver) -> 
     assert receiver.list_rows() == ["r1", "r2"]
 
 
+def test_of_two_drains_at_once_one_sends_and_the_other_is_refused_by_name(house: House, receiver: Receiver) -> None:
+    arrived, goes_on = receiver.hold("r1")
+    approval = house.approve(house.offer(3, sink=receiver.uri))
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(_deliver, house, approval)
+        assert arrived.wait(10)
+        with pytest.raises(ApprovalRefused, match=f"Release {approval.release_id} is being delivered") as caught:
+            _deliver(house, _standing(house, receiver.uri))
+        goes_on.set()
+        receipts = first.result(10)
+    assert "\n" not in str(caught.value)
+    assert set(_states(receipts).values()) == {"delivered"}
+    assert receiver.list_rows() == ["r1", "r2", "r3"]
+    assert _deliver(house, _standing(house, receiver.uri)) == receipts
+
+
+def test_a_row_that_was_promised_and_never_sent_goes_with_a_later_approval(house: House, receiver: Receiver) -> None:
+    receiver.statuses["r2"] = 503
+    first = house.approve(house.offer(2, sink=receiver.uri, now=1.0))
+    with pytest.raises(RunHalted):
+        _deliver(house, first)
+    receiver.statuses.clear()
+    receiver.sent.clear()
+    receipts = _deliver(house, house.approve(house.offer(3, sink=receiver.uri, now=2.0)))
+    assert _states(receipts) == {"r1": "earlier", "r2": "delivered", "r3": "delivered"}
+    assert receiver.list_rows() == ["r2", "r3"]
+    # The earlier approval has nothing left to send.
+    drained = deliver_release(replace(first, state="consumed"), ledger=house.ledger, settings=house.settings)
+    assert _states(drained) == {"r1": "delivered", "r2": "superseded"}
+    assert receiver.list_rows() == ["r2", "r3"]
+
+
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 405, 407])
+def test_a_fault_of_the_token_or_the_address_gives_no_row_up(house: House, receiver: Receiver, status: int) -> None:
+    receiver.statuses |= {"r1": status, "r2": status}
+    approval = house.approve(house.offer(2, sink=receiver.uri))
+    with pytest.raises(RunHalted, match=f"takes no rows now: HTTP {status}") as caught:
+        _deliver(house, approval)
+    assert "\n" not in str(caught.value)
+    assert house.fetch("SELECT DISTINCT state FROM outbox") == [("promised",)]
+    receiver.statuses.clear()
+    receipts = _deliver(house, _standing(house, receiver.uri))
+    assert _states(receipts) == {"r1": "delivered", "r2": "delivered"}
+
+
+def test_an_approval_given_again_after_one_expired_delivers(house: House) -> None:
+    release = house.offer(2)
+    expired = house.approve(release, approval_s=0.0)
+    with pytest.raises(ApprovalRefused, match="expired"):
+        _deliver(house, expired)
+    receipts = _deliver(house, house.approve(release, r2="wrong"))
+    assert _states(receipts) == {"r1": "delivered"}
+    assert _rows_out(house) == ["r1"]
+
+
 def test_a_row_that_an_earlier_release_delivered_is_not_sent_again(house: House, receiver: Receiver) -> None:
     _deliver(house, house.approve(house.offer(2, sink=receiver.uri, now=1.0)))
     receipts = _deliver(house, house.approve(house.offer(3, sink=receiver.uri, now=2.0)))
@@ -129,9 +187,23 @@ def test_a_host_that_may_not_be_reached_gets_nothing_and_the_approval_is_not_los
     with pytest.raises(SinkRefused, match=r"Add 127\.0\.0\.1 to OVERNIGHT_ALLOW_HOSTS"):
         deliver_release(approval, ledger=house.ledger, settings=closed)
     assert receiver.sent == []
+    assert _standing(house, receiver.uri).state == "approved"
+    assert house.fetch("SELECT * FROM outbox") == []
     receipts = _deliver(house, _standing(house, receiver.uri))
     assert set(_states(receipts).values()) == {"delivered"}
     assert receiver.list_rows() == ["r1", "r2"]
+
+
+def test_a_host_that_cannot_be_found_uses_no_approval_up(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **named: Any) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "try again")
+
+    approval = house.approve(house.offer(2, sink="https://receiver.example/in"))
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(SinkRefused, match=r"receiver\.example cannot be found now"):
+        _deliver(house, approval)
+    assert _standing(house, approval.sink).state == "approved"
+    assert house.fetch("SELECT * FROM outbox") == []
 
 
 def test_a_file_that_cannot_be_written_keeps_its_rows_promised(house: House) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +23,7 @@ def _deliver(house: House, approval: Approval) -> list[Receipt]:
 
 
 def _standing(house: House, sink: str | None = None) -> Approval:
-    found = find_standing(house.ledger, RUN, sink or house.sink)
+    found = find_standing(house.ledger, RUN, sink or house.sink, now=time.time())
     assert isinstance(found, Approval)
     return found
 

@@ -5,7 +5,13 @@ import pytest
 from overnight.failures import KIND_OF, CallFailed, FailureClass, FailureKind, OvernightError
 
 RETRIED = {FailureClass.CONNECT, FailureClass.TIMEOUT, FailureClass.RATE_LIMIT, FailureClass.OVERLOAD}
-HALTING = {FailureClass.AUTH, FailureClass.SPEND_LIMIT, FailureClass.WRONG_MODEL, FailureClass.BUDGET}
+HALTING = {
+    FailureClass.AUTH,
+    FailureClass.SPEND_LIMIT,
+    FailureClass.WRONG_MODEL,
+    FailureClass.BUDGET,
+    FailureClass.STOPPED,
+}
 
 
 @pytest.mark.parametrize("failure_class", FailureClass)
@@ -25,3 +31,9 @@ def test_a_failed_call_is_a_foreseeable_fault_with_its_evidence() -> None:
     failure = CallFailed(FailureClass.RATE_LIMIT, "wait", retry_after_s=2.0)
     assert isinstance(failure, OvernightError)
     assert (str(failure), failure.retry_after_s, failure.reply) == ("wait", 2.0, None)
+    assert failure.is_retried
+
+
+def test_a_row_that_cannot_be_rendered_is_set_aside_and_a_stop_halts() -> None:
+    assert KIND_OF[FailureClass.UNRENDERABLE] is FailureKind.QUARANTINE
+    assert KIND_OF[FailureClass.STOPPED] is FailureKind.HALT

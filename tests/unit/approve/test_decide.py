@@ -10,9 +10,18 @@ from typing import Any
 import pytest
 
 from overnight.approve import decide, find_standing, parse_answers, record_refusal
+from overnight.approve.offer import N_SHOWN
+from overnight.deliver import deliver_release
 from overnight.failures import ReviewRefused
 from overnight.ledger import Ledger
-from overnight.ledger.releases import find_held_positions, find_release
+from overnight.ledger.queries import summarize
+from overnight.ledger.releases import (
+    find_doubted,
+    find_held_positions,
+    find_release,
+    find_release_rows,
+    record_verdicts,
+)
 from overnight.records import Approval, Release, RunState
 from tests.conftest import RUN, House, answer
 
@@ -66,7 +75,7 @@ def test_one_row_that_is_not_correct_holds_what_nobody_read(house: House, verdic
 def test_a_release_of_which_no_row_is_correct_is_held(house: House) -> None:
     release = house.offer(2)
     assert house.decide(release, answer(release, r1="wrong", r2="unsure")) is RunState.HELD
-    assert find_standing(house.ledger, RUN, house.sink) is RunState.HELD
+    assert find_standing(house.ledger, RUN, house.sink, now=time.time()) is RunState.HELD
     assert house.fetch("SELECT * FROM approvals") == []
 
 
@@ -75,7 +84,7 @@ def test_a_rejected_release_stays_rejected(house: House) -> None:
     assert house.decide(release, answer(release, "reject")) is RunState.REJECTED
     with pytest.raises(ReviewRefused, match=f"Release {release.release_id} was rejected by Ada already"):
         house.decide(release, answer(release))
-    assert find_standing(house.ledger, RUN, house.sink) is RunState.REJECTED
+    assert find_standing(house.ledger, RUN, house.sink, now=time.time()) is RunState.REJECTED
 
 
 def test_a_second_decision_is_refused_by_name(house: House) -> None:
@@ -127,8 +136,6 @@ def test_a_rejection_needs_a_reason(house: House, reason: str) -> None:
         ({"items": {1: "fine"}}, "items.1"),
         ({"items": {"one": "correct"}}, "items.one"),
         ({"decision": "approve"}, "decision"),
-        ({"reviewer": " "}, "reviewer"),
-        ({"reviewer": None}, "reviewer"),
         ({"reason": "x" * 2001}, "reason"),
         ({"approved": True}, "approved"),
     ],
@@ -138,6 +145,12 @@ def test_a_field_with_a_value_that_is_not_offered_is_refused_by_its_place(
 ) -> None:
     release = house.offer(1)
     assert f"do not fit at {where}" in _refused(house, release, _filled(release, **changes))
+
+
+@pytest.mark.parametrize("reviewer", [" ", None])
+def test_answers_without_a_reviewer_say_how_to_name_one(house: House, reviewer: str | None) -> None:
+    release = house.offer(1)
+    assert "Give --reviewer NAME" in _refused(house, release, _filled(release, reviewer=reviewer))
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"decision": "release"}', b"\xff"])
@@ -171,7 +184,7 @@ def test_what_a_reviewer_answered_is_recorded_whatever_came_of_it(house: House) 
     release = house.offer(2)
     refused = _filled(release, decision="reject", reason="")
     record_refusal(release, refused, ReviewRefused("no reason"), ledger=house.ledger, now=1.0)
-    assert find_standing(house.ledger, RUN, house.sink) is None
+    assert find_standing(house.ledger, RUN, house.sink, now=time.time()) is None
     with house.ledger.reading() as connection:
         again = find_release(connection, RUN, house.sink)
     assert again == replace(release, round=1)
@@ -184,12 +197,89 @@ def test_what_a_reviewer_answered_is_recorded_whatever_came_of_it(house: House) 
 
 def test_a_run_without_a_release_for_the_sink_has_no_standing(house: House) -> None:
     house.approve(house.offer(1))
-    assert find_standing(house.ledger, RUN, "file:/elsewhere.jsonl") is None
-    assert find_standing(house.ledger, "night-2", house.sink) is None
+    assert find_standing(house.ledger, RUN, "file:/elsewhere.jsonl", now=1.0) is None
+    assert find_standing(house.ledger, "night-2", house.sink, now=1.0) is None
 
 
 def test_a_standing_approval_is_the_recorded_one(house: House) -> None:
     release = house.offer(1)
-    assert find_standing(house.ledger, RUN, house.sink) is None
+    assert find_standing(house.ledger, RUN, house.sink, now=time.time()) is None
     approval = house.approve(release)
-    assert find_standing(house.ledger, RUN, house.sink) == approval
+    assert find_standing(house.ledger, RUN, house.sink, now=time.time()) == approval
+
+
+def test_verdicts_are_kept_by_the_row_s_delivery_key(house: House) -> None:
+    release = house.offer(3)
+    house.approve(release, r2="wrong")
+    query = "SELECT row_id, verdict FROM verdicts JOIN release_rows USING (release_id, delivery_key) ORDER BY row_id"
+    assert house.fetch(query) == [("r1", "correct"), ("r2", "wrong"), ("r3", "correct")]
+    assert house.fetch("SELECT DISTINCT round FROM verdicts") == [(release.round,)]
+
+
+def _call_all(house: House, release: Release, verdict: str) -> None:
+    """The same verdict on every row, as many reviews come to."""
+    with house.ledger.reading() as connection:
+        rows = find_release_rows(connection, release.release_id)
+    called = [replace(row, item=number) for number, row in enumerate(rows, 1)]
+    given = {number: verdict for number, _ in enumerate(rows, 1)}
+    house.ledger.write(lambda c: record_verdicts(c, release, called, given, 1.0))
+
+
+@pytest.mark.parametrize("verdict", ["wrong", "unsure"])
+def test_a_row_called_wrong_before_is_held_when_nobody_reads_it_now(house: House, verdict: Any) -> None:
+    earlier = house.offer(N_SHOWN + 3, now=1.0)
+    _call_all(house, earlier, verdict)
+    release = house.offer(40, now=2.0)
+    shown = [int(i.row_id[1:]) for i in release.items]
+    assert shown == list(range(1, N_SHOWN + 1))
+    assert _held(house, house.approve(release)) == dict.fromkeys(range(N_SHOWN, N_SHOWN + 3), "doubted")
+    # Whatever was read this time is doubted no more, and makes room for the others.
+    again = house.offer(41, now=3.0)
+    assert {f"r{n}" for n in range(N_SHOWN + 1, N_SHOWN + 4)} < {i.row_id for i in again.items}
+    assert _held(house, house.approve(again)) == {}
+
+
+def test_a_row_that_is_found_correct_later_is_doubted_no_more(house: House) -> None:
+    for n_rows, verdict in ((40, "wrong"), (41, "correct")):
+        release = house.offer(n_rows, now=float(n_rows))
+        verdicts: dict[str, Any] = {i.row_id: verdict for i in release.items}
+        house.decide(release, answer(release, **verdicts))
+    with house.ledger.reading() as connection:
+        assert find_doubted(connection) == set()
+
+
+def test_what_a_rejected_release_was_called_is_remembered(house: House) -> None:
+    release = house.offer(2)
+    house.decide(release, answer(release, "reject", r1="wrong"))
+    with house.ledger.reading() as connection:
+        assert len(find_doubted(connection)) == 1
+
+
+def test_answers_that_are_refused_leave_no_verdict(house: House) -> None:
+    release = house.offer(2)
+    _refused(house, release, _filled(release, items={1: "wrong"}))
+    assert house.fetch("SELECT * FROM verdicts") == []
+
+
+def test_an_approval_that_expired_unused_does_not_stand_and_is_asked_for_again(house: House) -> None:
+    release = house.offer(3)
+    expired = house.approve(release, r2="wrong", approval_s=60.0)
+    assert find_standing(house.ledger, RUN, house.sink, now=expired.expires_at.timestamp() - 1) == expired
+    assert find_standing(house.ledger, RUN, house.sink, now=expired.expires_at.timestamp()) is None
+    later = expired.expires_at.timestamp() + 1
+    renewed = decide(
+        release, answer(release, r3="wrong"), channel="file", ledger=house.ledger, approval_s=60.0, now=later
+    )
+    assert isinstance(renewed, Approval)
+    assert find_standing(house.ledger, RUN, house.sink, now=later) == renewed != expired
+    assert house.fetch("SELECT round, outcome FROM review_answers ORDER BY round") == [(0, "approved"), (1, "approved")]
+    # One row is held, not one an approval.
+    with house.ledger.reading() as connection:
+        assert summarize(connection, RUN, later).held == 1
+
+
+def test_an_approval_that_was_used_stands_for_good(house: House) -> None:
+    approval = house.approve(house.offer(2), approval_s=60.0)
+    deliver_release(approval, ledger=house.ledger, settings=house.settings)
+    standing = find_standing(house.ledger, RUN, house.sink, now=approval.expires_at.timestamp() + 1)
+    assert standing == replace(approval, state="consumed")

@@ -1,10 +1,14 @@
 import json
+from pathlib import Path
 
 import pytest
 
-from overnight.checks import Checks, parse_checks
+from overnight.checks import Checks, parse_checks, refuse_unknown_fields
 from overnight.checks.rows import Forbidden, MaxChars, NotEcho, Verbatim
 from overnight.failures import PromptRefused
+from overnight.prompts import load_prompt
+
+PROMPTS = Path(__file__).parents[3] / "prompts"
 
 
 def test_every_kind_of_rule_is_read_in_order():
@@ -67,3 +71,58 @@ def test_a_wrong_file_is_refused_on_one_line_with_prompt_and_place(text, place):
         parse_checks(text, prompt="triage")
     assert str(refused.value).startswith("Prompt triage: checks.json ")
     assert "\n" not in str(refused.value)
+
+
+def refuse(checks, *, fields=("label", "quote"), inputs=("body",)):
+    refuse_unknown_fields(parse_checks(json.dumps(checks), prompt="sort"), prompt="sort", fields=fields, inputs=inputs)
+
+
+def expect(**kwargs):
+    return {"batch": [{"type": "expect_x", "kwargs": kwargs}]}
+
+
+@pytest.mark.parametrize(
+    ("checks", "place"),
+    [
+        ({"row": [{"rule": "max_chars", "field": "qoute", "limit": 5}]}, r"'qoute' at row\[0\]\.field"),
+        ({"row": [{"rule": "verbatim", "field": "quote", "of": "bdoy"}]}, r"'bdoy' at row\[0\]\.of"),
+        # An output field is no input, nor the other way round.
+        ({"row": [{"rule": "not_echo", "field": "quote", "of": "label"}]}, r"'label' at row\[0\]\.of"),
+        ({"row": [{"rule": "max_chars", "field": "body", "limit": 5}]}, r"'body' at row\[0\]\.field"),
+        (expect(column="lable"), r"'lable' at batch\[0\]\.kwargs\.column"),
+        (expect(column="body"), r"'body' at batch\[0\]\.kwargs\.column"),
+        (expect(column_A="label", column_B="quot"), r"'quot' at batch\[0\]\.kwargs\.column_B"),
+        (expect(column_list=["label", "quot"]), r"'quot' at batch\[0\]\.kwargs\.column_list"),
+        (expect(column_set=["quot"]), r"'quot' at batch\[0\]\.kwargs\.column_set"),
+    ],
+)
+def test_a_name_that_the_prompt_does_not_have_is_refused_with_its_place(checks, place):
+    with pytest.raises(PromptRefused, match=f"names {place}, which is none of") as refused:
+        refuse(checks)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "checks",
+    [
+        {"row": [{"rule": "verbatim", "field": "quote", "of": "body"}]},
+        expect(column="label"),
+        expect(column="input.body"),
+        expect(column_list=["row_id", "row_number", "quote"]),
+        expect(column="label", column_index=3),
+        expect(min_value=1),
+    ],
+)
+def test_names_that_the_prompt_has_pass(checks):
+    refuse(checks)
+
+
+@pytest.mark.parametrize("name", sorted(p.name for p in PROMPTS.iterdir() if p.is_dir()))
+def test_the_committed_prompts_name_what_they_have(name):
+    prompt = load_prompt(name, PROMPTS)
+    refuse_unknown_fields(
+        parse_checks(prompt.checks, prompt=name),
+        prompt=name,
+        fields=json.loads(prompt.schema)["properties"],
+        inputs=(*prompt.inputs, *prompt.optional_inputs),
+    )

@@ -4,9 +4,11 @@ import io
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from overnight.cli import review
 from overnight.cli.review import _ask_in_terminal
 from overnight.failures import ReviewRefused
 from overnight.ledger.runs import set_state
@@ -67,6 +69,73 @@ def test_answers_that_do_not_fit_are_one_line_and_decide_nothing(
     assert house.fetch("SELECT * FROM approvals") == []
 
 
+@pytest.fixture
+def resumed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The runs that were continued; none is."""
+    found: list[str] = []
+
+    def resume(run_id: str, *_: object, **__: object) -> int:
+        found.append(run_id)
+        return 0
+
+    monkeypatch.setattr(review, "resume_run", resume)
+    return found
+
+
+def _write_answers(folder: Path, release: Release) -> str:
+    path = folder / "answers.json"
+    path.write_text(answer(release).model_dump_json())
+    return str(path)
+
+
+@pytest.mark.parametrize("verdict", ["approved by Ada", "rejected", "held"])
+def test_answers_to_a_run_that_is_decided_are_refused_and_nothing_is_resumed(
+    cli: Cli, house: House, tmp_path: Path, resumed: list[str], verdict: str
+) -> None:
+    release = house.offer(1)
+    decision: Any = "reject" if verdict == "rejected" else "release"
+    house.decide(release, answer(release, decision, **({"r1": "wrong"} if verdict == "held" else {})))
+    code, out, err = cli("review", RUN, "--answers", _write_answers(tmp_path, release))
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert f"Run {RUN} was {verdict} already, and these answers are not taken" in err
+    assert f"`overnight review {RUN}` without answers" in err
+    assert resumed == []
+    assert house.fetch("SELECT count(*) FROM review_answers") == [(1,)]
+
+
+def test_a_decided_run_without_answers_is_continued_as_decided(cli: Cli, house: House, resumed: list[str]) -> None:
+    house.approve(house.offer(1))
+    code, _, err = cli("review", RUN)
+    assert (code, resumed) == (0, [RUN])
+    assert "is approved by Ada: 1 rows may leave, 0 are held" in err
+
+
+def test_json_without_answers_only_prints_even_when_decided(cli: Cli, house: House, resumed: list[str]) -> None:
+    release = house.offer(1)
+    house.approve(release)
+    code, out, err = cli("review", RUN, "--json")
+    assert (code, err, resumed) == (0, "", [])
+    assert json.loads(out)["release"] == release.release_id
+
+
+def test_a_decision_whose_approval_expired_is_taken_anew(
+    cli: Cli, house: House, tmp_path: Path, resumed: list[str]
+) -> None:
+    release = house.offer(1)
+    house.approve(release, approval_s=0.0)
+    code, _, _ = cli("review", RUN, "--answers", _write_answers(tmp_path, release))
+    assert (code, resumed) == (0, [RUN])
+    assert house.fetch("SELECT round FROM approvals ORDER BY round") == [(0,), (1,)]
+
+
+def test_answers_that_name_no_reviewer_say_how_to(cli: Cli, house: House, tmp_path: Path, resumed: list[str]) -> None:
+    house.offer(1)
+    (tmp_path / "answers.json").write_text('{"decision": "release", "items": {"1": "correct"}}')
+    code, _, err = cli("review", RUN, "--answers", str(tmp_path / "answers.json"))
+    assert (code, err.count("\n"), resumed) == (1, 1, [])
+    assert "Give --reviewer NAME" in err
+
+
 def test_an_answers_file_that_is_not_there_is_one_line(cli: Cli, house: House) -> None:
     house.offer(1)
     code, _, err = cli("review", RUN, "--answers", "nothing.json")
@@ -97,7 +166,7 @@ def test_what_could_hide_text_in_a_terminal_is_shown_by_its_code(
     shown = capsys.readouterr().out
     assert r"label: red\x1b[2K\rblue \u202eder\x07" in shown
     assert r"row r1\x1b[8m" in shown
-    assert "body: zwei Zeilen\nüber 5 €" in shown
+    assert "body: zwei Zeilen\n        über 5 €" in shown
     assert "sure: 1.0" in shown
 
 

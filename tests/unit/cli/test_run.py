@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import asdict, replace
 
 import pytest
 
-from overnight.cli.run import describe, tell
+from overnight.cli import run as cli_run
+from overnight.cli.run import _halting_on_interrupt, describe, tell
+from overnight.complete import Engine
+from overnight.failures import FailureClass
 from overnight.records import Summary
 from overnight.report import RunReport
+from tests.conftest import RUN, House
 
 SUMMARY = Summary(
     run_id="night-1",
@@ -67,3 +74,51 @@ def test_a_run_in_words_has_its_figures() -> None:
 
 def test_a_cost_that_is_not_known_is_not_nothing() -> None:
     assert "calls at an unknown price" in describe(_report(replace(SUMMARY, cost_usd=None)))
+
+
+@pytest.fixture
+def engine(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    """The process's engine, at work on a run of two rows."""
+    with closing(Engine(house.settings, house.ledger)) as engine:
+        monkeypatch.setattr(cli_run, "get_engine", lambda _: engine)
+        engine.context(RUN).progress.total = 2
+        yield engine
+
+
+def test_the_first_interrupt_halts_the_run_and_the_second_ends_it(engine: Engine) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with _halting_on_interrupt(RUN, engine.settings):
+        signal.raise_signal(signal.SIGINT)
+        halted = engine.context(RUN).halted
+        assert halted is not None
+        assert (halted.failure_class, str(halted)) == (FailureClass.STOPPED, "it was stopped by hand.")
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_where_no_row_is_left_to_ask_ends_at_once(engine: Engine) -> None:
+    engine.context(RUN).progress.done = 2
+    with pytest.raises(KeyboardInterrupt), _halting_on_interrupt(RUN, engine.settings):
+        signal.raise_signal(signal.SIGINT)
+    assert engine.context(RUN).halted is None
+
+
+def test_an_interrupt_while_the_run_begins_ends_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupts = iter([signal.SIGINT])
+
+    def interrupt(*_: object) -> float:
+        for number in interrupts:
+            signal.raise_signal(number)
+        return 0.0
+
+    monkeypatch.setattr("overnight.complete.engine.spent_usd", interrupt)
+    with _halting_on_interrupt("night-2", engine.settings), pytest.raises(KeyboardInterrupt):
+        engine.begin_pass("night-2")
+
+
+def test_without_an_interrupt_nothing_is_halted_and_the_handler_is_put_back(engine: Engine) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with _halting_on_interrupt(RUN, engine.settings):
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert (signal.getsignal(signal.SIGINT), engine.context(RUN).halted) == (before, None)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 from overnight.ledger.runs import set_state
 from overnight.records import RunState
@@ -39,3 +41,12 @@ def test_runs_as_json_are_one_value_and_nothing_else(cli: Cli, house: House) -> 
         f"{RUN}-{run['release'][-8:]}",
     )
     assert err == ""
+
+
+def test_runs_are_listed_while_somebody_else_writes(cli: Cli, house: House) -> None:
+    house.begin()
+    with closing(sqlite3.connect(house.home / "ledger.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        code, out, err = cli("runs")
+    assert (code, err) == (0, "")
+    assert out.startswith(RUN)

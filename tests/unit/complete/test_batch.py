@@ -17,6 +17,7 @@ from overnight.records import Batch
 from tests.fakes.provider import Scripted, answer_by_schema
 from tests.unit.complete.conftest import Desk
 
+NO_ELSEWHERE = {"rule": "forbidden", "field": "quote", "phrases": ["elsewhere"]}
 LONG = {"rule": "max_chars", "field": "quote", "limit": 3}
 
 #: A row by its first word: what the provider does, and how the row ends.
@@ -79,9 +80,12 @@ def test_equal_rows_of_two_batches_at_once_cost_one_call(desk: Desk) -> None:
     assert len(desk.fake.calls) == 1
 
 
-def test_an_answer_that_another_process_gave_meanwhile_costs_no_call(open_desk: Callable[..., Desk]) -> None:
+@pytest.mark.parametrize("rules", [[], [NO_ELSEWHERE]], ids=["no rule", "a rule that refuses it"])
+def test_an_answer_that_another_process_gave_meanwhile_costs_no_call_and_is_judged(
+    open_desk: Callable[..., Desk], rules: list[dict[str, Any]]
+) -> None:
     desk = open_desk(concurrency=1)
-    prompt = desk.make_prompt()
+    prompt = desk.make_prompt(*rules)
     late = canonical_json({"body": "third"}).decode()
 
     def answer_the_third(body: dict[str, Any]) -> dict[str, Any]:
@@ -93,8 +97,12 @@ def test_an_answer_that_another_process_gave_meanwhile_costs_no_call(open_desk: 
     desk.fake.answer = answer_the_third
     # One call in flight and one that waits for its turn: the third is looked at again only after the first.
     rows = desk.ask(["first", "second", "third"], prompt)
-    assert [r["state"] for r in rows] == ["accepted"] * 3
-    assert rows[2]["output"] == '{"label":"red","quote":"elsewhere"}'
+    assert [r["state"] for r in rows[:2]] == ["accepted"] * 2
+    found = (rows[2]["state"], rows[2]["output"], rows[2]["failure_class"])
+    if rules:
+        assert found == ("quarantined", None, "check_failed")
+    else:
+        assert found == ("accepted", '{"label":"red","quote":"elsewhere"}', None)
     assert sorted(_text_of(call.body) for call in desk.fake.calls) == ["first", "second"]
 
 
@@ -103,7 +111,7 @@ def _accept_elsewhere(connection: Any, key: str, input_json: str, prompt_hash: s
     connection.exec_driver_sql(
         "INSERT OR IGNORE INTO requests SELECT :k, :p, :i, body, 1.0 FROM requests LIMIT 1", values
     )
-    attempts.accept(connection, key, attempt_id, '{"label":"red","quote":"elsewhere"}', 1.0)
+    attempts.accept(connection, [(key, attempt_id, '{"label":"red","quote":"elsewhere"}')], 1.0)
 
 
 def test_rows_set_aside_at_intake_stay_as_they_are_and_cost_no_call(desk: Desk) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from overnight.failures import CallFailed, FailureClass
 from overnight.ledger.queries import summarize
 from tests.conftest import RUN
 from tests.fakes.provider import Scripted
@@ -109,6 +111,37 @@ def test_a_call_that_may_have_been_billed_counts_at_its_worst_price(open_desk: C
     budget = desk.engine.context(RUN).budget
     assert budget.spent_usd > 0
     assert budget.reserved_usd == 0
+
+
+def test_another_process_counts_what_was_reserved_for_calls_that_may_have_been_billed(
+    open_desk: Callable[..., Desk],
+) -> None:
+    desk = open_desk(budget_usd=1.0)
+    desk.fake.answer = lambda _: Scripted(drop=True)
+    prompt = desk.make_prompt(model="openai:gpt-4o")
+    assert desk.list_states(["one"], prompt) == ["pending"]
+    spent = desk.engine.context(RUN).budget.spent_usd
+    assert open_desk(budget_usd=1.0).engine.context(RUN).budget.spent_usd == pytest.approx(spent)
+    # A process that was killed while it waited for its answers leaves its attempts open.
+    desk.house.tamper("UPDATE attempts SET outcome = 'open', closed_at = NULL")
+    assert open_desk(budget_usd=1.0).engine.context(RUN).budget.spent_usd == pytest.approx(spent)
+    # Another run has spent nothing.
+    assert desk.engine.context(desk.house.begin("night-2")).budget.spent_usd == 0
+
+
+def test_a_run_that_somebody_stops_keeps_the_calls_in_flight_and_sends_no_other(
+    open_desk: Callable[..., Desk],
+) -> None:
+    desk = open_desk(concurrency=2)
+
+    def stop(body: dict[str, Any]) -> Scripted:
+        desk.engine.context(RUN).halted = CallFailed(FailureClass.STOPPED, "it was stopped by hand.")
+        return Scripted()
+
+    desk.fake.answer = stop
+    states = Counter(desk.list_states(TEXTS))
+    assert states["accepted"] == len(desk.fake.calls) in {1, 2}
+    assert states["accepted"] + states["pending"] == len(TEXTS)
 
 
 def test_a_call_whose_tokens_nobody_counted_is_booked_at_its_worst_price(open_desk: Callable[..., Desk]) -> None:

@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from overnight.complete import engine
+from overnight.complete import row as asking
 from overnight.keys import digest_bytes
 from overnight.ledger.bodies import get_body
+from overnight.llm import Client, ModelRef, make_client
 from tests.fakes.provider import Call, Scripted
 from tests.unit.complete.conftest import Desk
 
@@ -162,9 +166,69 @@ def test_a_slot_is_held_until_its_answer_is_on_disk(open_desk: Callable[..., Des
     assert unacknowledged == [1] * 5
 
 
-def test_a_row_that_the_template_cannot_take_stops_the_batch_in_one_line(desk: Desk) -> None:
+def test_a_row_that_the_template_cannot_take_is_quarantined_alone_and_nothing_is_remembered(desk: Desk) -> None:
     prompt = desk.house.make_prompt(endpoint=desk.fake.openai_base_url, text="{{ body | int(default=none) + 1 }}")
-    with pytest.raises(Exception, match="The template of prompt 'sort' fails on a row") as caught:
-        desk.ask(["no number"], prompt)
-    assert "\n" not in str(caught.value)
-    assert desk.fake.calls == []
+    for _ in range(2):
+        rows = desk.ask(["1", "no number", "2"], prompt)
+        assert [(r["state"], r["failure_class"]) for r in rows] == [
+            ("accepted", None),
+            ("quarantined", "unrenderable"),
+            ("accepted", None),
+        ]
+        assert rows[1]["reason"].startswith("The template of prompt 'sort' fails on a row")
+        assert "\n" not in rows[1]["reason"]
+    assert len(desk.fake.calls) == 2
+    assert desk.house.fetch("SELECT * FROM quarantines") == []
+    assert desk.house.fetch("SELECT count(*) FROM attempts") == [(2,)]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_where_the_provider_says_not_to_send_it_again_a_row_is_sent_once_and_left_pending(
+    desk: Desk, status: int
+) -> None:
+    desk.fake.answer = _in_turn(Scripted(status=status, headers={"x-should-retry": "false"}))
+    [row] = desk.ask(["some words"])
+    assert (row["state"], len(desk.fake.calls)) == ("pending", 1)
+    assert "a later run asks" in row["reason"]
+    assert desk.list_states(["some words"]) == ["accepted"]
+    assert len(desk.fake.calls) == 2
+
+
+def test_an_error_that_nobody_foresaw_waits_for_the_calls_in_flight(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(rules: Any, values: dict[str, Any], output: Any) -> None:
+        if values["body"] == "odd":
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(asking, "check_row", check)
+    desk.fake.answer = lambda body: Scripted(delay_s=0.0 if "odd" in str(body["messages"]) else 0.3)
+    with pytest.raises(ZeroDivisionError):
+        desk.ask(["odd", "good", "fine"])
+    assert desk.house.fetch("SELECT outcome FROM attempts ORDER BY outcome") == [
+        ("accepted",),
+        ("accepted",),
+        ("open",),
+    ]
+
+
+def test_the_embedded_model_has_at_most_one_call_in_flight_whatever_the_concurrency(
+    open_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = open_desk(concurrency=4)
+
+    async def make_stand_in(model: ModelRef, **options: Any) -> Client:
+        return await make_client(ModelRef("openai", model.name), **options)
+
+    monkeypatch.setattr(engine, "make_client", make_stand_in)
+    desk.fake.answer = lambda _: Scripted(delay_s=0.1)
+    prompt = desk.make_prompt(model="local:tiny")
+    assert desk.list_states([f"row {n}" for n in range(4)], prompt) == ["accepted"] * 4
+    times = [call.time for call in desk.fake.calls]
+    assert all(later - earlier >= 0.1 for earlier, later in pairwise(times))
+
+
+def test_a_call_to_a_provider_does_not_wait_for_the_embedded_model(desk: Desk) -> None:
+    embedded, remote = desk.make_prompt(model="local:tiny"), desk.make_prompt()
+    assert desk.engine.limiter_of(embedded) is desk.engine.local_limiter
+    assert desk.engine.limiter_of(remote) is desk.engine.limiter is not desk.engine.local_limiter

@@ -5,7 +5,7 @@ import pytest
 from overnight.failures import LedgerRefused
 from overnight.keys import digest_bytes
 from overnight.ledger import attempts
-from overnight.ledger.attempts import Closing, Completion, Refusal
+from overnight.ledger.attempts import Closing, Completion, Opening, Refusal
 from overnight.ledger.bodies import get_body, pack_body, record_bodies
 from overnight.records import Prompt, Reply, Usage
 from tests.conftest import RUN, House
@@ -19,22 +19,23 @@ def prompt(house: House) -> Prompt:
     return house.make_prompt()
 
 
+def _open_all(house: House, prompt: Prompt, *keys: str) -> list[int | None]:
+    openings = [Opening(key, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0) for key in keys]
+    return house.ledger.write(lambda c: attempts.open_attempts(c, openings))
+
+
 def _open(house: House, prompt: Prompt, key: str = KEY) -> int:
-    return house.ledger.write(
-        lambda c: attempts.open_attempt(
-            c,
-            key=key,
-            prompt_hash=prompt.prompt_hash,
-            input_json="{}",
-            body=pack_body(b"sent"),
-            run_id=RUN,
-            now=1.0,
-        )
-    )
+    [attempt_id] = _open_all(house, prompt, key)
+    assert attempt_id is not None
+    return attempt_id
+
+
+def _close(house: House, *closings: Closing) -> None:
+    house.ledger.write(lambda c: attempts.close_attempts(c, closings))
 
 
 def _accept(house: House, attempt_id: int, output: str, key: str = KEY) -> None:
-    house.ledger.write(lambda c: attempts.accept(c, key, attempt_id, output, 2.0))
+    house.ledger.write(lambda c: attempts.accept(c, [(key, attempt_id, output)], 2.0))
 
 
 def _find(house: House) -> dict[str, Completion]:
@@ -65,8 +66,8 @@ def test_a_closed_attempt_holds_all_that_came_back(house: House, prompt: Prompt)
         request_id="req_1",
         usage=Usage(10, 5, 4, 3, 2),
     )
-    closing = Closing(2.0, "accepted", latency_s=0.5, reply=reply, body=pack_body(reply.body), cost_usd=0.25)
-    house.ledger.write(lambda c: attempts.close_attempt(c, attempt_id, closing))
+    body = pack_body(reply.body)
+    _close(house, Closing(attempt_id, KEY, 2.0, "accepted", latency_s=0.5, reply=reply, body=body, cost_usd=0.25))
     found = house.fetch(
         "SELECT outcome, status, model_served, provider_request_id, headers, stop_reason, reasoning, input_tokens,"
         " output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd, latency_s, closed_at"
@@ -85,11 +86,65 @@ def test_the_first_completion_of_a_request_stays(house: House, prompt: Prompt) -
     assert _find(house) == {KEY: Completion(first, '{"label":"red"}')}
 
 
+def test_of_requests_opened_together_each_has_an_attempt_of_its_own_and_a_settled_one_has_none(
+    house: House, prompt: Prompt
+) -> None:
+    done, refused, again = (digest_bytes(name) for name in (b"done", b"refused", b"again"))
+    _accept(house, _open(house, prompt, done), "{}", done)
+    attempt_id = _open(house, prompt, refused)
+    _close(house, Closing(attempt_id, refused, 2.0, "failed", refusal=Refusal(attempt_id, "refusal", None, "no", None)))
+    _open(house, prompt, again)
+    first, settled, second, closed, third = _open_all(house, prompt, KEY, done, again, refused, OTHER)
+    assert (settled, closed) == (None, None)
+    opened = "SELECT request_key, attempt_id, number FROM attempts WHERE attempt_id > 3 ORDER BY attempt_id"
+    found = [(key.hex(), attempt_id, number) for key, attempt_id, number in house.fetch(opened)]
+    assert found == [(KEY, first, 1), (again, second, 2), (OTHER, third, 1)]
+
+
+def test_where_all_are_settled_nothing_is_opened(house: House, prompt: Prompt) -> None:
+    _accept(house, _open(house, prompt), "{}")
+    assert _open_all(house, prompt, KEY, KEY) == [None, None]
+    assert house.fetch("SELECT count(*) FROM attempts") == [(1,)]
+
+
+def test_the_same_request_opened_twice_together_has_two_numbers(house: House, prompt: Prompt) -> None:
+    assert len(set(_open_all(house, prompt, KEY, OTHER, KEY))) == 3
+    assert house.fetch("SELECT number FROM attempts ORDER BY attempt_id") == [(1,), (1,), (2,)]
+
+
+def test_attempts_closed_together_end_each_in_its_own_way(house: House, prompt: Prompt) -> None:
+    unsent = digest_bytes(b"unsent")
+    good, bad, left = (_open(house, prompt, key) for key in (KEY, OTHER, unsent))
+    refusal = Refusal(bad, "check_failed", "max_chars(quote)", "too long", '{"label":"blue"}')
+    _close(
+        house,
+        Closing(good, KEY, 2.0, "accepted", cost_usd=0.5, body=pack_body(b"answer"), output='{"label":"red"}'),
+        Closing(bad, OTHER, 3.0, "failed", failure_class="check_failed", refusal=refusal),
+        Closing(left, unsent, 4.0, "unsent"),
+    )
+    assert house.fetch("SELECT outcome, failure_class, cost_usd, closed_at FROM attempts ORDER BY attempt_id") == [
+        ("accepted", None, 0.5, 2.0),
+        ("failed", "check_failed", None, 3.0),
+        ("unsent", None, None, 4.0),
+    ]
+    assert _find(house) == {KEY: Completion(good, '{"label":"red"}')}
+    with house.ledger.reading() as connection:
+        assert attempts.find_refusals(connection, [KEY, OTHER, unsent]) == {OTHER: refusal}
+
+
+def test_what_was_reserved_stays_with_the_attempt(house: House, prompt: Prompt) -> None:
+    opening = Opening(KEY, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0, reserved_usd=0.25)
+    [attempt_id] = house.ledger.write(lambda c: attempts.open_attempts(c, [opening]))
+    assert attempt_id is not None
+    _close(house, Closing(attempt_id, KEY, 2.0, "failed", failure_class="timeout"))
+    assert house.fetch("SELECT outcome, reserved_usd, cost_usd FROM attempts") == [("failed", 0.25, None)]
+
+
 def test_the_first_refusal_of_a_request_stays(house: House, prompt: Prompt) -> None:
     attempt_id = _open(house, prompt)
     for reason in ("it is blue", "it is green"):
         refusal = Refusal(attempt_id, "check_failed", "max_chars(quote)", reason, "{}")
-        house.ledger.write(lambda c, r=refusal: attempts.refuse(c, KEY, r, 2.0))  # type: ignore[misc]
+        _close(house, Closing(attempt_id, KEY, 2.0, "failed", refusal=refusal))
     with house.ledger.reading() as connection:
         assert attempts.find_refusals(connection, [KEY, OTHER])[KEY].reason == "it is blue"
 

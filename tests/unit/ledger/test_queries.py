@@ -7,7 +7,7 @@ import pytest
 from overnight.failures import OvernightError
 from overnight.keys import digest_bytes
 from overnight.ledger import attempts
-from overnight.ledger.attempts import Closing, Refusal
+from overnight.ledger.attempts import Closing, Opening, Refusal
 from overnight.ledger.bodies import pack_body
 from overnight.ledger.queries import find_run, get_run, list_runs, spent_usd, summarize
 from overnight.ledger.runs import end_pass, record_batches, set_state
@@ -36,23 +36,27 @@ def _summarize(house: House, now: float = 5.0) -> Summary:
         return summarize(connection, RUN, now)
 
 
-def _attempt(house: House, prompt: Prompt, outcome: str = "accepted", cost_usd: float | None = 0.5) -> int:
-    reply = Reply(200, b"{}", usage=Usage(10, 5))
-    closing = Closing(2.0, outcome, reply=reply, body=pack_body(b"{}"), cost_usd=cost_usd)
-    attempt_id = house.ledger.write(
-        lambda c: attempts.open_attempt(
-            c,
-            key=BATCH.digest,
-            prompt_hash=prompt.prompt_hash,
-            input_json="{}",
-            body=pack_body(b"sent"),
-            run_id=RUN,
-            now=1.0,
-        )
-    )
+def _attempt(
+    house: House,
+    prompt: Prompt,
+    outcome: str = "accepted",
+    cost_usd: float | None = 0.5,
+    *,
+    reserved_usd: float | None = None,
+) -> int:
+    opening = Opening(BATCH.digest, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0, reserved_usd)
+    [attempt_id] = house.ledger.write(lambda c: attempts.open_attempts(c, [opening]))
+    assert attempt_id is not None
     if outcome != "open":
-        house.ledger.write(lambda c: attempts.close_attempt(c, attempt_id, closing))
+        reply = Reply(200, b"{}", usage=Usage(10, 5))
+        closing = Closing(attempt_id, BATCH.digest, 2.0, outcome, reply=reply, body=pack_body(b"{}"), cost_usd=cost_usd)
+        house.ledger.write(lambda c: attempts.close_attempts(c, [closing]))
     return attempt_id
+
+
+def _spent(house: House) -> float:
+    with house.ledger.reading() as connection:
+        return spent_usd(connection, RUN)
 
 
 def _counts(summary: Summary) -> tuple[int, ...]:
@@ -78,7 +82,7 @@ def test_answers_that_the_run_did_not_pay_for_are_hits(house: House, prompt: Pro
     _record(house, BATCH, COMPLETED)
     assert _summarize(house).hits == 6
     attempt_id = _attempt(house, prompt)
-    house.ledger.write(lambda c: attempts.accept(c, BATCH.digest, attempt_id, "{}", 2.0))
+    house.ledger.write(lambda c: attempts.accept(c, [(BATCH.digest, attempt_id, "{}")], 2.0))
     assert _summarize(house).hits == 5
 
 
@@ -86,8 +90,9 @@ def test_an_answer_that_was_refused_and_later_accepted_was_paid_for_once(house: 
     _record(house, BATCH, COMPLETED)
     attempt_id = _attempt(house, prompt, "failed")
     refusal = Refusal(attempt_id, "check_failed", "max_chars(quote)", "too long", "{}")
-    house.ledger.write(lambda c: attempts.refuse(c, BATCH.digest, refusal, 2.0))
-    house.ledger.write(lambda c: attempts.accept(c, BATCH.digest, attempt_id, "{}", 3.0))
+    closing = Closing(attempt_id, BATCH.digest, 2.0, "failed", refusal=refusal)
+    house.ledger.write(lambda c: attempts.close_attempts(c, [closing]))
+    house.ledger.write(lambda c: attempts.accept(c, [(BATCH.digest, attempt_id, "{}")], 3.0))
     assert _summarize(house).hits == 5
 
 
@@ -100,8 +105,16 @@ def test_calls_tokens_and_money_are_those_of_calls_that_were_made(house: House, 
     # One that was opened and never closed is an attempt, possibly billed.
     assert (summary.calls, summary.attempts, summary.cost_usd) == (2, 3, 1.0)
     assert (summary.input_tokens, summary.output_tokens) == (20, 10)
-    with house.ledger.reading() as connection:
-        assert spent_usd(connection, RUN) == 1.0
+    assert _spent(house) == 1.0
+
+
+def test_where_nobody_said_what_an_attempt_cost_what_was_reserved_for_it_is_spent(house: House, prompt: Prompt) -> None:
+    _attempt(house, prompt, "open", reserved_usd=0.25)
+    _attempt(house, prompt, "failed", None, reserved_usd=0.5)
+    assert _spent(house) == 0.75
+    _attempt(house, prompt, "failed", 0.0, reserved_usd=1.0)
+    _attempt(house, prompt, "unsent", None, reserved_usd=1.0)
+    assert _spent(house) == 0.75
 
 
 def test_a_call_without_a_price_makes_the_cost_unknown(house: House, prompt: Prompt) -> None:

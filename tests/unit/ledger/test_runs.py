@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from overnight.keys import digest_bytes
 from overnight.ledger.runs import (
     find_batches,
@@ -49,14 +51,25 @@ def test_manifests_come_back_as_they_were_recorded_in_order(house: House) -> Non
         assert find_batches(connection, RUN, CheckedBatch) == [CHECKED]
 
 
-def test_a_part_that_changes_is_a_new_generation_and_the_same_one_is_not(house: House) -> None:
-    later = replace(COMPLETED, n_accepted=2, n_pending=0)
-    for manifest in (COMPLETED, COMPLETED, later, later):
+def test_a_final_part_that_changes_is_a_new_generation_and_the_same_one_is_not(house: House) -> None:
+    final = replace(COMPLETED, n_accepted=2, n_pending=0)
+    later = replace(COMPLETED, n_accepted=1, n_quarantined=2, n_pending=0)
+    for manifest in (final, final, later, later):
         _record(house, manifest)
     with house.ledger.reading() as connection:
         assert find_part(connection, "key", CompletedBatch) == (1, later)
         assert find_part(connection, "other", CompletedBatch) is None
     assert house.fetch("SELECT generation FROM parts ORDER BY 1") == [(0,), (1,)]
+
+
+@pytest.mark.parametrize("manifest", [COMPLETED, CHECKED], ids=["completed", "checked"])
+def test_a_part_with_rows_pending_is_a_new_generation_even_if_it_is_the_same(
+    house: House, manifest: CompletedBatch | CheckedBatch
+) -> None:
+    for _ in range(3):
+        _record(house, manifest)
+    with house.ledger.reading() as connection:
+        assert find_part(connection, "key", type(manifest)) == (2, manifest)
 
 
 def test_only_a_manifest_that_the_check_step_recorded_is_recorded(house: House) -> None:

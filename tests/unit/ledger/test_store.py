@@ -3,8 +3,11 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -124,3 +127,54 @@ def test_two_processes_write_to_one_ledger(house: House) -> None:
         house.ledger.write(lambda c: c.execute(meta.insert().values(name="mine", value="")) and None)
         assert (one.wait(), other.wait()) == (0, 0)
     assert house.fetch("SELECT count(*) FROM meta WHERE name LIKE 'a%' OR name LIKE 'b%' OR name = 'mine'") == [(41,)]
+
+
+@pytest.fixture
+def held(ledger: Ledger, home: Path) -> Iterator[sqlite3.Connection]:
+    """Another connection holds the write lock."""
+    with closing(sqlite3.connect(home / "ledger.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield other
+
+
+def _write_under(ledger: Ledger, pragma: str) -> Future[None]:
+    """Write, over a new connection with this setting."""
+
+    def set_up(connection: Any, record: Any) -> None:
+        connection.execute(f"PRAGMA {pragma}")
+
+    def job(connection: sa.Connection) -> None:
+        connection.execute(meta.insert().values(name="new", value="x" * 100_000))
+
+    writing = ledger._writing  # noqa: SLF001 - nobody but a test writes under other settings
+    writing.dispose()
+    sa.event.listen(writing, "connect", set_up)
+    try:
+        wrote = ledger.submit(job)
+        wrote.exception(30)
+    finally:
+        sa.event.remove(writing, "connect", set_up)
+        writing.dispose()
+    return wrote
+
+
+def test_a_ledger_that_somebody_writes_to_can_be_opened_and_read(ledger: Ledger, held: sqlite3.Connection) -> None:
+    with closing(Ledger(ledger.url)) as again, again.reading() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(meta)).scalar() == 1
+
+
+def test_a_write_that_waits_too_long_for_another_is_refused_in_one_line_and_works_later(
+    ledger: Ledger, held: sqlite3.Connection
+) -> None:
+    with pytest.raises(LedgerRefused, match=r"ledger cannot be written \(database is locked\)") as caught:
+        _write_under(ledger, "busy_timeout=1").result()
+    assert "\n" not in str(caught.value)
+    held.execute("ROLLBACK")
+    _write_under(ledger, "busy_timeout=1").result()
+
+
+def test_a_write_to_a_full_disk_is_refused_in_one_line_and_works_later(ledger: Ledger) -> None:
+    with pytest.raises(LedgerRefused, match=r"ledger cannot be written \(database or disk is full\)") as caught:
+        _write_under(ledger, "max_page_count=1").result()
+    assert "\n" not in str(caught.value)
+    _write_under(ledger, "busy_timeout=1").result()

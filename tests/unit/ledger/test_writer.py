@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -104,3 +105,55 @@ def test_closing_commits_what_is_queued(ledger: Ledger, held: threading.Event, h
     ledger.close()
     assert all(job.done() for job in jobs)
     assert _names(home / "ledger.sqlite") == {"0", "1", "2"}
+
+
+def test_items_of_one_function_go_together_and_each_gets_its_own_result(ledger: Ledger, held: threading.Event) -> None:
+    seen: list[list[int]] = []
+
+    def double(connection: sa.Connection, items: Sequence[int]) -> list[int]:
+        seen.append(list(items))
+        return [2 * item for item in items]
+
+    first = ledger.submit_each(double, 1)
+    between = _add(ledger, "between")
+    second = ledger.submit_each(double, 2)
+    held.set()
+    assert (first.result(10), between.result(10), second.result(10)) == (2, "between", 4)
+    assert seen == [[1, 2]]
+
+
+def test_two_functions_of_one_group_do_not_get_each_other_s_items(ledger: Ledger, held: threading.Event) -> None:
+    def negate(connection: sa.Connection, items: Sequence[int]) -> list[int]:
+        return [-item for item in items]
+
+    def spell(connection: sa.Connection, items: Sequence[str]) -> list[str]:
+        return [item * 2 for item in items]
+
+    found = [ledger.submit_each(negate, 1), ledger.submit_each(negate, 2)]
+    words = [ledger.submit_each(spell, "a"), ledger.submit_each(spell, "b")]
+    held.set()
+    assert ([f.result(10) for f in found], [w.result(10) for w in words]) == ([-1, -2], ["aa", "bb"])
+
+
+def test_a_failing_item_does_not_take_others_of_its_group_with_it(
+    ledger: Ledger, held: threading.Event, home: Path
+) -> None:
+    def add_all(connection: sa.Connection, names: Sequence[str]) -> Sequence[str]:
+        connection.execute(meta.insert(), [{"name": name, "value": ""} for name in names])
+        if "bad" in names:
+            raise _Refused
+        return names
+
+    one, bad, other = (ledger.submit_each(add_all, name) for name in ("one", "bad", "other"))
+    beside = _add(ledger, "beside")
+    held.set()
+    assert (one.result(10), other.result(10), beside.result(10)) == ("one", "other", "beside")
+    with pytest.raises(_Refused):
+        bad.result(10)
+    assert _names(home / "ledger.sqlite") == {"one", "other", "beside"}
+
+
+@pytest.mark.parametrize("gives", [[], [1, 2, 3]], ids=["too few", "too many"])
+def test_a_function_that_does_not_give_a_result_for_each_item_fails(ledger: Ledger, gives: list[int]) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        ledger.submit_each(lambda _connection, _items: gives, 1).result(10)

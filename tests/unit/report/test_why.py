@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import unicodedata
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +42,11 @@ def test_what_is_told_reads_from_input_to_delivery(night: House) -> None:
         f"row r1 in run {RUN}",
         "a red car",
         "  accepted",
+        "every row check and every rule of its batch passed",
         "prompt text",
         "<query>{{ body }}</query>",
         "attempt 1: accepted",
         "status 200, stop reason stop, model served gpt-fake",
-        "every row check passed",
         f"to {night.sink}",
         "approved by Ada (file)",
         "this row: correct",
@@ -128,3 +131,42 @@ def test_a_part_that_is_gone_hides_no_other_run(night: House) -> None:
         part.unlink()
     with pytest.raises(OvernightError, match="is not in any run"):
         _explain(night, "r1")
+
+
+@pytest.mark.parametrize("row_id", ["r3", "r4", "r5"])
+def test_only_an_accepted_row_is_told_to_have_passed_its_checks(night: House, row_id: str) -> None:
+    assert "passed" not in render_row(_explain(night, row_id))
+
+
+def test_a_row_that_was_not_asked_yet_is_not_told_to_have_passed(checked_night: House) -> None:
+    checked_night.tamper("DELETE FROM run_batches WHERE stage != 'input'")
+    told = render_row(_explain(checked_night, "r1"))
+    assert "  pending" in told
+    assert "passed" not in told
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("row_id",),
+        ("reason",),
+        ("input", "body"),
+        ("request", "text"),
+        ("request", "request"),
+        ("request", "completion", "output"),
+        ("request", "attempts", 0, "reasoning"),
+        ("request", "attempts", 0, "response"),
+        ("request", "attempts", 0, "message"),
+        ("releases", 0, "answers", 0, "reviewer"),
+        ("releases", 0, "delivery", "detail"),
+    ],
+    ids=str,
+)
+def test_control_characters_are_told_by_their_codes(night: House, path: tuple[Any, ...]) -> None:
+    found = _explain(night, "r1")
+    found["request"]["attempts"][0]["failure_class"] = "malformed"
+    *steps, last = path
+    reduce(getitem, steps, found)[last] = "red\x1b[2K \u202eder\x9b"
+    told = render_row(found)
+    assert not [c for c in told.replace("\n", "") if unicodedata.category(c)[0] == "C"]
+    assert r"\u202eder\x9b" in told

@@ -102,11 +102,29 @@ def test_a_refusal_is_final_and_quotes_the_receiver_without_the_token(receiver, 
     assert len(str(caught.value)) < 500
 
 
-def test_a_redirect_is_a_refusal_and_is_not_followed(receiver, sink, payload):
-    receiver.script = [(307, {"location": receiver.uri + "/elsewhere"}, b"")]
-    with pytest.raises(DeliveryFailed, match="HTTP 307"):
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 407])
+def test_a_status_that_speaks_of_the_token_or_the_address_gives_no_row_up(receiver, sink, payload, status):
+    receiver.script = [(status, {}, b"no s3cret\nfor you")]
+    with pytest.raises(DeliveryUnsure, match=f"takes no rows now: HTTP {status}.*Check OVERNIGHT_SINK_TOKEN") as caught:
         sink.send(payload)
     assert len(receiver.seen) == 1
+    assert "s3cret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed_and_gives_no_row_up(receiver, sink, payload, status):
+    receiver.script = [(status, {"location": receiver.uri + "/elsewhere"}, b"")]
+    with pytest.raises(DeliveryUnsure, match=f"HTTP {status}"):
+        sink.send(payload)
+    assert len(receiver.seen) == 1
+
+
+@pytest.mark.parametrize("status", [300, 304, 305])
+def test_another_answer_of_the_300s_gives_no_row_up_either(receiver, sink, payload, status):
+    receiver.script = [(status, {}, b"")]
+    with pytest.raises(DeliveryUnsure, match=f"HTTP {status}"):
+        sink.send(payload)
 
 
 def test_retry_after_sets_the_wait(receiver, payload):
@@ -138,23 +156,33 @@ def test_a_receiver_that_is_not_there_leaves_the_delivery_unsure(payload):
     sink.close()
 
 
-def test_a_host_that_does_not_resolve_now_leaves_the_delivery_unsure(payload, monkeypatch):
+@pytest.fixture
+def no_names(monkeypatch):
+    """No host can be resolved."""
+
     def fail(*args, **named):
         raise socket.gaierror(socket.EAI_AGAIN, "try again")
 
-    sink = HttpSink("https://receiver.example/", allow_hosts=frozenset(), retry_base_s=0.0)
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    with pytest.raises(DeliveryUnsure, match="gaierror"):
+
+
+def test_a_host_that_does_not_resolve_while_rows_are_sent_leaves_the_delivery_unsure(payload, no_names):
+    sink = HttpSink("https://receiver.example/", allow_hosts=frozenset({"receiver.example"}), retry_base_s=0.0)
+    with pytest.raises(DeliveryUnsure, match="ConnectError"):
         sink.send(payload)
     sink.close()
 
 
-def test_a_loopback_receiver_is_refused_unless_it_is_allowed(receiver, payload):
-    sink = HttpSink(receiver.uri, allow_hosts=frozenset())
+def test_a_host_that_cannot_be_found_is_refused_when_the_sink_is_opened(no_names):
+    with pytest.raises(SinkRefused, match=r"host receiver\.example cannot be found now") as caught:
+        open_sink("https://receiver.example/", allow_hosts=frozenset())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_loopback_receiver_is_refused_when_the_sink_is_opened_unless_it_is_allowed(receiver):
     with pytest.raises(SinkRefused, match=r"OVERNIGHT_ALLOW_HOSTS"):
-        sink.send(payload)
+        open_sink(receiver.uri, allow_hosts=frozenset())
     assert receiver.seen == []
-    sink.close()
 
 
 def test_proxy_settings_of_the_environment_are_not_read(receiver, payload, monkeypatch):
