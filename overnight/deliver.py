@@ -49,6 +49,16 @@ def deliver_release(approval: Approval, *, ledger: Ledger, settings: Settings) -
         return find_receipts(connection, recorded.approval_id)
 
 
+def check_sink(uri: str, settings: Settings) -> None:
+    """
+    Refuse a sink that could not be delivered to, before anything is paid for.
+
+    Raises:
+        SinkRefused: Its address is not one that may be written to.
+    """
+    open_sink(uri, allow_hosts=settings.allow_hosts).close()
+
+
 @contextlib.contextmanager
 def _alone(approval: Approval, home: Path) -> Iterator[None]:
     """One drain of an approval at a time; the lock ends with its process, however that ends."""
@@ -156,8 +166,7 @@ def _send(sink: RowSink, position: int, payload: Payload, approval: Approval, le
         _settle(ledger, approval, [position], "failed", str(error))
     except DeliveryUnsure as error:
         raise RunHalted(
-            f"Sink {approval.sink!r} did not confirm row {payload.row_id} ({error}). What was not sent stays promised:"
-            f" `overnight review {approval.run_id}` goes on from here, with the same keys."
+            f"{error} What was not sent stays promised: `overnight review {approval.run_id}` goes on from here."
         ) from error
     else:
         _settle(ledger, approval, [position], "delivered", detail)

@@ -97,8 +97,8 @@ def _ring(release: Release, run: Run) -> RunInput | None:
     get_run_logger().info("Release %s waits for a person: resume this run here, or `%s`", release.release_id, how)
     if not run.deployed and not run.settings.wait:
         line = (
-            f"{release.n_rows:,} accepted rows wait for a person: `{how}` shows what to read and takes the verdicts;"
-            f" rows marked correct then go to {release.sink}, and nothing leaves before."
+            f"Accepted rows that wait for a person: {release.n_rows:,}. `{how}` shows what to read and takes"
+            f" verdicts; rows marked correct then go to {release.sink}, and nothing leaves before."
         )
         raise RunEnded(RunState.WAITING, line)
     publish_artifacts(run)

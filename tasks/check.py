@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import threading
 import time
 
 from prefect import tags
@@ -32,9 +33,17 @@ def check_batches(completed: list[CompletedBatch], prompt: Prompt) -> list[Check
     return checked
 
 
-@functools.cache
+_making = threading.Lock()
+
+
 def get_validator() -> BatchValidator:
     """The process's validator; its child process ends with this one."""
+    with _making:
+        return _make_validator()
+
+
+@functools.cache
+def _make_validator() -> BatchValidator:
     validator = BatchValidator()
     atexit.register(validator.close)
     return validator

@@ -34,7 +34,6 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
     """
     run = current_run()
     prompt = run.pin_model(prompt, model)
-    get_validator().start()  # its import takes seconds: beside the calls, not after them
     context = run.engine.begin_pass(run.run_id)
     context.progress.total = sum(b.n_rows - b.n_quarantined for b in batches)
     settled = run.find_offered()
@@ -63,6 +62,8 @@ def _complete_all(batches: list[Batch], prompt: Prompt, run: Run) -> list[Comple
 @batch_task(name="complete-batch", task_run_name="complete-batch-{batch.n}", cache_policy=ByInputAndPrompt())
 def complete_batch(batch: Batch, prompt: Prompt, run_id: str) -> CompletedBatch:
     """Have one batch answered, from the ledger where it can be."""
+    # Its import takes seconds: beside the calls, not after them, and not at all where every batch is cached.
+    get_validator().start()
     engine = get_engine(Settings.from_env())
     completed = complete.complete_batch(batch, prompt, run_id=run_id, engine=engine)
     key = completed_key(batch, prompt, engine.ledger)

@@ -14,9 +14,9 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from overnight.deliver import check_sink
 from overnight.failures import OvernightError
 from overnight.ledger import open_ledger
-from overnight.payloads import sink_name
 from overnight.records import RunState, Summary
 from overnight.settings import Settings
 from tasks.report import publish_artifacts
@@ -84,7 +84,7 @@ def _run_steps(name: str, given: dict[str, Any], steps: Callable[[], Summary]) -
         with open_run(name, given, flow_run_id=_flow_run_id(), deployed=bool(deployment.id)) as run:
             try:
                 if "sink" in given:
-                    sink_name(given["sink"])  # refused now, not after everything was paid for
+                    check_sink(given["sink"], run.settings)  # refused now, not after everything was paid for
                 return steps()
             except RunEnded as end:
                 run.set_state(end.state, str(end))

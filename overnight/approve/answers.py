@@ -42,6 +42,10 @@ def parse_answers(data: bytes | dict[str, Any], *, reviewer: str | None = None) 
         first = error.errors()[0]
         if first["loc"] == ("reviewer",):
             raise ReviewRefused("The answers do not say whose they are. Give --reviewer NAME.") from error
+        if first["loc"] == ("items",):
+            raise ReviewRefused(
+                'The answers\' "items" are not verdicts by item: give {"1": "correct", "2": "wrong", "3": "unsure", …}.'
+            ) from error
         where = ".".join(str(part) for part in first["loc"]) or "the answers"
         raise ReviewRefused(
             f"The review's answers do not fit at {where}: {first['msg']}. Mend it and send them again."

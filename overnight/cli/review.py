@@ -12,9 +12,9 @@ import click
 
 from overnight.approve import Answers, decide, find_standing, parse_answers
 from overnight.cli.resume import resume_run
-from overnight.cli.show import print_json
+from overnight.cli.show import get_ledger, print_json
 from overnight.failures import OvernightError, ReviewRefused
-from overnight.ledger import Ledger, open_ledger
+from overnight.ledger import Ledger
 from overnight.ledger.queries import get_run, list_runs
 from overnight.ledger.releases import find_release
 from overnight.records import Approval, Release, RunState
@@ -27,7 +27,7 @@ _KEYS = {"c": "correct", "w": "wrong", "u": "unsure"}
 def review_run(run_id: str | None, *, answers: Path | None, reviewer: str | None, as_json: bool) -> int:
     """Review what waits and continue the run; the exit code."""
     settings = Settings.from_env()
-    ledger = open_ledger(settings.ledger_url)
+    ledger = get_ledger(settings)
     run_id = run_id or _find_waiting(ledger)
     release = _get_release(run_id, ledger)
     if answers is None and as_json:
@@ -113,17 +113,26 @@ def _ask_in_terminal(release: Release, reviewer: str | None) -> Answers:
             f"Run {release.run_id} waits for verdicts on {len(release.items)} rows. Run `overnight review` in a"
             " terminal, or print them with --json and give --answers FILE."
         )
-    click.echo(
-        f"{release.n_rows:,} rows wait to be sent to {release.sink}. {len(release.items)} are shown, one by one."
-    )
+    click.echo(f"To be sent to {release.sink}: {release.n_rows:,} rows. You are shown {len(release.items)}.")
+    try:
+        return _ask_all(release, reviewer)
+    except click.Abort:
+        raise ReviewRefused(
+            f"The review of run {release.run_id} was broken off: nothing is recorded, nothing leaves. Begin again:"
+            f" `overnight review {release.run_id}`."
+        ) from None
+
+
+def _ask_all(release: Release, reviewer: str | None) -> Answers:
     items = {item.item: _ask_verdict(item.item, asdict(item), len(release.items)) for item in release.items}
     counts = ", ".join(f"{list(items.values()).count(v)} {v}" for v in _KEYS.values())
     click.echo(f"\nRead {len(items)} of {release.n_rows:,} rows: {counts}.")
-    decision = click.prompt(
-        "Release the rows marked correct, or reject the run?", type=click.Choice(["release", "reject"])
-    )
-    reason = click.prompt("Reason", default="", show_default=False) if decision == "release" else click.prompt("Reason")
+    if release.sink.startswith("file:"):
+        click.echo(f"A release replaces {release.sink.removeprefix('file:')} whole.")
     name = reviewer or click.prompt("Your name")
+    choices = click.Choice(["release", "reject"])
+    decision = click.prompt("Release the rows marked correct, or reject the run?", type=choices)
+    reason = click.prompt("Why do you reject it?") if decision == "reject" else ""
     return parse_answers({"decision": decision, "reviewer": name, "reason": reason, "items": items})
 
 
@@ -133,5 +142,6 @@ def _ask_verdict(number: int, item: dict[str, Any], n_items: int) -> Any:
         click.secho(f"  {title}", bold=True)
         for name, value in item[title].items():
             click.echo(f"    {name}: {show_value(value)}")
-    key = click.prompt("  [c]orrect, [w]rong or [u]nsure", type=click.Choice(list(_KEYS)), show_choices=False)
-    return _KEYS[key]
+    choices = click.Choice([*_KEYS, *_KEYS.values()], case_sensitive=False)
+    given = click.prompt("  [c]orrect, [w]rong or [u]nsure", type=choices, show_choices=False)
+    return _KEYS[given[0]]

@@ -24,6 +24,8 @@ from overnight.complete import get_engine
 from overnight.failures import CallFailed, FailureClass, OvernightError
 from overnight.ledger import open_ledger
 from overnight.ledger.queries import find_run, get_run
+from overnight.ledger.runs import set_state
+from overnight.llm import check_ready, parse_model
 from overnight.records import RunState
 from overnight.report import RunReport, measure
 from overnight.settings import Settings
@@ -48,6 +50,8 @@ def run_flow(
 ) -> int:
     """Run a flow by hand; the process's exit code."""
     module = find_flow_module(name)
+    if model:
+        check_ready(parse_model(model))  # before anything is started or recorded
     run_id = f"{datetime.now(UTC):%Y%m%d}-{uuid.uuid4().hex[:8]}"
     _set_environment(
         OVERNIGHT_RUN_ID=run_id,
@@ -71,7 +75,6 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
     """Call the flow in this process and say what became of the run."""
     settings = Settings.from_env()
     ledger = open_ledger(settings.ledger_url)
-    click.echo("Finding Prefect's server, or starting one …", err=True)
     api_url = ensure_server(settings)
     _set_environment(PREFECT_API_URL=api_url, **prefect_environment(settings.home), **_quiet())
     from prefect import tags  # noqa: PLC0415 - late: its settings are read when it is imported
@@ -87,9 +90,9 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
         with tags("by-hand"), _halting_on_interrupt(run_id, settings):
             state: Any = flow(**parameters, return_state=True)
     except KeyboardInterrupt:
-        raise OvernightError(
-            f"Run {run_id} was interrupted. What was answered is kept: run the flow again, those rows are hits."
-        ) from None
+        line = f"Run {run_id} was interrupted. What was answered is kept: run the flow again, those rows are hits."
+        ledger.write(lambda connection: set_state(connection, run_id, RunState.HALTED, line))
+        raise OvernightError(line) from None
     finally:
         done.set()
         watcher.join()
@@ -146,6 +149,8 @@ def describe(report: RunReport) -> str:
     if s.published or s.held:
         lines.append(f"  {s.published:,} published, {s.held:,} held")
     lines += [f"    {r.n_rows:,} {r.state}, {r.failure_class}: {_shorten(r.reason)}" for r in report.reasons]
+    if report.docs:
+        lines.append(f"  Data Docs: {report.docs}")
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import click
 import httpx
 
 from overnight.failures import OvernightError
@@ -49,7 +50,11 @@ def ensure_server(settings: Settings) -> str:
             raise _no_server(named)
         return named
     with _one_at_a_time(settings.home):
-        return find_server(settings) or _start_in_background(settings)
+        if found := find_server(settings):
+            click.echo(f"Using the Prefect server that runs at {found.removesuffix('/api')}.", err=True)
+            return found
+        click.echo("Starting a Prefect server, once; later runs use it …", err=True)
+        return _start_in_background(settings)
 
 
 def find_server(settings: Settings) -> str | None:

@@ -6,20 +6,37 @@ import sys
 import time
 from dataclasses import asdict
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
 import orjson
 
-from overnight.ledger import open_ledger
+from overnight.failures import OvernightError
+from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.queries import list_runs, summarize
 from overnight.settings import Settings
+
+
+def get_ledger(settings: Settings) -> Ledger:
+    """
+    The ledger of the project, to be read.
+
+    Raises:
+        OvernightError: There is none: reading makes nothing.
+    """
+    path = settings.ledger_url.removeprefix("sqlite:///")
+    if path != settings.ledger_url and not Path(path).exists():
+        raise OvernightError(
+            f"There are no runs yet: {path} is not there. Make one by `overnight run`, or go to the project."
+        )
+    return open_ledger(settings.ledger_url)
 
 
 def show_runs(limit: int, *, as_json: bool) -> None:
     """Print the newest runs, newest first."""
     settings = Settings.from_env()
-    with open_ledger(settings.ledger_url).reading() as connection:
+    with get_ledger(settings).reading() as connection:
         found = [
             run | asdict(summarize(connection, run["run_id"], time.time())) for run in list_runs(connection, limit)
         ]
@@ -49,7 +66,7 @@ def show_why(row_id: str, run_id: str | None, *, as_json: bool) -> None:
     from overnight.report.why import explain_row, render_row  # noqa: PLC0415 - pyarrow takes a third of a second
 
     settings = Settings.from_env()
-    found = explain_row(row_id, run_id=run_id, ledger=open_ledger(settings.ledger_url), home=settings.home)
+    found = explain_row(row_id, run_id=run_id, ledger=get_ledger(settings), home=settings.home)
     if as_json:
         print_json(found)
     else:

@@ -12,7 +12,7 @@ import orjson
 from overnight.checks import Checks, parse_checks
 from overnight.complete.engine import Engine, RunContext
 from overnight.complete.row import Asking, Outcome, ask_row, judge_recorded
-from overnight.failures import RunHalted
+from overnight.failures import FailureClass, RunHalted
 from overnight.keys import request_key
 from overnight.ledger import attempts
 from overnight.ledger.attempts import Completion, Refusal
@@ -20,7 +20,9 @@ from overnight.llm import make_validator
 from overnight.parts import read_part, write_part
 from overnight.records import Batch, CompletedBatch, Prompt, RowState
 
-_HALTED = Outcome(RowState.PENDING, reason="the run was halted before this row was sent")
+_HALTED = Outcome(
+    RowState.PENDING, failure_class=FailureClass.STOPPED, reason="The run was halted before this row was sent."
+)
 
 
 def complete_batch(batch: Batch, prompt: Prompt, *, run_id: str, engine: Engine) -> CompletedBatch:

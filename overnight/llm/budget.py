@@ -29,13 +29,13 @@ class Budget:
         if worst_usd is None:
             raise CallFailed(
                 FailureClass.BUDGET,
-                f"The budget is ${self.cap_usd:.4f}, but no price is known for this model. Run without --budget.",
+                f"The budget is ${self.cap_usd:.6f}, but no price is known for this model. Run without --budget.",
             )
         if self.spent_usd + self.reserved_usd + worst_usd > self.cap_usd + _TOLERANCE_USD:
             raise CallFailed(
                 FailureClass.BUDGET,
-                f"The next call may cost ${worst_usd:.4f}; of the budget of ${self.cap_usd:.4f}, "
-                f"${self.spent_usd:.4f} is spent and ${self.reserved_usd:.4f} reserved. "
+                f"The next call may cost ${worst_usd:.6f}; of the budget of ${self.cap_usd:.6f}, "
+                f"${self.spent_usd:.6f} is spent and ${self.reserved_usd:.6f} reserved. "
                 "Raise --budget and run again: what was answered is kept.",
             )
         self.reserved_usd += worst_usd

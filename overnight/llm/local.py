@@ -42,7 +42,9 @@ def check_installed(name: str) -> Path:
         ModelRefused: There is no such local model, or its packages are not installed.
     """
     if name != MODEL_NAME:
-        raise ModelRefused(f"There is no local model {name!r}. Use local:{MODEL_NAME}, or a server by OPENAI_BASE_URL.")
+        raise ModelRefused(
+            f"There is no local model {name!r}. Use local:{MODEL_NAME}, or openai:NAME and OPENAI_BASE_URL."
+        )
     # The package that carries the file is found, not imported: its imports need a compiler.
     spec = find_spec(_PACKAGE)
     path = Path(spec.submodule_search_locations[0], _FILE) if spec and spec.submodule_search_locations else None

@@ -1,7 +1,16 @@
 """What the ledger says, for people: what a run came to, and why a row says what it says."""
 
-from overnight.report.measure import RunReport, escape_markdown, measure, render_markdown
+from overnight.report.measure import RunReport, escape_field, escape_markdown, measure, render_markdown
 from overnight.report.text import show_value
 from overnight.report.why import explain_row, render_row
 
-__all__ = ["RunReport", "escape_markdown", "explain_row", "measure", "render_markdown", "render_row", "show_value"]
+__all__ = [
+    "RunReport",
+    "escape_field",
+    "escape_markdown",
+    "explain_row",
+    "measure",
+    "render_markdown",
+    "render_row",
+    "show_value",
+]

@@ -125,5 +125,10 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]()#!|~]|:(?=//)|(?<=www)\.|@)", r"\\\1", flat, flags=re.IGNORECASE)
 
 
+def escape_field(text: str) -> str:
+    """As `escape_markdown`, where it may be shown as plain text too: only what would make a link, an image or HTML."""
+    return re.sub(r"([\\`\[\]<]|:(?=//))", r"\\\1", re.sub(r"\s+", " ", text))
+
+
 def _section(title: str, lines: tuple[str, ...]) -> list[str]:
     return ["", f"## {title}", "", *(f"- {escape_markdown(line)}" for line in lines)] if lines else []

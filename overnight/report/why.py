@@ -108,7 +108,9 @@ def _render_request(request: dict[str, Any]) -> list[str]:
     for attempt in request["attempts"]:
         lines += _render_attempt(attempt)
     if done := request["completion"]:
-        lines += [f"accepted {_at(done['accepted_at'])} from attempt {done['attempt_id']}", f"  {done['output']}"]
+        numbers = {a["attempt_id"]: a["number"] for a in request["attempts"]}
+        number = numbers.get(done["attempt_id"], "?")
+        lines += [f"answer accepted {_at(done['accepted_at'])}, of attempt {number}", f"  {done['output']}"]
     elif refused := request["quarantine"]:
         rule = f", rule {refused['rule']}" if refused["rule"] else ""
         lines += [

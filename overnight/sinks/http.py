@@ -65,7 +65,7 @@ class HttpSink:
         except _TryAgain as error:
             raise DeliveryUnsure(
                 f"Row {payload.row_id} may not have reached {self.uri} after {_N_ATTEMPTS} attempts ({error}). "
-                "Deliver again: the same key cannot arrive twice."
+                "The same key cannot arrive twice."
             ) from error
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ def _rows_out(path: Path) -> list[str]:
 def test_a_night_ends_waiting_and_nothing_leaves(project: Project) -> None:
     ended = project.run("night-1")
     assert ended.name == "COMPLETED Waiting"
-    assert "3 accepted rows wait for a person: `overnight review night-1`" in str(ended.state.message)
+    assert "wait for a person: 3. `overnight review night-1`" in str(ended.state.message)
     assert (ended.summary.state, ended.summary.calls, ended.summary.accepted) == ("waiting", 3, 3)
     assert ended.list_task_runs(3) == dict.fromkeys(STEPS, "Completed")
     assert find_standing(project.ledger, "night-1", f"file:{project.out}", now=time.time()) is None

@@ -147,10 +147,11 @@ def test_verdicts_typed_in_a_terminal_become_answers(
     house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     release = house.offer(3)
-    _type(monkeypatch, "c", "x", "w", "u", "release", "read", "Ada")
-    assert _ask_in_terminal(release, None) == answer(release, r2="wrong", r3="unsure")
+    _type(monkeypatch, "c", "x", "W", "unsure", "Ada", "release")
+    expected = answer(release, r2="wrong", r3="unsure").model_copy(update={"reason": ""})
+    assert _ask_in_terminal(release, None) == expected
     shown = capsys.readouterr().out
-    assert "3 rows wait to be sent to" in shown
+    assert ": 3 rows. You are shown 3." in shown
     assert "2 of 3, row r2" in shown
     assert "quote: text 2" in shown
     assert "1 correct, 1 wrong, 1 unsure" in shown
@@ -161,7 +162,7 @@ def test_what_could_hide_text_in_a_terminal_is_shown_by_its_code(
 ) -> None:
     hidden = "red\x1b[2K\rblue \u202eder\x07"
     item = ReviewItem(1, "r1\x1b[8m", {"body": "zwei Zeilen\nüber 5 €"}, {"label": hidden, "sure": 1.0})
-    _type(monkeypatch, "c", "release", "")
+    _type(monkeypatch, "c", "release")
     _ask_in_terminal(Release("night-1-0a", RUN, "0" * 64, "file:/out.jsonl", 1, 0, (item,)), "Ada")
     shown = capsys.readouterr().out
     assert r"label: red\x1b[2K\rblue \u202eder\x07" in shown

@@ -1,0 +1,134 @@
+"""A project of its own: copies of what is committed, in a temporary folder, with a server and a provider of its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_REPOSITORY = Path(__file__).parents[2]
+_COPIED = ("flows", "tasks", "prompts", "data/samples")
+#: The command as it was installed.
+OVERNIGHT = Path(sys.executable).with_name("overnight")
+
+#: What the deployed runs read, in the project's folder.
+SOURCE = "tickets.csv"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The last line of standard output, as JSON."""
+        return dict(json.loads(self.out.splitlines()[-1]))
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project's folder and the environment that its commands run in."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def start(self, *arguments: str, **settings: str | None) -> subprocess.Popen[str]:
+        """Start the command `overnight`; a setting that is None is unset."""
+        environment = {k: v for k, v in {**self.environment, **settings}.items() if v is not None}
+        return subprocess.Popen(
+            [OVERNIGHT, *arguments],
+            cwd=self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str, **settings: str | None) -> Done:
+        """Run the command `overnight` to its end."""
+        return finish(self.start(*arguments, **settings))
+
+    def review(self, run_id: str, answers: dict[str, Any], reviewer: str, *, name: str = "answers.json") -> Done:
+        """Run `overnight review` with a file of answers."""
+        (self.folder / name).write_text(json.dumps(answers))
+        return self.run("review", run_id, "--answers", name, "--reviewer", reviewer, "--json")
+
+    def read_items(self, run_id: str) -> list[dict[str, Any]]:
+        """What a reviewer of the run is shown."""
+        done = self.run("review", run_id, "--json")
+        assert done.code == 0, done.err
+        return list(done.summary["items"])
+
+    def find_run(self, run_id: str) -> dict[str, Any]:
+        """The run as `overnight runs` lists it."""
+        listed = json.loads(self.run("runs", "--json").out)
+        return dict(next(run for run in listed if run["run_id"] == run_id))
+
+
+def finish(process: subprocess.Popen[str], *, timeout_s: float = 100.0) -> Done:
+    """Wait for a command's end."""
+    with process:
+        out, err = process.communicate(timeout=timeout_s)
+    return Done(process.returncode, out, err)
+
+
+def make_project(folder: Path, *, openai_base_url: str) -> Project:
+    """Copy the project into the folder; its environment knows nothing of this machine's other servers."""
+    for name in _COPIED:
+        shutil.copytree(_REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    settings = {
+        "OVERNIGHT_HOME": str(folder / "home"),
+        "OVERNIGHT_ALLOW_HOSTS": "127.0.0.1",
+        "OVERNIGHT_RETRY_BASE_S": "0.05",
+        "OPENAI_BASE_URL": openai_base_url,
+        "OPENAI_API_KEY": "sk-test",
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{_find_free_port()}/api",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_WORKER_PREFETCH_SECONDS": "1",
+        "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "3",
+    }
+    foreign = ("PREFECT_", "OVERNIGHT_", "OPENAI_", "ANTHROPIC_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    # Importing is most of what these processes do: what one has compiled, the next ones need not.
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+    return Project(folder, inherited | settings)
+
+
+def write_source(project: Project, n_rows: int) -> None:
+    """The first sample tickets, as the deployed runs' source."""
+    with (project.folder / "data/samples/tickets.csv").open(newline="") as sample:
+        rows = list(csv.reader(sample))[: n_rows + 1]
+    with (project.folder / SOURCE).open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def write_deployments(project: Project, parameters: dict[str, str]) -> None:
+    """The committed prefect.yaml, but that the tickets' schedule fires at the next full minute, the other's never."""
+    committed = yaml.safe_load((_REPOSITORY / "prefect.yaml").read_text())
+    tickets, queries = committed["deployments"]
+    tickets["parameters"] = parameters
+    tickets["schedules"][0]["cron"] = "* * * * *"
+    queries["schedules"][0]["active"] = False
+    (project.folder / "prefect.yaml").write_text(yaml.safe_dump(committed, sort_keys=False))
+
+
+def _find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

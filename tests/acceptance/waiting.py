@@ -1,0 +1,19 @@
+"""Waiting for what other processes do: asked again until it is so, never for a fixed time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_for(ask: Callable[[], T | None], what: str, *, timeout_s: float = 60.0) -> T:
+    """The first answer that is not None, empty or false."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := ask()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"Waited {timeout_s:g} s for {what}.")
+        time.sleep(0.1)
+    return found
