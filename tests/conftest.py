@@ -27,14 +27,6 @@ from overnight.records import Approval, Batch, CheckedBatch, Prompt, Release, Ro
 from overnight.settings import Settings
 from tests.fakes.provider import FakeProvider
 
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Two groups for two workers: acceptance tests wait for other processes most of the time."""
-    for item in items:
-        group = "acceptance" if "acceptance" in item.path.parts else "engine"
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 NO_CHECKS = '{"row": [], "batch": []}'
 #: Nothing listens there.
 NOWHERE = "http://127.0.0.1:9/v1"

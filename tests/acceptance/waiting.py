@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(ask: Callable[[], T | None], what: str, *, timeout_s: float = 60.0) -> T:
+def wait_for(ask: Callable[[], T | None], what: str, *, timeout_s: float = 120.0) -> T:
     """The first answer that is not None, empty or false."""
     deadline = time.monotonic() + timeout_s
     while not (found := ask()):
