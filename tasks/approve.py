@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import time
+from typing import Any
 
 import pydantic
 from prefect.artifacts import create_markdown_artifact
@@ -19,6 +21,9 @@ from tasks.form import describe_release, make_form
 from tasks.nightly import RunEnded
 from tasks.report import publish_artifacts
 from tasks.run import Run, current_run
+
+#: How often a run that waits beside somebody looks whether they have decided.
+_POLL_S = 2
 
 
 def ask_approval(checked: list[CheckedBatch], sink: str) -> Approval:
@@ -102,9 +107,9 @@ def _ring(release: Release, run: Run) -> RunInput | None:
         )
         raise RunEnded(RunState.WAITING, line)
     publish_artifacts(run)
-    wait = suspend_flow_run if run.deployed else pause_flow_run
+    wait: Any = suspend_flow_run if run.deployed else functools.partial(pause_flow_run, poll_interval=_POLL_S)
     try:
-        return wait(
+        form: RunInput = wait(
             wait_for_input=make_form(release),
             key=f"release-{release.digest}-{release.round}",
             timeout=int(run.settings.waits_s),
@@ -114,6 +119,8 @@ def _ring(release: Release, run: Run) -> RunInput | None:
         return None
     except FlowPauseTimeout:
         raise RunEnded(RunState.WAITING, f"Nobody decided in time; `{how}` still takes the verdicts.") from None
+    else:
+        return form
 
 
 def _read_answers(form: RunInput | None) -> dict[str, object]:

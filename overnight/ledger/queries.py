@@ -1,4 +1,4 @@
-"""Reading the ledger: what a run came to, and why a row says what it says."""
+"""Reading the ledger: which runs there are, and what each came to."""
 
 from __future__ import annotations
 
@@ -9,22 +9,16 @@ import orjson
 import sqlalchemy as sa
 
 from overnight.failures import OvernightError
-from overnight.ledger.bodies import get_body
 from overnight.ledger.releases import find_release
 from overnight.ledger.runs import find_batches, find_latest_batches
 from overnight.ledger.schema import (
     approvals,
     attempts,
     completions,
-    held_rows,
     outbox,
     passes,
-    prompts,
     quarantines,
-    release_rows,
     releases,
-    requests,
-    review_answers,
     runs,
 )
 from overnight.records import Batch, CompletedBatch, RunState, Summary
@@ -85,13 +79,13 @@ def list_runs(connection: sa.Connection, limit: int, *, states: list[str] | None
     query = sa.select(runs).order_by(runs.c.started_at.desc()).limit(limit)
     if states:
         query = query.where(runs.c.state.in_(states))
-    return [_as_dict(row) | {"parameters": orjson.loads(row.parameters)} for row in connection.execute(query)]
+    return [as_dict(row) | {"parameters": orjson.loads(row.parameters)} for row in connection.execute(query)]
 
 
 def find_run(connection: sa.Connection, run_id: str) -> dict[str, Any] | None:
     """A run as it was recorded."""
     row = connection.execute(sa.select(runs).where(runs.c.run_id == run_id)).one_or_none()
-    return _as_dict(row) | {"parameters": orjson.loads(row.parameters)} if row else None
+    return as_dict(row) | {"parameters": orjson.loads(row.parameters)} if row else None
 
 
 def get_run(connection: sa.Connection, run_id: str) -> dict[str, Any]:
@@ -110,70 +104,13 @@ def get_run(connection: sa.Connection, run_id: str) -> dict[str, Any]:
 def list_passes(connection: sa.Connection, run_id: str) -> list[dict[str, Any]]:
     """The Prefect flow runs that began or continued the run, oldest first."""
     query = sa.select(passes).where(passes.c.run_id == run_id).order_by(passes.c.pass_id)
-    return [_as_dict(row) for row in connection.execute(query)]
+    return [as_dict(row) for row in connection.execute(query)]
 
 
-def find_request(connection: sa.Connection, key: str) -> dict[str, Any] | None:
-    """Everything that is known of a request: its prompt, its attempts in full, its answer."""
-    query = sa.select(requests, prompts).join(prompts, prompts.c.prompt_hash == requests.c.prompt_hash)
-    row = connection.execute(query.where(requests.c.request_key == key)).one_or_none()
-    if row is None:
-        return None
-    found = _as_dict(row)
-    found["request"] = get_body(connection, found.pop("body")).decode(errors="replace")
-    found["attempts"] = [_attempt(connection, a) for a in _all(connection, attempts, key, attempts.c.attempt_id)]
-    found["completion"] = next(iter(_all(connection, completions, key)), None)
-    found["quarantine"] = next(iter(_all(connection, quarantines, key)), None)
-    return found
-
-
-def find_releases_of(connection: sa.Connection, key: str, row_id: str) -> list[dict[str, Any]]:
-    """Each release that offered the row: who decided what, what became of the row, when it was delivered."""
-    query = (
-        sa.select(
-            releases.c.release_id, releases.c.run_id, releases.c.sink, releases.c.offered_at, releases.c.digest,
-            release_rows.c.position, release_rows.c.item, release_rows.c.payload,
-        )
-        .join(release_rows, release_rows.c.release_id == releases.c.release_id)
-        .where(release_rows.c.row_id == row_id, release_rows.c.request_key == key)
-        .order_by(releases.c.offered_at)
-    )  # fmt: skip
-    return [_release(connection, _as_dict(row)) for row in connection.execute(query)]
-
-
-def _as_dict(row: sa.Row[Any]) -> dict[str, Any]:
+def as_dict(row: sa.Row[Any]) -> dict[str, Any]:
+    """A row by its columns' plain names."""
     # SQLAlchemy's names are a kind of str that orjson does not take for one.
     return {str(name): value for name, value in row._asdict().items()}
-
-
-def _release(connection: sa.Connection, found: dict[str, Any]) -> dict[str, Any]:
-    release_id, position = found["release_id"], found["position"]
-    answers = (
-        sa.select(review_answers).where(review_answers.c.release_id == release_id).order_by(review_answers.c.round)
-    )
-    found["answers"] = [_as_dict(a) | {"verdicts": orjson.loads(a.verdicts)} for a in connection.execute(answers)]
-    newest = sa.select(approvals).where(approvals.c.release_id == release_id).order_by(approvals.c.round.desc())
-    approval = connection.execute(newest).first()
-    found["approval"] = _as_dict(approval) if approval else None
-    if approval:
-        held = sa.select(held_rows.c.verdict)
-        held = held.where(held_rows.c.approval_id == approval.approval_id, held_rows.c.position == position)
-        found["held_as"] = connection.execute(held).scalar()
-        sent = sa.select(outbox).where(outbox.c.approval_id == approval.approval_id, outbox.c.position == position)
-        delivery = connection.execute(sent).one_or_none()
-        found["delivery"] = _as_dict(delivery) if delivery else None
-    return found
-
-
-def _attempt(connection: sa.Connection, attempt: dict[str, Any]) -> dict[str, Any]:
-    digest = attempt.pop("body")
-    response = get_body(connection, digest).decode(errors="replace") if digest else None
-    return attempt | {"response": response, "headers": orjson.loads(attempt["headers"] or "{}")}
-
-
-def _all(connection: sa.Connection, table: sa.Table, key: str, *order: sa.Column[Any]) -> list[dict[str, Any]]:
-    query = sa.select(table).where(table.c.request_key == key).order_by(*order)
-    return [_as_dict(row) for row in connection.execute(query)]
 
 
 def _spent(connection: sa.Connection, run_id: str) -> sa.Row[Any]:

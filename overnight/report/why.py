@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from overnight.failures import OvernightError, PartRefused
 from overnight.ledger import Ledger
-from overnight.ledger.queries import find_releases_of, find_request, list_runs
+from overnight.ledger.history import find_releases_of, find_request
+from overnight.ledger.queries import list_runs
 from overnight.ledger.runs import find_latest_batches
 from overnight.parts import read_part
 from overnight.records import Batch, CheckedBatch, CompletedBatch

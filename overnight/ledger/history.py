@@ -1,0 +1,82 @@
+"""The history of one row: its request with every attempt, and each release that offered it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from overnight.ledger.bodies import get_body
+from overnight.ledger.queries import as_dict
+from overnight.ledger.schema import (
+    approvals,
+    attempts,
+    completions,
+    held_rows,
+    outbox,
+    prompts,
+    quarantines,
+    release_rows,
+    releases,
+    requests,
+    review_answers,
+)
+
+
+def find_request(connection: sa.Connection, key: str) -> dict[str, Any] | None:
+    """Everything that is known of a request: its prompt, its attempts in full, its answer."""
+    query = sa.select(requests, prompts).join(prompts, prompts.c.prompt_hash == requests.c.prompt_hash)
+    row = connection.execute(query.where(requests.c.request_key == key)).one_or_none()
+    if row is None:
+        return None
+    found = as_dict(row)
+    found["request"] = get_body(connection, found.pop("body")).decode(errors="replace")
+    found["attempts"] = [_attempt(connection, a) for a in _all(connection, attempts, key, attempts.c.attempt_id)]
+    found["completion"] = next(iter(_all(connection, completions, key)), None)
+    found["quarantine"] = next(iter(_all(connection, quarantines, key)), None)
+    return found
+
+
+def find_releases_of(connection: sa.Connection, key: str, row_id: str) -> list[dict[str, Any]]:
+    """Each release that offered the row: who decided what, what became of the row, when it was delivered."""
+    query = (
+        sa.select(
+            releases.c.release_id, releases.c.run_id, releases.c.sink, releases.c.offered_at, releases.c.digest,
+            release_rows.c.position, release_rows.c.item, release_rows.c.payload,
+        )
+        .join(release_rows, release_rows.c.release_id == releases.c.release_id)
+        .where(release_rows.c.row_id == row_id, release_rows.c.request_key == key)
+        .order_by(releases.c.offered_at)
+    )  # fmt: skip
+    return [_release(connection, as_dict(row)) for row in connection.execute(query)]
+
+
+def _release(connection: sa.Connection, found: dict[str, Any]) -> dict[str, Any]:
+    release_id, position = found["release_id"], found["position"]
+    answers = (
+        sa.select(review_answers).where(review_answers.c.release_id == release_id).order_by(review_answers.c.round)
+    )
+    found["answers"] = [as_dict(a) | {"verdicts": orjson.loads(a.verdicts)} for a in connection.execute(answers)]
+    newest = sa.select(approvals).where(approvals.c.release_id == release_id).order_by(approvals.c.round.desc())
+    approval = connection.execute(newest).first()
+    found["approval"] = as_dict(approval) if approval else None
+    if approval:
+        held = sa.select(held_rows.c.verdict)
+        held = held.where(held_rows.c.approval_id == approval.approval_id, held_rows.c.position == position)
+        found["held_as"] = connection.execute(held).scalar()
+        sent = sa.select(outbox).where(outbox.c.approval_id == approval.approval_id, outbox.c.position == position)
+        delivery = connection.execute(sent).one_or_none()
+        found["delivery"] = as_dict(delivery) if delivery else None
+    return found
+
+
+def _attempt(connection: sa.Connection, attempt: dict[str, Any]) -> dict[str, Any]:
+    digest = attempt.pop("body")
+    response = get_body(connection, digest).decode(errors="replace") if digest else None
+    return attempt | {"response": response, "headers": orjson.loads(attempt["headers"] or "{}")}
+
+
+def _all(connection: sa.Connection, table: sa.Table, key: str, *order: sa.Column[Any]) -> list[dict[str, Any]]:
+    query = sa.select(table).where(table.c.request_key == key).order_by(*order)
+    return [as_dict(row) for row in connection.execute(query)]
