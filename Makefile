@@ -14,6 +14,7 @@ help:
 
 demo: .venv/.stamp
 	$(BIN)/overnight run triage_tickets
+	@echo "Read them and decide: $(BIN)/overnight review"
 
 test: .venv/.stamp
 	$(BIN)/pytest
