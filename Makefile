@@ -37,7 +37,7 @@ up: .venv/.stamp
 	$(PYTHON) -m venv .venv
 	@# uv is quick; where it cannot be had, pip does the same.
 	$(BIN)/pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[^ ]*' requirements.lock)" || true
-	$(BIN)/uv pip install --quiet --no-deps --require-hashes -r requirements.lock \
+	$(BIN)/uv pip install --quiet --compile-bytecode --no-deps --require-hashes -r requirements.lock \
 	  || $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
