@@ -144,6 +144,8 @@ def _render_release(release: dict[str, Any]) -> list[str]:
             f"  round {answer['round']}: {answer['outcome']} by {answer['reviewer'] or 'nobody'} ({answer['channel']})"
             f" {_at(answer['recorded_at'])}" + (f", this row: {verdict}" if verdict else "")
         )
+        if said := answer["reason"] or answer["detail"]:
+            lines.append(f"    because: {said}")
     if release.get("held_as"):
         lines.append(f"  held: {release['held_as']}")
     if sent := release.get("delivery"):

@@ -10,8 +10,10 @@ import orjson
 import pytest
 
 from overnight.failures import OvernightError
+from overnight.ledger.history import find_releases_of
+from overnight.ledger.releases import find_release_rows
 from overnight.report import explain_row, render_row
-from tests.conftest import RUN, House
+from tests.conftest import RUN, House, answer
 
 
 def _explain(house: House, row_id: str, run_id: str | None = None) -> dict[str, Any]:
@@ -93,6 +95,16 @@ def test_a_row_waiting_for_a_person_says_to_where_it_would_go(checked_night: Hou
     told = render_row(_explain(checked_night, "r1"))
     assert f"to {checked_night.sink}, offered" in told
     assert "shown as item 1" in told
+
+
+def test_a_rejected_row_says_why_its_reviewer_rejected_it(house: House) -> None:
+    release = house.offer(1)
+    house.decide(release, answer(release, "reject").model_copy(update={"reason": "not this customer's tone"}))
+    with house.ledger.reading() as connection:
+        offered = find_releases_of(connection, find_release_rows(connection, release.release_id)[0].request_key, "r1")
+    told = render_row({"row_id": "r1", "run_id": RUN, "input": None, "request": None, "releases": offered})
+    assert "rejected by Ada" in told
+    assert "because: not this customer's tone" in told
 
 
 def test_a_request_key_leads_to_its_request(night: House) -> None:
