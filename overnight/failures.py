@@ -2,77 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from overnight.taxonomy import TREATMENTS, FailureClass, FailureKind
 
 if TYPE_CHECKING:
     from overnight.records import Reply
-
-
-class FailureKind(StrEnum):
-    """What the caller does about a failure."""
-
-    #: Send the same request again, after a wait.
-    RETRY = "retry"
-    #: Leave the row pending for a later pass.
-    DEFER = "defer"
-    #: Ask again with what was wrong.
-    REPAIR = "repair"
-    #: Set the row aside under its reason; it is not sent again.
-    QUARANTINE = "quarantine"
-    #: Stop the run; it can be continued when the cause is gone.
-    HALT = "halt"
-
-
-class FailureClass(StrEnum):
-    """The kind of evidence that a row or a call failed with."""
-
-    CONNECT = "connect"
-    TIMEOUT = "timeout"
-    RATE_LIMIT = "rate_limit"
-    SPEND_LIMIT = "spend_limit"
-    OVERLOAD = "overload"
-    AUTH = "auth"
-    BAD_REQUEST = "bad_request"
-    TOO_LARGE = "too_large"
-    TRUNCATED = "truncated"
-    REFUSAL = "refusal"
-    CONTENT_FILTER = "content_filter"
-    UNKNOWN_STOP = "unknown_stop"
-    EMPTY = "empty"
-    MALFORMED = "malformed"
-    SCHEMA_INVALID = "schema_invalid"
-    CHECK_FAILED = "check_failed"
-    WRONG_MODEL = "wrong_model"
-    BUDGET = "budget"
-    #: Somebody stopped the run.
-    STOPPED = "stopped"
-    # Found at intake, before any call.
-    UNDECODABLE = "undecodable"
-    RAGGED_ROW = "ragged_row"
-    EMPTY_ID = "empty_id"
-    DUPLICATE_ID = "duplicate_id"
-    MISSING_VALUE = "missing_value"
-    #: The template fails on the row.
-    UNRENDERABLE = "unrenderable"
-    # Found by the checks on an accepted batch.
-    BATCH_RULE = "batch_rule"
-
-
-_RETRIED = {FailureClass.CONNECT, FailureClass.TIMEOUT, FailureClass.RATE_LIMIT, FailureClass.OVERLOAD}
-_HALTING = {
-    FailureClass.SPEND_LIMIT,
-    FailureClass.AUTH,
-    FailureClass.WRONG_MODEL,
-    FailureClass.BUDGET,
-    FailureClass.STOPPED,
-}
-
-#: What is done about each class.
-KIND_OF: dict[FailureClass, FailureKind] = {
-    c: FailureKind.RETRY if c in _RETRIED else FailureKind.HALT if c in _HALTING else FailureKind.QUARANTINE
-    for c in FailureClass
-}
 
 
 class OvernightError(Exception):
@@ -145,8 +80,10 @@ class CallFailed(OvernightError):
         self.retry_after_s = retry_after_s
         self.is_retried = is_retried
         self.reply = reply
+        #: Set by whoever decides it: the row is asked again.
+        self.goes_on = False
 
     @property
     def kind(self) -> FailureKind:
         """What the caller does about it."""
-        return KIND_OF[self.failure_class]
+        return TREATMENTS[self.failure_class].kind

@@ -38,9 +38,9 @@ def prompt_hash(*, text: str, schema: str, model: str, endpoint: str, parameters
     return digest_parts("prompt", [text, schema, model, endpoint, canonical_json(dict(parameters)), PARSER_VERSION])
 
 
-def checks_hash(checks: str) -> str:
-    """SHA-256 over the text of checks.json, hex."""
-    return digest_parts("checks", [checks])
+def checks_hash(checks: str, code: str = "") -> str:
+    """SHA-256 over the text of checks.json, and of checks.py where there is one, hex."""
+    return digest_parts("checks", [checks, code] if code else [checks])
 
 
 def request_key(input_json: bytes | str, prompt_hash: str) -> str:

@@ -31,6 +31,8 @@ _FIELDS: list[pa.Field[Any]] = [
     pa.field("failure_class", pa.string()),
     pa.field("rule", pa.string()),
     pa.field("reason", pa.string()),
+    #: The model that answered, PROVIDER:NAME, where it is not the prompt's own.
+    pa.field("model", pa.string()),
 ]
 PART_SCHEMA = pa.schema(_FIELDS)
 
@@ -49,7 +51,7 @@ def write_part(rows: list[dict[str, Any]], home: Path) -> Part:
 
 def read_part(part: Part, home: Path) -> pa.Table:
     """
-    The rows of a part, (n, 9) in the order they were written.
+    The rows of a part, (n, 10) in the order they were written.
 
     Raises:
         PartRefused: The file is missing, or its bytes are not those that were written.

@@ -52,6 +52,25 @@ class Prompt:
     #: Empty until the model is resolved: the endpoint is part of the hash.
     endpoint: str = ""
     prompt_hash: str = ""
+    #: checks.py as read: the project's own row checks; empty where there are none.
+    code: str = ""
+    #: Models, PROVIDER:NAME, that are asked where this one's answers do not do: after re-asks, and after a refusal.
+    stronger: str | None = None
+    fallback: str | None = None
+    #: The most that max_tokens is raised to when an answer was cut off; None: twice what it was.
+    max_tokens_cap: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelTerms:
+    """What a project declares of a model: prices that no list has, and its limits."""
+
+    #: PROVIDER:NAME.
+    model: str
+    input_usd_per_million: float | None = None
+    output_usd_per_million: float | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +93,8 @@ class Batch:
     digest: str
     n_rows: int
     n_quarantined: int
+    #: Which of the run's prompts reads it, from 1.
+    step: int = 1
 
 
 @dataclass(frozen=True)
@@ -86,6 +107,7 @@ class CompletedBatch:
     n_accepted: int
     n_quarantined: int
     n_pending: int
+    step: int = 1
 
 
 @dataclass(frozen=True)
@@ -104,6 +126,7 @@ class CheckedBatch:
     warnings: tuple[str, ...] = ()
     #: Where the Data Docs of this batch start, relative to the home folder.
     docs: str | None = None
+    step: int = 1
 
 
 @dataclass(frozen=True)
@@ -120,6 +143,15 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Correction:
+    """An answer that was not accepted, and what was wrong with it in words for the model."""
+
+    #: The answer's text; None where there was none.
+    answer: str | None
+    complaint: str
+
+
+@dataclass(frozen=True)
 class Ask:
     """What a model is asked, before a provider's format is put on it."""
 
@@ -128,6 +160,8 @@ class Ask:
     #: The JSON schema that the answer must meet.
     schema: Mapping[str, Any]
     parameters: Mapping[str, Any]
+    #: Where it is asked again with what was wrong.
+    correction: Correction | None = None
 
 
 @dataclass(frozen=True)
@@ -252,6 +286,8 @@ class Summary:
     pending: int
     held: int
     published: int
+    #: Of the accepted, those that a later step of the flow did not take.
+    skipped: int
     cost_usd: float | None
     input_tokens: int
     output_tokens: int

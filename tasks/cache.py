@@ -17,17 +17,18 @@ from overnight.settings import Settings
 
 def completed_key(batch: Batch, prompt: Prompt, ledger: Ledger) -> str:
     """The rows, the prompt, and the checks: row checks judge an answer before it is accepted."""
-    return _key("complete_batch", batch.n, batch.digest, prompt, ledger)
+    return _key("complete_batch", batch, batch.digest, prompt, ledger)
 
 
 def checked_key(completed: CompletedBatch, prompt: Prompt, ledger: Ledger) -> str:
     """The completed rows as they are on disk, and the checks."""
-    return _key("check_batch", completed.n, completed.part.digest, prompt, ledger)
+    return _key("check_batch", completed, completed.part.digest, prompt, ledger)
 
 
-def _key(task: str, n: int, rows: str, prompt: Prompt, ledger: Ledger) -> str:
+def _key(task: str, work: Batch | CompletedBatch, rows: str, prompt: Prompt, ledger: Ledger) -> str:
     # The ledger's id: what a ledger that is gone once answered is not taken for an answer.
-    digest = digest_parts("part", [ledger.ledger_id, str(n), rows, prompt.prompt_hash, prompt.checks_hash])
+    place = [ledger.ledger_id, str(work.step), str(work.n)]
+    digest = digest_parts("part", [*place, rows, prompt.prompt_hash, prompt.checks_hash])
     return f"{task}-{digest}"
 
 

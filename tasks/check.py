@@ -57,7 +57,7 @@ def check_batch(completed: CompletedBatch, prompt: Prompt) -> CheckedBatch:
     checked = checks.check_batch(
         completed,
         read_part(completed.part, settings.home),
-        parse_checks(prompt.checks, prompt=prompt.name),
+        parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code),
         prompt.checks_hash,
         get_validator(),
         suite_name=prompt.name,

@@ -1,4 +1,4 @@
-"""Completing: one task run a batch; the calls of all of them share the process's engine."""
+"""Completing: one task run a batch and pass; the calls of all of them share the process's engine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from prefect import tags
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.futures import as_completed
 from prefect.logging import get_run_logger
+from prefect.runtime import task_run
 
 from overnight import complete
-from overnight.complete import get_engine
+from overnight.complete import RunContext, describe_halt, get_engine
 from overnight.failures import RunHalted
 from overnight.ledger.runs import record_batches, record_part
+from overnight.llm import repeating_passes
 from overnight.records import Batch, CompletedBatch, Prompt
 from overnight.settings import Settings
 from tasks.cache import ByInputAndPrompt, completed_key
@@ -25,33 +27,49 @@ from tasks.run import Run, current_run
 
 def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = None) -> list[CompletedBatch]:
     """
-    Have every batch answered, by the model given or the prompt's own.
+    Have every batch answered, by the model given or the prompt's own, in up to four passes.
 
     A run that has offered its release asks nothing more: rows that were pending then stay so.
 
     Raises:
-        RunHalted: A key, a spend limit or the budget ended the run; what was answered is kept.
+        RunHalted: A key, a spend limit, a budget or an outage ended the run; what was answered is kept.
     """
+    if not batches:
+        return []
     run = current_run()
     prompt = run.pin_model(prompt, model)
     context = run.engine.begin_pass(run.run_id)
     context.progress.total = sum(b.n_rows - b.n_quarantined for b in batches)
-    settled = run.find_offered()
-    asked = _complete_all([b for b in batches if b.n not in settled], prompt, run)
+    settled = run.find_offered(batches[0].step)
+    asked = _complete_in_passes([b for b in batches if b.n not in settled], prompt, run, context)
     completed = sorted([*settled.values(), *asked], key=lambda batch: batch.n)
     run.ledger.write(lambda connection: record_batches(connection, run.run_id, completed))
     if context.halted:
-        raise RunHalted(
-            f"Run {run.run_id} halted: {context.halted} Answers so far are kept: mend the cause and run the flow again,"
-            " they are hits."
-        )
+        n_left = sum(batch.n_pending for batch in completed)
+        raise RunHalted(describe_halt(context, prompt, n_left, run.ledger))
     return completed
 
 
-def _complete_all(batches: list[Batch], prompt: Prompt, run: Run) -> list[CompletedBatch]:
+def _complete_in_passes(batches: list[Batch], prompt: Prompt, run: Run, context: RunContext) -> list[CompletedBatch]:
+    """Rows that were left go round again after the others: what was down may be up."""
+    completed: dict[int, CompletedBatch] = {}
+    passes = repeating_passes(base_s=run.settings.retry_base_s, stopping=context.stopping)
+
+    def go_over() -> bool:
+        pass_n = passes.statistics["attempt_number"]
+        left = [b for b in batches if pass_n == 1 or completed[b.n].n_pending]
+        completed.update({batch.n: batch for batch in _complete_all(left, prompt, run, pass_n)})
+        return context.halted is None and any(batch.n_pending for batch in completed.values())
+
+    passes(go_over)
+    return list(completed.values())
+
+
+def _complete_all(batches: list[Batch], prompt: Prompt, run: Run, pass_n: int) -> list[CompletedBatch]:
     with tags(prompt.name, prompt.model):
-        futures = [complete_batch.submit(batch, prompt, run.run_id) for batch in batches]
-    artifact: Any = create_progress_artifact(progress=0.0, key=f"progress-{run.run_id}", description="Rows completed")
+        futures = [complete_batch.submit(batch, prompt, run.run_id, pass_n) for batch in batches]
+    description = "Rows completed" if pass_n == 1 else f"Rows completed, pass {pass_n}"
+    artifact: Any = create_progress_artifact(progress=0.0, key=f"progress-{run.run_id}", description=description)
     n_rows, n_done = sum(b.n_rows for b in batches) or 1, 0
     for future in as_completed(futures):
         n_done += future.result().part.n_rows
@@ -59,13 +77,20 @@ def _complete_all(batches: list[Batch], prompt: Prompt, run: Run) -> list[Comple
     return [future.result() for future in futures]
 
 
-@batch_task(name="complete-batch", task_run_name="complete-batch-{batch.n}", cache_policy=ByInputAndPrompt())
-def complete_batch(batch: Batch, prompt: Prompt, run_id: str) -> CompletedBatch:
+def _name_task_run() -> str:
+    given: Any = task_run.parameters
+    batch, pass_n = given["batch"], given["pass_n"]
+    step = "" if batch.step == 1 else f"{batch.step}."
+    return f"complete-batch-{step}{batch.n}" + ("" if pass_n == 1 else f"-pass-{pass_n}")
+
+
+@batch_task(name="complete-batch", task_run_name=_name_task_run, cache_policy=ByInputAndPrompt())
+def complete_batch(batch: Batch, prompt: Prompt, run_id: str, pass_n: int) -> CompletedBatch:
     """Have one batch answered, from the ledger where it can be."""
     # Its import takes seconds: beside the calls, not after them, and not at all where every batch is cached.
     get_validator().start()
     engine = get_engine(Settings.from_env())
-    completed = complete.complete_batch(batch, prompt, run_id=run_id, engine=engine)
+    completed = complete.complete_batch(batch, prompt, run_id=run_id, engine=engine, pass_n=pass_n)
     key = completed_key(batch, prompt, engine.ledger)
     engine.ledger.write(lambda connection: _record(connection, key, completed, run_id))
     get_run_logger().info(

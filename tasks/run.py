@@ -48,7 +48,7 @@ class Run:
             _refuse_unfit_checks(prompt)
             self.ledger.write(lambda connection: ledger_runs.pin_prompt(connection, self.run_id, prompt))
             return prompt
-        prompt = parse_prompt(name, text=pinned.text, schema=pinned.schema, checks=pinned.checks)
+        prompt = parse_prompt(name, text=pinned.text, schema=pinned.schema, checks=pinned.checks, code=pinned.code)
         return resolve_prompt(prompt, pinned.model, endpoint=pinned.endpoint) if pinned.endpoint else prompt
 
     def pin_model(self, prompt: Prompt, model: str | None) -> Prompt:
@@ -66,12 +66,12 @@ class Run:
             name = ledger_runs.get_prompt_name(connection, self.run_id, prompt_hash)
         return self.load_prompt(name)
 
-    def find_offered(self) -> dict[int, CompletedBatch]:
-        """Where the run has offered its release: its batches that had rows pending then, by their number."""
+    def find_offered(self, step: int) -> dict[int, CompletedBatch]:
+        """Where the run has offered its release: the step's batches that had rows pending then, by their number."""
         with self.ledger.reading() as connection:
             if find_release(connection, self.run_id) is None:
                 return {}
-            completed = ledger_runs.find_batches(connection, self.run_id, CompletedBatch)
+            completed = ledger_runs.find_batches(connection, self.run_id, CompletedBatch, step=step)
         return {batch.n: batch for batch in completed if batch.n_pending}
 
     def reload_release(self, release: Release) -> Release:
@@ -85,7 +85,8 @@ class Run:
 
 
 def _refuse_unfit_checks(prompt: Prompt) -> None:
-    checks, fields = parse_checks(prompt.checks, prompt=prompt.name), list(json.loads(prompt.schema)["properties"])
+    checks = parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code)
+    fields = list(json.loads(prompt.schema)["properties"])
     inputs = (*prompt.inputs, *prompt.optional_inputs)
     refuse_unknown_fields(checks, prompt=prompt.name, fields=fields, inputs=inputs)
 

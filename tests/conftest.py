@@ -169,11 +169,14 @@ def settings(home: Path, ledger_url: str) -> Settings:
         call_timeout_s=10.0,
         retry_base_s=0.0,
         budget_usd=None,
+        nightly_budget_usd=None,
         limit=None,
         wait=False,
         run_id=None,
         waits_s=60.0,
         approval_s=3600.0,
+        probe_s=0.05,
+        outage_s=5.0,
     )
 
 

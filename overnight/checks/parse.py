@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from overnight.checks.project_rule import ProjectRule, bind_function
 from overnight.checks.rows import RowRule
+from overnight.checks.rules import Distinct, Function, WrittenRule
 from overnight.failures import PromptRefused
 
 
@@ -20,6 +23,18 @@ class Checks:
     row: tuple[RowRule, ...] = ()
     #: Each an expectation: "type", "kwargs", "severity" and "meta", and where given "notes" and "description".
     batch: tuple[dict[str, Any], ...] = ()
+    #: The share of rows that may be quarantined, with any model and with the embedded one; None: no limit.
+    max_quarantined: float | None = 0.02
+    max_quarantined_embedded: float | None = None
+
+    @property
+    def compares_rows(self) -> bool:
+        """Whether a row check needs to know the answers of the other rows of a batch."""
+        return any(isinstance(rule, Distinct) for rule in self.row)
+
+    def max_quarantined_of(self, is_embedded: bool) -> float | None:
+        """The share that holds: what was written, else none for the embedded model, which is there to be tried."""
+        return self.max_quarantined_embedded if is_embedded else self.max_quarantined
 
 
 #: Arguments of expectations that begin like a column's and name none.
@@ -40,16 +55,24 @@ class _BatchRule(BaseModel):
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    row: tuple[Annotated[RowRule, Field(discriminator="rule")], ...] = ()
+    row: tuple[Annotated[WrittenRule, Field(discriminator="rule")], ...] = ()
     batch: tuple[_BatchRule, ...] = ()
+    max_quarantined: Annotated[float, Field(ge=0, le=1)] | None = None
 
 
-def parse_checks(text: str, *, prompt: str) -> Checks:
+def parse_checks(text: str, *, prompt: str, code: str = "", path: Path | None = None) -> Checks:
     """
     The checks that `text` spells out.
 
+    Args:
+        text: checks.json.
+        prompt: The prompt's name.
+        code: The text of checks.py that the run was pinned with; run only where a rule names a function of it.
+        path: Where that file stands; None: in the prompt's folder under prompts/.
+
     Raises:
-        PromptRefused: It is not JSON, or a rule is unknown or incomplete; the message names the place.
+        PromptRefused: It is not JSON, or a rule is unknown or incomplete; the message names the place. Or a function
+            is not to be had from the pinned checks.py.
     """
     try:
         file = _File.model_validate_json(text)
@@ -57,7 +80,12 @@ def parse_checks(text: str, *, prompt: str) -> Checks:
         raise PromptRefused(
             f"Prompt {prompt}: checks.json {_tell_fault(error.errors()[0])}. Correct it and run again."
         ) from error
-    return Checks(row=file.row, batch=tuple(rule.model_dump(exclude_none=True) for rule in file.batch))
+    path = path or Path("prompts") / prompt / "checks.py"
+    row = (bind_function(r, prompt=prompt, code=code, path=path) if isinstance(r, Function) else r for r in file.row)
+    checks = Checks(row=tuple(row), batch=tuple(rule.model_dump(exclude_none=True) for rule in file.batch))
+    if "max_quarantined" not in file.model_fields_set:
+        return checks
+    return replace(checks, max_quarantined=file.max_quarantined, max_quarantined_embedded=file.max_quarantined)
 
 
 def refuse_unknown_fields(checks: Checks, *, prompt: str, fields: Collection[str], inputs: Collection[str]) -> None:
@@ -69,6 +97,8 @@ def refuse_unknown_fields(checks: Checks, *, prompt: str, fields: Collection[str
     """
     columns = {"row_number", "row_id", *fields, *(f"input.{name}" for name in inputs)}
     for number, rule in enumerate(checks.row):
+        if isinstance(rule, ProjectRule):
+            continue
         _refuse_unknown(prompt, f"row[{number}].field", [rule.field], fields)
         _refuse_unknown(prompt, f"row[{number}].of", [of] if (of := getattr(rule, "of", None)) else [], inputs)
     for number, expectation in enumerate(checks.batch):
@@ -101,12 +131,14 @@ def _tell_reason(fault: ErrorDetails) -> str:
             return 'the rule\'s name, "rule", is missing'
         case "union_tag_invalid":
             return f'rule "{fault["ctx"]["tag"]}" is unknown; there are {fault["ctx"]["expected_tags"]}'
+        case "value_error":
+            return str(fault["ctx"]["error"])
         case _:
             return fault["msg"][:1].lower() + fault["msg"][1:]
 
 
 def _name_place(loc: tuple[int | str, ...]) -> str:
     """`row[0].limit` for ("row", 0, "max_chars", "limit"): pydantic adds the rule's name, the file has no such step."""
-    if len(loc) > 3 and loc[0] == "row":  # noqa: PLR2004 - list, number and rule name stand before the field
+    if len(loc) > 2 and loc[0] == "row":  # noqa: PLR2004 - list and number stand before the rule's name
         loc = (*loc[:2], *loc[3:])
     return "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in loc).lstrip(".") or "its top level"

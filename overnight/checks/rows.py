@@ -2,124 +2,89 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from pydantic import ConfigDict, Field, with_config
+from overnight.checks.faults import Finding, RowFault
+from overnight.checks.findings import judge_field
+from overnight.checks.memory import BatchMemory
+from overnight.checks.project_rule import ProjectRule
+from overnight.checks.rules import Distinct, FieldRule
+from overnight.taxonomy import FailureClass
 
-Name = Annotated[str, Field(min_length=1)]
-_AS_WRITTEN = with_config(ConfigDict(extra="forbid", strict=True))
+RowRule = FieldRule | ProjectRule
 
-
-@_AS_WRITTEN
-@dataclass(frozen=True)
-class Verbatim:
-    """The field is a non-empty exact piece of the named input."""
-
-    field: Name
-    of: Name
-    rule: Literal["verbatim"] = "verbatim"
-
-
-@_AS_WRITTEN
-@dataclass(frozen=True)
-class MaxChars:
-    """The field has at most `limit` characters."""
-
-    field: Name
-    limit: Annotated[int, Field(gt=0)]
-    rule: Literal["max_chars"] = "max_chars"
-
-
-@_AS_WRITTEN
-@dataclass(frozen=True)
-class Forbidden:
-    """None of the phrases stands in the field, whatever their case."""
-
-    field: Name
-    phrases: Annotated[tuple[Name, ...], Field(min_length=1)]
-    rule: Literal["forbidden"] = "forbidden"
-
-
-@_AS_WRITTEN
-@dataclass(frozen=True)
-class NotEcho:
-    """The field is not the named input again, apart from case and white space."""
-
-    field: Name
-    of: Name
-    rule: Literal["not_echo"] = "not_echo"
-
-
-RowRule = Verbatim | MaxChars | Forbidden | NotEcho
+#: What a row fails with; the other rules are plain failed checks.
+_CLASSES = {"hedge": FailureClass.HEDGE, "not_echo": FailureClass.ECHO, "distinct": FailureClass.SAME_ANSWER}
 
 
 def check_row(
     rules: Sequence[RowRule],
     input: Mapping[str, Any],  # noqa: A002 - the glossary's word for what a row is given
     output: Mapping[str, Any],
-) -> tuple[str, str] | None:
+    memory: BatchMemory | None = None,
+) -> RowFault | None:
     """
-    The first rule that the row fails, as (label, reason); None if it passes all.
+    The first rule that the row fails, soft ones last; None if it passes all.
 
-    A field that is absent or null passes every rule but `verbatim`.
+    A field that is absent or null passes every rule but `verbatim`. Without a memory `distinct` passes. A row that
+    passes is counted in the memory, in place of what its input was counted for before.
+
+    Raises:
+        PromptRefused: A function of the project failed on the row.
     """
+    if memory:
+        memory.forget(input)
+    fault = _pick(_find_faults(rules, input, output, memory))
+    if memory and fault:
+        memory.forget(input)
+    return fault
+
+
+def _pick(faults: Iterator[RowFault]) -> RowFault | None:
+    """The first hard fault, else the first soft one: what is let pass in the end must have met the other rules."""
+    soft = None
+    for fault in faults:
+        if not fault.is_soft:
+            return fault
+        soft = soft or fault
+    return soft
+
+
+def _find_faults(
+    rules: Sequence[RowRule], given: Mapping[str, Any], output: Mapping[str, Any], memory: BatchMemory | None
+) -> Iterator[RowFault]:
     for rule in rules:
-        reason = _find_fault(rule, input, output)
-        if reason:
-            return f"{rule.rule}({rule.field})", reason
-    return None
+        if finding := _judge(rule, given, output, memory):
+            yield _tell(rule, finding)
 
 
-def _find_fault(rule: RowRule, given: Mapping[str, Any], output: Mapping[str, Any]) -> str | None:
+def _judge(
+    rule: RowRule, given: Mapping[str, Any], output: Mapping[str, Any], memory: BatchMemory | None
+) -> Finding | None:
+    if isinstance(rule, ProjectRule):
+        return rule.judge(given, output)
     value = output.get(rule.field)
-    if isinstance(rule, Verbatim):
-        return _find_invention(rule, given.get(rule.of), value)
-    if value is None:
+    if isinstance(rule, Distinct):
+        return None if memory is None or value is None else _find_repeat(rule, given, value, memory)
+    return judge_field(rule, given, value)
+
+
+def _find_repeat(rule: Distinct, given: Mapping[str, Any], value: Any, memory: BatchMemory) -> Finding | None:
+    if memory.enter(given, rule.field, value) < rule.limit:
         return None
-    text = _as_text(value)
-    match rule:
-        case MaxChars():
-            return _find_excess(rule, text)
-        case Forbidden():
-            return _find_phrase(rule, text)
-        case NotEcho():
-            return _find_echo(rule, given.get(rule.of), text)
+    return Finding(
+        f"{rule.field} has a value that {rule.limit} other inputs of the batch have",
+        f"The field {rule.field} has the same value that many other inputs got. Give the value that fits this input.",
+    )
 
 
-def _find_invention(rule: Verbatim, source: Any, value: Any) -> str | None:
-    if not isinstance(value, str) or not value.strip():
-        return f"{rule.field} must quote {rule.of} word for word, but it is empty or not text"
-    if source is None:
-        return f"{rule.field} must quote {rule.of}, but the row has no {rule.of}"
-    if value not in _as_text(source):
-        return f"{rule.field} must quote {rule.of} word for word, but its text does not stand there"
-    return None
-
-
-def _find_excess(rule: MaxChars, text: str) -> str | None:
-    if len(text) <= rule.limit:
-        return None
-    return f"{rule.field} has {len(text)} characters, more than the {rule.limit} allowed"
-
-
-def _find_phrase(rule: Forbidden, text: str) -> str | None:
-    folded = text.casefold()
-    found = next((p for p in rule.phrases if p.casefold() in folded), None)
-    return None if found is None else f'{rule.field} contains the forbidden phrase "{found}"'
-
-
-def _find_echo(rule: NotEcho, source: Any, text: str) -> str | None:
-    if source is None or _normalise(_as_text(source)) != _normalise(text):
-        return None
-    return f"{rule.field} only repeats {rule.of}"
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _normalise(text: str) -> str:
-    return " ".join(text.split()).casefold()
+def _tell(rule: RowRule, finding: Finding) -> RowFault:
+    kind, subject = ("function", rule.name) if isinstance(rule, ProjectRule) else (rule.rule, rule.field)
+    return RowFault(
+        label=f"{kind}({subject})",
+        reason=finding.reason,
+        complaint=rule.reask or finding.complaint,
+        failure_class=_CLASSES.get(kind, FailureClass.CHECK_FAILED),
+        is_soft=finding.is_soft,
+    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,9 +12,13 @@ import orjson
 import pyarrow as pa
 
 from overnight.checks.parse import Checks
-from overnight.failures import FailureClass, OvernightError, PartRefused
+from overnight.failures import OvernightError, PartRefused
 from overnight.parts import write_part
 from overnight.records import BatchVerdict, CheckedBatch, CompletedBatch, RowFailure, RowState
+from overnight.taxonomy import FailureClass
+
+#: Rows that a line names.
+_N_NAMED = 3
 
 
 class Validator(Protocol):
@@ -37,6 +42,8 @@ def check_batch(
     """
     Judge the accepted rows of a batch and set those that fail aside, with rule and reasons; they keep their output.
 
+    Rows that were set aside because one answer came for too many inputs hold the batch, as a rule of its own does.
+
     `table` is the batch's part, (n, 9) in the shape of `parts.PART_SCHEMA`.
 
     Raises:
@@ -57,10 +64,23 @@ def check_batch(
         n_accepted=states[RowState.ACCEPTED],
         n_quarantined=states[RowState.QUARANTINED],
         n_pending=states[RowState.PENDING],
-        batch_failures=verdict.batch_failures,
+        batch_failures=(*verdict.batch_failures, *_tell_same_answers(rows)),
         warnings=verdict.warnings,
         docs=_relate(verdict.docs, home),
+        step=completed.step,
     )
+
+
+def _tell_same_answers(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """One line a rule."""
+    by_rule: dict[str, list[str]] = {}
+    for row in rows:
+        if row["failure_class"] == FailureClass.SAME_ANSWER:
+            by_rule.setdefault(row["rule"] or "distinct", []).append(row["row_id"])
+    for rule, row_ids in by_rule.items():
+        # As JSON: an id is whatever stood in the source.
+        named = ", ".join(json.dumps(row_id[:40], ensure_ascii=False) for row_id in row_ids[:_N_NAMED])
+        yield f"{rule}: {len(row_ids)} rows have an answer that too many other inputs got, such as rows {named}"
 
 
 def _list_accepted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

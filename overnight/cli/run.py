@@ -21,7 +21,7 @@ from overnight.cli.project import find_flow_module, fit_parameters, load_flow
 from overnight.cli.server import ensure_server, prefect_environment
 from overnight.cli.show import print_json
 from overnight.complete import get_engine
-from overnight.failures import CallFailed, FailureClass, OvernightError
+from overnight.failures import CallFailed, OvernightError
 from overnight.ledger import open_ledger
 from overnight.ledger.queries import find_run, get_run
 from overnight.ledger.runs import set_state
@@ -29,6 +29,7 @@ from overnight.llm import check_ready, parse_model
 from overnight.records import RunState
 from overnight.report import RunReport, measure
 from overnight.settings import Settings
+from overnight.taxonomy import FailureClass
 
 #: Characters of a reason that the terminal shows.
 _REASON = 120
@@ -115,7 +116,7 @@ def _halting_on_interrupt(run_id: str, settings: Settings) -> Iterator[None]:
         if context.halted or context.progress.done >= context.progress.total:
             signal.default_int_handler(signum, frame)
         click.echo("Stopping: calls in flight are waited for and recorded. Ctrl-C again stops at once.", err=True)
-        context.halted = CallFailed(FailureClass.STOPPED, "it was stopped by hand.")
+        context.halt(CallFailed(FailureClass.STOPPED, "It was stopped by hand."))
 
     before = signal.signal(signal.SIGINT, halt)
     try:

@@ -1,7 +1,20 @@
 """The completing desk: rows in, answers out, each paid for once; the only place that retries a model."""
 
 from overnight.complete.batch import complete_batch
-from overnight.complete.engine import Engine, Progress, get_engine
+from overnight.complete.context import Progress, RunContext
+from overnight.complete.engine import Engine, get_engine
+from overnight.complete.estimate import Estimate, Range, describe_halt, estimate
 from overnight.complete.resolve import resolve_prompt
 
-__all__ = ["Engine", "Progress", "complete_batch", "get_engine", "resolve_prompt"]
+__all__ = [
+    "Engine",
+    "Estimate",
+    "Progress",
+    "Range",
+    "RunContext",
+    "complete_batch",
+    "describe_halt",
+    "estimate",
+    "get_engine",
+    "resolve_prompt",
+]

@@ -5,43 +5,74 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from overnight.checks import Checks, parse_checks
-from overnight.complete.engine import Engine, RunContext
-from overnight.complete.row import Asking, Outcome, ask_row, judge_recorded
-from overnight.failures import FailureClass, RunHalted
+from overnight.checks import BatchMemory, Checks, parse_checks
+from overnight.complete.asking import Asking, Outcome
+from overnight.complete.context import RunContext
+from overnight.complete.deferral import find_reason_to_wait
+from overnight.complete.engine import Engine
+from overnight.complete.judge import judge_recorded, recall_refusal
+from overnight.complete.row import ask_row
+from overnight.failures import RunHalted
 from overnight.keys import request_key
-from overnight.ledger import attempts
-from overnight.ledger.attempts import Completion, Refusal
+from overnight.ledger.completions import (
+    Completion,
+    Refusal,
+    accept,
+    find_completions,
+    find_refusals,
+    forget_refusals,
+)
+from overnight.ledger.sends import Sends, find_sends
 from overnight.llm import make_validator
 from overnight.parts import read_part, write_part
 from overnight.records import Batch, CompletedBatch, Prompt, RowState
+from overnight.taxonomy import FailureClass
 
 _HALTED = Outcome(
     RowState.PENDING, failure_class=FailureClass.STOPPED, reason="The run was halted before this row was sent."
 )
 
 
-def complete_batch(batch: Batch, prompt: Prompt, *, run_id: str, engine: Engine) -> CompletedBatch:
+@dataclass(frozen=True)
+class _Known:
+    """What the ledger has of a batch's requests."""
+
+    outcomes: dict[str, Outcome]
+    #: Of the others, what this run has sent in vain.
+    sends: dict[str, Sends]
+
+
+def complete_batch(batch: Batch, prompt: Prompt, *, run_id: str, engine: Engine, pass_n: int = 1) -> CompletedBatch:
     """
     Have every readable row of the batch answered, from the ledger where it can be.
 
     A row ends accepted, quarantined with its reason, or pending for a later pass. Where
     the run is halted, rows that were not sent stay pending and `engine.context(run_id).halted` says why.
 
+    Args:
+        batch: The rows.
+        prompt: What they are asked.
+        run_id: Whose attempts, money and progress they count for.
+        engine: Who sends them.
+        pass_n: How often the run has gone over its rows, with this time, from 1.
+
     Raises:
         PartRefused: The batch's part is missing or altered.
         ModelRefused: The model cannot be started.
+        PromptRefused: A check of the project fails.
     """
     rows = read_part(batch.part, engine.settings.home).to_pylist()
     for row in rows:
         if row["state"] == RowState.PENDING:
             row["request_key"] = request_key(row["input"], prompt.prompt_hash)
     asked = {row["request_key"]: row["input"] for row in rows if row["request_key"]}
-    outcomes = engine.run(_complete_requests(asked, prompt, engine, engine.context(run_id)))
+    context = engine.context(run_id)
+    outcomes = engine.run(_complete_requests(asked, prompt, engine, context, pass_n))
     for row in rows:
         if row["request_key"]:
             row.update(vars(outcomes[row["request_key"]]))
@@ -49,52 +80,55 @@ def complete_batch(batch: Batch, prompt: Prompt, *, run_id: str, engine: Engine)
 
 
 async def _complete_requests(
-    asked: Mapping[str, str], prompt: Prompt, engine: Engine, context: RunContext
+    asked: Mapping[str, str], prompt: Prompt, engine: Engine, context: RunContext, pass_n: int
 ) -> dict[str, Outcome]:
-    checks = parse_checks(prompt.checks, prompt=prompt.name)
-    known = await asyncio.to_thread(_look_up, asked, checks, engine)
-    context.progress.hits += len(known)
-    context.progress.done += len(known)
-    missing = {key: text for key, text in asked.items() if key not in known}
-    return known | (await _ask(missing, prompt, checks, engine, context) if missing else {})
+    checks = parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code)
+    memory = BatchMemory() if checks.compares_rows else None
+    known = await asyncio.to_thread(_look_up, asked, checks, memory, engine, context.run_id)
+    if pass_n == 1:
+        n_hits = sum(o.state is not RowState.PENDING for o in known.outcomes.values())
+        context.progress.hits += n_hits
+        context.progress.done += n_hits
+    missing = {key: text for key, text in asked.items() if key not in known.outcomes}
+    if not missing:
+        return known.outcomes
+    validator, schema = make_validator(prompt.schema), orjson.loads(prompt.schema)
+    asking = Asking(engine, context, prompt, checks, memory, validator, schema)
+    await asking.lane("own")  # a model that does not start fails the batch, not its rows
+    outcomes = await _ask_all(asking, missing, known.sends)
+    return known.outcomes | await _take_back(outcomes, asking)
 
 
-def _look_up(asked: Mapping[str, str], checks: Checks, engine: Engine) -> dict[str, Outcome]:
+def _look_up(
+    asked: Mapping[str, str], checks: Checks, memory: BatchMemory | None, engine: Engine, run_id: str
+) -> _Known:
     """What the ledger has, judged by today's row checks: a new rule costs no call."""
     with engine.ledger.reading() as connection:
-        found = attempts.find_completions(connection, list(asked))
-        refused = attempts.find_refusals(connection, [key for key in asked if key not in found])
-    freed = {key: r for key, r in refused.items() if r.output and _passes(checks, asked[key], r.output)}
+        found = find_completions(connection, list(asked))
+        refused = find_refusals(connection, [key for key in asked if key not in found])
+        sends = find_sends(connection, run_id, [key for key in asked if key not in found and key not in refused])
+    freed = {key: c for key, r in refused.items() if (c := _free(r, asked[key], checks))}
     if freed:
-        _accept(freed, engine)
-    answered = found | {key: Completion(r.attempt_id, r.output or "") for key, r in freed.items()}
-    known = {key: judge_recorded(checks, orjson.loads(asked[key]), c.output) for key, c in answered.items()}
-    return known | {
-        key: Outcome(RowState.QUARANTINED, None, r.failure_class, r.rule, r.reason)
-        for key, r in refused.items()
-        if key not in freed
+        engine.ledger.write(lambda connection: accept(connection, list(freed.items()), time.time()))
+    known = {key: judge_recorded(checks, memory, orjson.loads(asked[key]), c) for key, c in (found | freed).items()}
+    known |= {key: recall_refusal(r) for key, r in refused.items() if key not in freed}
+    waiting = {
+        key: Outcome(RowState.PENDING, None, *why) for key, s in sends.items() if (why := find_reason_to_wait(s))
     }
+    return _Known(known | waiting, sends)
 
 
-def _passes(checks: Checks, input_json: str, output: str) -> bool:
-    return judge_recorded(checks, orjson.loads(input_json), output).state is RowState.ACCEPTED
+def _free(refusal: Refusal, input_json: str, checks: Checks) -> Completion | None:
+    """The refused answer as a completion, where no row check minds it any more."""
+    if not refusal.output:
+        return None
+    completion = Completion(refusal.attempt_id, refusal.output, refusal.model)
+    outcome = judge_recorded(checks, None, orjson.loads(input_json), completion)
+    return completion if outcome.state is RowState.ACCEPTED else None
 
 
-def _accept(freed: Mapping[str, Refusal], engine: Engine) -> None:
-    def job(connection: Any) -> None:
-        answers = [(key, refusal.attempt_id, refusal.output or "") for key, refusal in freed.items()]
-        attempts.accept(connection, answers, time.time())
-
-    engine.ledger.write(job)
-
-
-async def _ask(
-    missing: Mapping[str, str], prompt: Prompt, checks: Checks, engine: Engine, context: RunContext
-) -> dict[str, Outcome]:
-    client = await engine.client(prompt)
-    validator, schema = make_validator(prompt.schema), orjson.loads(prompt.schema)
-    asking = Asking(engine, context, prompt, checks, validator, schema, client)
-    tasks = [_ask_once(asking, key, text) for key, text in missing.items()]
+async def _ask_all(asking: Asking, missing: Mapping[str, str], sends: Mapping[str, Sends]) -> dict[str, Outcome]:
+    tasks = [_ask_once(asking, key, text, sends.get(key, Sends())) for key, text in missing.items()]
     # All are waited for, whatever one of them meets: a call in flight is paid for, and is recorded.
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     for outcome in outcomes:
@@ -103,11 +137,11 @@ async def _ask(
     return {key: o for key, o in zip(missing, outcomes, strict=True) if isinstance(o, Outcome)}
 
 
-async def _ask_once(asking: Asking, key: str, input_json: str) -> Outcome:
+async def _ask_once(asking: Asking, key: str, input_json: str, sends: Sends) -> Outcome:
     """Ask, or wait for whoever is asking the same now."""
     engine = asking.engine
     if key not in engine.asking:
-        engine.asking[key] = asyncio.create_task(ask_row(asking, key, input_json, orjson.loads(input_json)))
+        engine.asking[key] = asyncio.create_task(ask_row(asking, key, input_json, orjson.loads(input_json), sends))
         engine.asking[key].add_done_callback(lambda _: engine.asking.pop(key))
     try:
         outcome: Outcome = await engine.asking[key]
@@ -115,9 +149,21 @@ async def _ask_once(asking: Asking, key: str, input_json: str) -> Outcome:
         # A call that is in flight is paid for: the others of the batch are waited for and recorded.
         return _HALTED
     progress = asking.context.progress
-    progress.done += 1
+    progress.done += outcome.state is not RowState.PENDING
     progress.quarantined += outcome.state is RowState.QUARANTINED
     return outcome
+
+
+async def _take_back(outcomes: dict[str, Outcome], asking: Asking) -> dict[str, Outcome]:
+    """Where a bad request halted the run before any answer was accepted, no row is to blame for it."""
+    context = asking.context
+    if not context.halted or context.halted.failure_class is not FailureClass.BAD_REQUEST or context.n_accepted:
+        return outcomes
+    ledger = asking.engine.ledger
+    await asyncio.wrap_future(
+        ledger.submit(lambda connection: forget_refusals(connection, context.run_id, FailureClass.BAD_REQUEST))
+    )
+    return {key: _HALTED if o.failure_class == FailureClass.BAD_REQUEST else o for key, o in outcomes.items()}
 
 
 def _manifest(batch: Batch, prompt: Prompt, rows: list[dict[str, Any]], engine: Engine) -> CompletedBatch:
@@ -129,4 +175,5 @@ def _manifest(batch: Batch, prompt: Prompt, rows: list[dict[str, Any]], engine: 
         n_accepted=states.count(RowState.ACCEPTED),
         n_quarantined=states.count(RowState.QUARANTINED),
         n_pending=states.count(RowState.PENDING),
+        step=batch.step,
     )

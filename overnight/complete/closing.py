@@ -5,18 +5,26 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from overnight.failures import CallFailed, FailureClass, FailureKind
-from overnight.ledger.attempts import Closing, Refusal
+from overnight.checks import RowFault
+from overnight.failures import CallFailed
+from overnight.ledger.attempts import Closing
 from overnight.ledger.bodies import pack_body
+from overnight.ledger.completions import Completion, Refusal
+from overnight.ledger.spend import Cap
 from overnight.records import Reply
+from overnight.taxonomy import TREATMENTS, FailureKind
+
+#: What a row is set aside for, for good.
+_FINAL = {FailureKind.QUARANTINE, FailureKind.HOLD}
 
 
 class CheckFailed(CallFailed):
     """The answer was understood, and a row check refused it."""
 
-    def __init__(self, rule: str, reason: str, reply: Reply, output: str) -> None:
-        super().__init__(FailureClass.CHECK_FAILED, reason, reply=reply)
-        self.rule = rule
+    def __init__(self, fault: RowFault, reply: Reply, output: str) -> None:
+        super().__init__(fault.failure_class, fault.reason, reply=reply)
+        self.rule = fault.label
+        self.complaint = fault.complaint
         self.output = output
 
 
@@ -26,14 +34,22 @@ class Call:
 
     attempt_id: int
     key: str
+    #: None where nobody said what it cost.
     cost_usd: float | None
     latency_s: float
+    reserved_usd: float
+    caps: tuple[Cap, ...]
 
 
-def accepted_closing(call: Call, reply: Reply, output: str) -> Closing:
-    """How an attempt ended whose answer, as canonical JSON, was accepted."""
+def accepted_closing(call: Call, reply: Reply, completion: Completion) -> Closing:
+    """How an attempt ended whose answer was accepted."""
     return Closing(
-        **vars(call), closed_at=time.time(), outcome="accepted", reply=reply, body=pack_body(reply.body), output=output
+        **vars(call),
+        closed_at=time.time(),
+        outcome="accepted",
+        reply=reply,
+        body=pack_body(reply.body),
+        completion=completion,
     )
 
 
@@ -47,8 +63,13 @@ def failed_closing(call: Call, failure: CallFailed) -> Closing:
         message=str(failure),
         reply=failure.reply,
         body=pack_body(failure.reply.body) if failure.reply else None,
-        refusal=_refusal(call, failure) if failure.kind is FailureKind.QUARANTINE else None,
+        refusal=_refusal(call, failure) if is_final(failure) else None,
     )
+
+
+def is_final(failure: CallFailed) -> bool:
+    """Whether the row is set aside for good."""
+    return not failure.goes_on and TREATMENTS[failure.failure_class].if_stays in _FINAL
 
 
 def _refusal(call: Call, failure: CallFailed) -> Refusal:

@@ -1,4 +1,4 @@
-"""One event loop, one limiter and one client a model for the whole process, shared by all batches."""
+"""One event loop, one limiter and one lane a model for the whole process, shared by all batches."""
 
 from __future__ import annotations
 
@@ -7,39 +7,18 @@ import atexit
 import functools
 import threading
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from overnight.failures import CallFailed
+from overnight.complete.context import RunContext
+from overnight.complete.lane import Lane
+from overnight.complete.money import Money
 from overnight.ledger import Ledger, open_ledger
-from overnight.ledger.queries import spent_usd
-from overnight.llm import Budget, Client, Limiter, make_client, parse_model
-from overnight.records import Prompt
+from overnight.ledger.spend import Cap, run_scope
+from overnight.llm import Breaker, Limiter, Rates, make_client, parse_model
+from overnight.records import ModelTerms
 from overnight.settings import Settings
 
 T = TypeVar("T")
-
-
-@dataclass
-class Progress:
-    """How far a run has come, in rows; read by whoever shows it."""
-
-    total: int = 0
-    done: int = 0
-    hits: int = 0
-    calls: int = 0
-    quarantined: int = 0
-
-
-@dataclass
-class RunContext:
-    """What the rows of one run share in this process."""
-
-    run_id: str
-    budget: Budget
-    #: Why the run stops; rows that have not been sent yet are not sent any more.
-    halted: CallFailed | None = None
-    progress: Progress = field(default_factory=Progress)
 
 
 class Engine:
@@ -49,12 +28,14 @@ class Engine:
         self.settings = settings
         self.ledger = ledger
         self.limiter = Limiter(settings.concurrency)
+        #: The embedded model takes one row at a time, and a row that waits for it holds nobody else's slot.
         self.local_limiter = Limiter(1)
         #: Rows whose attempt is open: a few wait for their slot, so that a slot never waits for them.
         self.window = asyncio.Semaphore(2 * settings.concurrency)
+        self.money = Money()
         #: Requests being asked now, by key: the same request is asked once, whichever batches hold it.
         self.asking: dict[str, asyncio.Task[Any]] = {}
-        self._clients: dict[tuple[str, str], asyncio.Task[Client]] = {}
+        self._lanes: dict[tuple[str, str], asyncio.Task[Lane]] = {}
         self._runs: dict[str, RunContext] = {}
         # Reentrant: an interrupt may come while the main thread holds it, and its handler asks for the context.
         self._opening = threading.RLock()
@@ -66,38 +47,46 @@ class Engine:
         """Run a coroutine on the engine's loop, from any other thread, and wait for its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    def limiter_of(self, prompt: Prompt) -> Limiter:
-        """Who may send: the embedded model takes one row at a time, and a row that waits for it holds no slot."""
-        return self.local_limiter if parse_model(prompt.model).provider == "local" else self.limiter
-
     def context(self, run_id: str) -> RunContext:
         """What the rows of this run share."""
         with self._opening:
-            return self._runs.get(run_id) or self._begin(run_id)
+            return self._runs.get(run_id) or self.begin_pass(run_id)
 
     def begin_pass(self, run_id: str) -> RunContext:
         """A fresh context: what halted an earlier pass of the run may be mended."""
         with self._opening:
-            return self._begin(run_id)
+            cap = Cap(run_scope(run_id), self.settings.budget_usd)
+            self._runs[run_id] = RunContext(run_id, cap, self._loop)
+            return self._runs[run_id]
 
-    def _begin(self, run_id: str) -> RunContext:
-        with self.ledger.reading() as connection:
-            spent = spent_usd(connection, run_id)
-        self._runs[run_id] = RunContext(run_id, Budget(self.settings.budget_usd, spent))
-        return self._runs[run_id]
+    def find_terms(self, model: str) -> ModelTerms | None:
+        """What the project declares of a model."""
+        return next((terms for terms in self.settings.terms if terms.model == model), None)
 
-    async def client(self, prompt: Prompt) -> Client:
-        """The process's client for the prompt's model."""
-        key = (prompt.model, prompt.endpoint)
-        if key not in self._clients:
-            making = make_client(
-                parse_model(prompt.model),
-                endpoint=prompt.endpoint,
-                timeout_s=self.settings.call_timeout_s,
-                concurrency=self.settings.concurrency,
-            )
-            self._clients[key] = asyncio.ensure_future(making)
-        return await self._clients[key]
+    async def lane(self, model: str, endpoint: str) -> Lane:
+        """The process's lane to a model."""
+        key = (model, endpoint)
+        if key not in self._lanes:
+            self._lanes[key] = asyncio.ensure_future(self._make_lane(model, endpoint))
+        return await self._lanes[key]
+
+    async def _make_lane(self, model: str, endpoint: str) -> Lane:
+        reference, terms = parse_model(model), self.find_terms(model)
+        client = await make_client(
+            reference,
+            endpoint=endpoint,
+            timeout_s=self.settings.call_timeout_s,
+            concurrency=self.settings.concurrency,
+        )
+        return Lane(
+            reference,
+            endpoint,
+            client,
+            self.local_limiter if reference.provider == "local" else self.limiter,
+            Breaker(probe_s=self.settings.probe_s, outage_s=self.settings.outage_s, who=model),
+            Rates(terms.requests_per_minute, terms.tokens_per_minute) if terms else Rates(None, None),
+            terms,
+        )
 
     def close(self) -> None:
         """Close the clients (an embedded model ends with its client) and stop the loop."""
@@ -107,9 +96,9 @@ class Engine:
         self._loop.close()
 
     async def _close_clients(self) -> None:
-        for making in self._clients.values():
+        for making in self._lanes.values():
             if making.done() and not making.cancelled() and not making.exception():
-                await making.result().aclose()
+                await making.result().client.aclose()
 
 
 #: Reentrant for the same reason.

@@ -23,7 +23,8 @@ def resolve_prompt(prompt: Prompt, model: str | None = None, *, endpoint: str | 
     """
     reference = parse_model(model or prompt.model)
     if endpoint is None:
-        check_ready(reference)
+        for each in (reference, *(parse_model(other) for other in (prompt.stronger, prompt.fallback) if other)):
+            check_ready(each)
         endpoint = endpoint_of(reference)
     name = f"{reference.provider}:{reference.name}"
     return replace(

@@ -7,12 +7,12 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from overnight.failures import FailureClass
 from overnight.intake.ids import SeenIds
 from overnight.intake.source_rows import Columns, Fault, SourceRow, list_names
 from overnight.keys import batch_digest, canonical_json
 from overnight.parts import write_part
 from overnight.records import Batch, RowState
+from overnight.taxonomy import FailureClass
 
 
 def size_batch(n: int) -> int:

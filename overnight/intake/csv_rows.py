@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from overnight.failures import FailureClass, InputRefused
+from overnight.failures import InputRefused
 from overnight.intake.source_rows import Columns, Fault, SourceRow, check_columns
+from overnight.taxonomy import FailureClass
 
 #: Characters in one field or line. A quote that is never closed would otherwise take the whole file into memory.
 MOST_CHARACTERS = 2**24

@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from overnight.failures import FailureClass, InputRefused
+from overnight.failures import InputRefused
 from overnight.intake.source_rows import Columns, Fault, SourceRow, check_columns
+from overnight.taxonomy import FailureClass
 
 #: Rows decoded at once.
 _ROWS_AT_ONCE = 1000

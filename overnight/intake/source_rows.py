@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from overnight.failures import FailureClass, InputRefused
+from overnight.failures import InputRefused
+from overnight.taxonomy import FailureClass
 
 
 class Fault(NamedTuple):

@@ -1,4 +1,4 @@
-"""Requests, the attempts to have them answered, and what was accepted or refused for good."""
+"""Requests, and the attempts to have them answered: opened before each send, closed after it."""
 
 from __future__ import annotations
 
@@ -10,33 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
-from overnight.failures import LedgerRefused
-from overnight.keys import canonical_json, digest_bytes
-from overnight.ledger.batching import batched
+from overnight.keys import canonical_json
 from overnight.ledger.bodies import Body, record_bodies
-from overnight.ledger.schema import attempts, completions, prompts, quarantines, requests
+from overnight.ledger.completions import Completion, Refusal, accept, find_settled, refuse, rows_of
+from overnight.ledger.schema import attempts, prompts, requests
+from overnight.ledger.spend import Cap, Shortfall, reserve, settle
 from overnight.records import Prompt, Reply
-
-
-@dataclass(frozen=True)
-class Completion:
-    """The accepted answer for a request key."""
-
-    attempt_id: int
-    #: Canonical JSON.
-    output: str
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """Why a request's answer was refused for good."""
-
-    attempt_id: int
-    failure_class: str
-    rule: str | None
-    reason: str
-    #: The answer as canonical JSON, where one was understood.
-    output: str | None
 
 
 @dataclass(frozen=True)
@@ -46,12 +25,20 @@ class Opening:
     key: str
     prompt_hash: str
     input_json: str
-    #: The exact bytes that will be sent.
+    #: The exact bytes of the request as it is first asked.
     body: Body
     run_id: str
     opened_at: float
-    #: What the budget sets aside for it; None where nothing is.
-    reserved_usd: float | None = None
+    #: What is set aside for it.
+    reserved_usd: float = 0.0
+    caps: tuple[Cap, ...] = ()
+    #: Why it is sent.
+    cause: str = "first"
+    #: The bytes that are sent, where they are others.
+    sent: Body | None = None
+    #: PROVIDER:NAME and endpoint, where another model than the prompt's is asked.
+    model: str | None = None
+    endpoint: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,9 +55,12 @@ class Closing:
     message: str | None = None
     reply: Reply | None = None
     body: Body | None = None
+    #: None where nobody said: what was set aside counts.
     cost_usd: float | None = None
-    #: The answer as canonical JSON, where it becomes the completion of the key.
-    output: str | None = None
+    reserved_usd: float = 0.0
+    caps: tuple[Cap, ...] = ()
+    #: Where the answer becomes the completion of the key.
+    completion: Completion | None = None
     #: Where the answer is refused for good.
     refusal: Refusal | None = None
 
@@ -90,99 +80,45 @@ def record_prompt(connection: sa.Connection, prompt: Prompt, now: float) -> None
     connection.execute(insert(prompts).on_conflict_do_nothing(), row)
 
 
-def open_attempts(connection: sa.Connection, openings: Sequence[Opening]) -> list[int | None]:
-    """Record that requests are about to be sent; each attempt's id, None where the key is settled already."""
-    keys = [o.key for o in openings]
-    settled = {key for c in (completions.c, quarantines.c) for key in _keys_among(connection, c.request_key, keys)}
-    opened = [o for o in openings if o.key not in settled]
-    if not opened:
-        return [None for _ in openings]
-    record_bodies(connection, [o.body for o in opened])
-    connection.execute(_ADD_REQUEST, [_request_values(o) for o in opened])
-    numbers = Counter(_keys_among(connection, attempts.c.request_key, [o.key for o in opened]))
-    rows: list[dict[str, Any]] = []
-    for o in opened:
-        numbers[o.key] += 1
-        rows.append(
-            {
-                "request_key": o.key,
-                "run_id": o.run_id,
-                "number": numbers[o.key],
-                "opened_at": o.opened_at,
-                "outcome": "open",
-                "reserved_usd": o.reserved_usd,
-            }
-        )
-    ids = iter(connection.execute(_ADD_ATTEMPT, rows).scalars().all())
-    return [None if o.key in settled else next(ids) for o in openings]
+def open_attempts(connection: sa.Connection, openings: Sequence[Opening]) -> list[int | Shortfall | None]:
+    """
+    Set the money aside and record that requests are about to be sent.
+
+    Returns:
+        For each the attempt's id, None where its key is settled already, or why no cap leaves room for it.
+    """
+    settled = find_settled(connection, [o.key for o in openings])
+    wanted = [o for o in openings if o.key not in settled]
+    short = dict(zip(map(id, wanted), reserve(connection, [(o.caps, o.reserved_usd) for o in wanted]), strict=True))
+    opened = [o for o in wanted if short[id(o)] is None]
+    ids = iter(_record_openings(connection, opened))
+    return [None if o.key in settled else short[id(o)] or next(ids) for o in openings]
 
 
 def close_attempts(connection: sa.Connection, closings: Sequence[Closing]) -> list[None]:
-    """Record how open attempts ended, with the completions and refusals that follow; a key's first one stays."""
+    """Record how open attempts ended, what they cost, and what follows; a key's first answer stays."""
     record_bodies(connection, [c.body for c in closings if c.body])
     connection.execute(_CLOSE_ATTEMPT, [_closing_values(c) for c in closings])
-    if accepted := [c for c in closings if c.output is not None]:
-        accept(connection, [(c.key, c.attempt_id, c.output or "") for c in accepted], closings[0].closed_at)
-    if refused := [_refusal_values(c.key, c.refusal, c.closed_at) for c in closings if c.refusal]:
-        connection.execute(_ADD_REFUSAL, refused)
+    settle(connection, [(c.caps, c.reserved_usd, _booked_usd(c)) for c in closings])
+    if accepted := [(c.key, c.completion) for c in closings if c.completion]:
+        accept(connection, accepted, closings[0].closed_at)
+    if refused := [(c.key, c.refusal) for c in closings if c.refusal]:
+        refuse(connection, refused, closings[0].closed_at)
     return [None for _ in closings]
 
 
-def accept(connection: sa.Connection, answers: Sequence[tuple[str, int, str]], now: float) -> None:
-    """Make each answer (key, attempt, output) the completion of its key; the first one stays."""
-    rows = [
-        {
-            "request_key": key,
-            "attempt_id": attempt_id,
-            "output": output,
-            "output_digest": digest_bytes(output.encode()),
-            "accepted_at": now,
-        }
-        for key, attempt_id, output in answers
-    ]
-    connection.execute(_ADD_COMPLETION, rows)
-
-
-def find_completions(connection: sa.Connection, keys: Sequence[str]) -> dict[str, Completion]:
-    """
-    The accepted answers among the keys.
-
-    Raises:
-        LedgerRefused: A recorded answer is not the one that was accepted.
-    """
-    c = completions.c
-    query = sa.select(c.request_key, c.attempt_id, c.output, c.output_digest)
-    found: dict[str, Completion] = {}
-    for row in _rows_of(connection, query, c.request_key, keys):
-        if digest_bytes(row.output.encode()) != row.output_digest:
-            raise LedgerRefused(
-                f"The answer of request {row.request_key[:12]} was altered in the ledger. Restore it from a backup."
-            )
-        found[row.request_key] = Completion(row.attempt_id, row.output)
-    return found
-
-
-def find_refusals(connection: sa.Connection, keys: Sequence[str]) -> dict[str, Refusal]:
-    """The final refusals among the keys."""
-    c = quarantines.c
-    query = sa.select(c.request_key, c.attempt_id, c.failure_class, c.rule, c.reason, c.output)
-    return {
-        row.request_key: Refusal(row.attempt_id, row.failure_class, row.rule, row.reason, row.output)
-        for row in _rows_of(connection, query, c.request_key, keys)
-    }
-
-
-def _rows_of(
-    connection: sa.Connection, query: sa.Select[Any], column: sa.ColumnElement[Any], keys: Sequence[str]
-) -> list[sa.Row[Any]]:
-    rows: list[sa.Row[Any]] = []
-    for some in batched(keys):
-        rows += connection.execute(query.where(column.in_(some))).all()
-    return rows
-
-
-def _keys_among(connection: sa.Connection, column: sa.ColumnElement[Any], keys: Sequence[str]) -> list[str]:
-    return [row[0] for row in _rows_of(connection, sa.select(column), column, keys)]
+def _record_openings(connection: sa.Connection, opened: Sequence[Opening]) -> Sequence[int]:
+    if not opened:
+        return []
+    record_bodies(connection, [body for o in opened for body in (o.body, o.sent) if body])
+    connection.execute(_ADD_REQUEST, [_request_values(o) for o in opened])
+    query = sa.select(attempts.c.request_key)
+    numbers = Counter(r[0] for r in rows_of(connection, query, attempts.c.request_key, [o.key for o in opened]))
+    rows = []
+    for o in opened:
+        numbers[o.key] += 1
+        rows.append(_opening_values(o, numbers[o.key]))
+    return connection.execute(_ADD_ATTEMPT, rows).scalars().all()
 
 
 def _request_values(opening: Opening) -> dict[str, Any]:
@@ -193,6 +129,27 @@ def _request_values(opening: Opening) -> dict[str, Any]:
         "body": opening.body.digest,
         "recorded_at": opening.opened_at,
     }
+
+
+def _opening_values(opening: Opening, number: int) -> dict[str, Any]:
+    return {
+        "request_key": opening.key,
+        "run_id": opening.run_id,
+        "number": number,
+        "opened_at": opening.opened_at,
+        "outcome": "open",
+        "reserved_usd": opening.reserved_usd,
+        "cause": opening.cause,
+        "sent": opening.sent.digest if opening.sent else None,
+        "model": opening.model,
+        "endpoint": opening.endpoint,
+    }
+
+
+def _booked_usd(closing: Closing) -> float:
+    if closing.outcome == "unsent":
+        return 0.0
+    return closing.reserved_usd if closing.cost_usd is None else closing.cost_usd
 
 
 def _closing_values(closing: Closing) -> dict[str, Any]:
@@ -221,18 +178,13 @@ def _closing_values(closing: Closing) -> dict[str, Any]:
     }
 
 
-def _refusal_values(key: str, refusal: Refusal, now: float) -> dict[str, Any]:
-    return vars(refusal) | {"request_key": key, "recorded_at": now}
-
-
 # Statements are made once: building one, and SQLAlchemy's key of it, costs more than running it.
 _ADD_REQUEST = insert(requests).on_conflict_do_nothing()
 _ADD_ATTEMPT = sa.insert(attempts).returning(attempts.c.attempt_id, sort_by_parameter_order=True)
-_ADD_COMPLETION = insert(completions).on_conflict_do_nothing()
-_ADD_REFUSAL = insert(quarantines).on_conflict_do_nothing()
-_NOT_CLOSED = {"attempt_id", "request_key", "run_id", "number", "opened_at", "reserved_usd"}
+_OPENED = {"attempt_id", "request_key", "run_id", "number", "opened_at", "reserved_usd"}
+_OPENED |= {"cause", "model", "endpoint", "sent"}
 _CLOSE_ATTEMPT = (
     sa.update(attempts)
     .where(attempts.c.attempt_id == sa.bindparam("at"))
-    .values({c.name: sa.bindparam(c.name) for c in attempts.c if c.name not in _NOT_CLOSED})
+    .values({c.name: sa.bindparam(c.name) for c in attempts.c if c.name not in _OPENED})
 )

@@ -41,8 +41,9 @@ def summarize(connection: sa.Connection, run_id: str, now: float) -> Summary:
         accepted=rows["accepted"],
         quarantined=rows["quarantined"],
         pending=rows["pending"],
-        held=_n_held(connection, run_id, run.state, rows["accepted"]),
+        held=_n_held(connection, run_id, run.state, rows["accepted"] - rows["skipped"]),
         published=_n_published(connection, run_id),
+        skipped=rows["skipped"],
         cost_usd=None if spent.unpriced else spent.cost_usd or 0.0,
         input_tokens=spent.input_tokens or 0,
         output_tokens=spent.output_tokens or 0,
@@ -52,26 +53,28 @@ def summarize(connection: sa.Connection, run_id: str, now: float) -> Summary:
 
 
 def count_rows(connection: sa.Connection, run_id: str) -> Counter[str]:
-    """The run's rows by where they stand: each batch counts as of the last stage that it reached."""
+    """
+    The run's rows by where they stand: each batch counts as of the last stage that it reached.
+
+    A row that a later step has taken counts there; "skipped" are those that none has.
+    """
     counts: Counter[str] = Counter()
-    completed = {b.n: b for b in find_batches(connection, run_id, CompletedBatch)}
+    completed = {(b.step, b.n): b for b in find_batches(connection, run_id, CompletedBatch)}
     latest = find_latest_batches(connection, run_id)
+    accepted: Counter[int] = Counter()
+    taken: Counter[int] = Counter()
     for batch in find_batches(connection, run_id, Batch):
-        at = latest[batch.n]
-        counts["rows"] += batch.n_rows
-        counts["accepted"] += 0 if isinstance(at, Batch) else at.n_accepted
+        at = latest[batch.step, batch.n]
+        taken[batch.step] += batch.n_rows
+        accepted[batch.step] += 0 if isinstance(at, Batch) else at.n_accepted
         counts["quarantined"] += at.n_quarantined
         counts["pending"] += at.n_rows - at.n_quarantined if isinstance(at, Batch) else at.n_pending
-        if asked := completed.get(batch.n):
+        if asked := completed.get((batch.step, batch.n)):
             counts["answered"] += asked.n_accepted + asked.n_quarantined - batch.n_quarantined
+    counts["rows"] = taken[1]
+    counts["skipped"] = sum(accepted[step] - taken[step + 1] for step in taken if step + 1 in taken)
+    counts["accepted"] = counts["skipped"] + accepted[max(taken, default=1)]
     return counts
-
-
-def spent_usd(connection: sa.Connection, run_id: str) -> float:
-    """What the run may have cost so far: an attempt whose cost nobody told counts with what was reserved for it."""
-    c = attempts.c
-    query = sa.select(sa.func.sum(sa.func.coalesce(c.cost_usd, c.reserved_usd, 0.0)))
-    return float(connection.execute(query.where(c.run_id == run_id, c.outcome != "unsent")).scalar() or 0.0)
 
 
 def list_runs(connection: sa.Connection, limit: int, *, states: list[str] | None = None) -> list[dict[str, Any]]:

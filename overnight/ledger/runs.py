@@ -30,6 +30,7 @@ class PinnedPrompt:
     checks: str
     model: str | None
     endpoint: str | None
+    code: str = ""
 
 
 def open_pass(
@@ -78,7 +79,16 @@ def find_source(connection: sa.Connection, run_id: str) -> str | None:
 
 def pin_prompt(connection: sa.Connection, run_id: str, prompt: Prompt) -> None:
     """Keep the prompt's texts for the run; the first ones stay."""
-    row = {"run_id": run_id, "name": prompt.name, "text": prompt.text, "schema": prompt.schema, "checks": prompt.checks}
+    n_before = connection.execute(sa.select(sa.func.count()).where(run_prompts.c.run_id == run_id)).scalar_one()
+    row = {
+        "run_id": run_id,
+        "name": prompt.name,
+        "text": prompt.text,
+        "schema": prompt.schema,
+        "checks": prompt.checks,
+        "code": prompt.code,
+        "step": n_before + 1,
+    }
     connection.execute(insert(run_prompts).on_conflict_do_nothing(), row)
 
 
@@ -94,7 +104,8 @@ def pin_model(connection: sa.Connection, run_id: str, prompt: Prompt) -> None:
 def find_pinned_prompt(connection: sa.Connection, run_id: str, name: str) -> PinnedPrompt | None:
     """The prompt that the run pinned under this name."""
     c = run_prompts.c
-    query = sa.select(c.name, c.text, c.schema, c.checks, c.model, c.endpoint).where(c.run_id == run_id, c.name == name)
+    query = sa.select(c.name, c.text, c.schema, c.checks, c.model, c.endpoint, c.code)
+    query = query.where(c.run_id == run_id, c.name == name)
     row = connection.execute(query).one_or_none()
     return PinnedPrompt(*row) if row else None
 
@@ -109,23 +120,32 @@ def get_prompt_name(connection: sa.Connection, run_id: str, prompt_hash: str) ->
 def record_batches(connection: sa.Connection, run_id: str, manifests: list[M]) -> None:
     """Record the manifests that the run uses at their stage; a later pass may replace them."""
     for manifest in manifests:
-        row = {"run_id": run_id, "stage": _STAGES[type(manifest)], "n": manifest.n, "manifest": _dump(manifest)}
+        row = {
+            "run_id": run_id,
+            "step": manifest.step,
+            "stage": _STAGES[type(manifest)],
+            "n": manifest.n,
+            "manifest": _dump(manifest),
+        }
         statement = insert(run_batches).values(row)
         connection.execute(statement.on_conflict_do_update(set_={"manifest": statement.excluded.manifest}))
 
 
-def find_batches(connection: sa.Connection, run_id: str, kind: type[M]) -> list[M]:
-    """The run's manifests of one stage, in order."""
+def find_batches(connection: sa.Connection, run_id: str, kind: type[M], *, step: int | None = None) -> list[M]:
+    """The run's manifests of one stage, of one step or of all, in order."""
     c = run_batches.c
-    query = sa.select(c.manifest).where(c.run_id == run_id, c.stage == _STAGES[kind]).order_by(c.n)
-    return [_load(kind, text) for text in connection.execute(query).scalars()]
+    query = sa.select(c.manifest).where(c.run_id == run_id, c.stage == _STAGES[kind])
+    query = query.where(c.step == step) if step else query
+    return [_load(kind, text) for text in connection.execute(query.order_by(c.step, c.n)).scalars()]
 
 
-def find_latest_batches(connection: sa.Connection, run_id: str) -> dict[int, Batch | CompletedBatch | CheckedBatch]:
-    """Each batch of the run as of the last stage that it reached, by its number."""
-    latest: dict[int, Batch | CompletedBatch | CheckedBatch] = {}
+def find_latest_batches(
+    connection: sa.Connection, run_id: str
+) -> dict[tuple[int, int], Batch | CompletedBatch | CheckedBatch]:
+    """Each batch of the run as of the last stage that it reached, by its step and number."""
+    latest: dict[tuple[int, int], Batch | CompletedBatch | CheckedBatch] = {}
     for found in (find_batches(connection, run_id, kind) for kind in (Batch, CompletedBatch, CheckedBatch)):
-        latest |= {batch.n: batch for batch in found}
+        latest |= {(batch.step, batch.n): batch for batch in found}
     return latest
 
 

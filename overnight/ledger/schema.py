@@ -33,9 +33,13 @@ def _table(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
 
 
 def _required(
-    name: str, kind: sa.types.TypeEngine[Any] | type[sa.types.TypeEngine[Any]], *more: Any, index: bool = False
+    name: str,
+    kind: sa.types.TypeEngine[Any] | type[sa.types.TypeEngine[Any]],
+    *more: Any,
+    index: bool = False,
+    server_default: str | None = None,
 ) -> sa.Column[Any]:
-    return sa.Column(name, kind, *more, nullable=False, index=index)
+    return sa.Column(name, kind, *more, nullable=False, index=index, server_default=server_default)
 
 
 #: One row: the ledger's own id, so that a cache never answers for a ledger that is gone.
@@ -97,12 +101,17 @@ run_prompts = _table(
     sa.Column("model", sa.Text),
     sa.Column("endpoint", sa.Text),
     sa.Column("prompt_hash", HexKey),
+    #: Where it stands in the run, from 1: what the next prompt reads, this one has answered.
+    _required("step", sa.Integer, server_default="1"),
+    #: The project's own checks, checks.py; empty where there are none.
+    _required("code", sa.Text, server_default=""),
 )
 
-#: The manifests of a run, by stage: input, completed, checked.
+#: The manifests of a run, by step and by stage: input, completed, checked.
 run_batches = _table(
     "run_batches",
     sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), primary_key=True),
+    sa.Column("step", sa.Integer, primary_key=True),
     sa.Column("stage", sa.Text, primary_key=True),
     sa.Column("n", sa.Integer, primary_key=True),
     _required("manifest", sa.Text),
@@ -158,6 +167,21 @@ attempts = _table(
     sa.Column("reserved_usd", sa.Float),
     sa.Column("cost_usd", sa.Float),
     sa.Column("latency_s", sa.Float),
+    #: Why it was made: "first", "again", or the way in which it was asked otherwise.
+    sa.Column("cause", sa.Text),
+    #: Where another model than the prompt's was asked: which, and where.
+    sa.Column("model", sa.Text),
+    sa.Column("endpoint", sa.Text),
+    #: The bytes that were sent, where they are not the request's; no foreign key, which SQLite cannot add later.
+    sa.Column("sent", HexKey),
+)
+
+#: Money by scope, "run:ID" or "night:DATE": spent, and set aside for calls that have not come back.
+spend = _table(
+    "spend",
+    sa.Column("scope", sa.Text, primary_key=True),
+    _required("spent_usd", sa.Float),
+    _required("reserved_usd", sa.Float),
 )
 
 #: The accepted answer for a request key: at most one.
@@ -168,6 +192,8 @@ completions = _table(
     _required("output", sa.Text),
     _required("output_digest", HexKey),
     _required("accepted_at", sa.Float),
+    #: Where another model than the prompt's gave it.
+    sa.Column("model", sa.Text),
 )
 
 #: Requests whose answers were refused for good; no call is made for them again.

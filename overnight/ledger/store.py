@@ -23,7 +23,7 @@ T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item
 
 #: The newest migration: `migrations/versions/`.
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 
 
 class Ledger:

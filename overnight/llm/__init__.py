@@ -1,28 +1,38 @@
 """Language models behind one protocol: encode, send, parse; every fault named for what the caller must do."""
 
 from overnight.llm.answer import AnswerValidator, make_validator, parse_answer
-from overnight.llm.budget import Budget
+from overnight.llm.breaker import Breaker, Outage, Pass
 from overnight.llm.client import Client, make_client
 from overnight.llm.limiter import Limiter
 from overnight.llm.model import ModelRef, check_ready, endpoint_of, parse_model
 from overnight.llm.prices import cost_usd, worst_usd
-from overnight.llm.retry import retrying
+from overnight.llm.rate_headers import find_hold_s
+from overnight.llm.rates import Rates
+from overnight.llm.retry import MAX_WAIT_S, repeating_passes, retrying
+from overnight.llm.statuses import find_retry_after_s
 from overnight.llm.wire import DEFAULT_MAX_TOKENS
 
 __all__ = [
     "DEFAULT_MAX_TOKENS",
+    "MAX_WAIT_S",
     "AnswerValidator",
-    "Budget",
+    "Breaker",
     "Client",
     "Limiter",
     "ModelRef",
+    "Outage",
+    "Pass",
+    "Rates",
     "check_ready",
     "cost_usd",
     "endpoint_of",
+    "find_hold_s",
+    "find_retry_after_s",
     "make_client",
     "make_validator",
     "parse_answer",
     "parse_model",
+    "repeating_passes",
     "retrying",
     "worst_usd",
 ]

@@ -10,10 +10,11 @@ from typing import Any, NoReturn
 
 import jsonschema_rs
 
-from overnight.failures import CallFailed, FailureClass, PromptRefused
+from overnight.failures import CallFailed, PromptRefused
 from overnight.keys import canonical_json
 from overnight.llm.wire import one_line
 from overnight.records import Reply
+from overnight.taxonomy import FailureClass
 
 MAX_ERRORS = 5
 

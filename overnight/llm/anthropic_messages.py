@@ -13,6 +13,7 @@ from overnight.llm.wire import (
     as_object,
     as_text,
     encode_body,
+    list_turns,
     misshapen,
     read_object,
     read_parameters,
@@ -55,7 +56,7 @@ class AnthropicMessages:
                 "model": self._model.name,
                 "max_tokens": max_tokens,
                 **({"system": ask.system} if ask.system else {}),
-                "messages": [{"role": "user", "content": ask.user}],
+                "messages": list_turns(ask),
                 **parameters,
                 "output_config": {"format": {"type": "json_schema", "schema": self._schema.encode(ask.schema)}},
             }

@@ -12,10 +12,11 @@ import aiohttp
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 
-from overnight.failures import CallFailed, FailureClass
+from overnight.failures import CallFailed
 from overnight.llm.statuses import read_fault
 from overnight.llm.wire import one_line
 from overnight.records import Reply
+from overnight.taxonomy import FailureClass
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 CONNECT_TIMEOUT_S = 10.0

@@ -1,30 +1,101 @@
-"""How many calls may be in flight."""
+"""How many calls may be in flight: as many as the provider bears."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+
+import anyio
+
+#: However many calls report it, the limit is halved once in this time: one brown-out is one report, not one a call.
+SLOWED_EVERY_S = 1.0
 
 
 class Limiter:
-    """At most `n` slots at once, on one event loop."""
+    """
+    Slots for calls, first come, first served: their number grows with successes and is halved when asked to.
 
-    def __init__(self, n: int) -> None:
-        self._free = asyncio.Semaphore(n)
-        self._in_flight = 0
+    All of it happens on one event loop.
+
+    Args:
+        most: Where the limit starts, and its upper end.
+        clock: Seconds that only go up; what `hold_until` is told in.
+        on_change: Told the new limit whenever it changes.
+    """
+
+    def __init__(
+        self, most: int, *, clock: Callable[[], float] = time.monotonic, on_change: Callable[[int], None] | None = None
+    ) -> None:
+        self._most = most
+        self._limit = most
+        self._clock = clock
+        self._on_change = on_change
+        self._slots = anyio.CapacityLimiter(most)
+        self._n_succeeded = 0
+        self._slowed_at = float("-inf")
+        self._held_until = float("-inf")
+        self._alarm: asyncio.TimerHandle | None = None
 
     @property
     def in_flight(self) -> int:
-        """Slots taken now."""
-        return self._in_flight
+        """Slots taken now; more than `limit` for a while after it was lowered."""
+        return self._slots.borrowed_tokens
+
+    @property
+    def limit(self) -> int:
+        """Slots that may be taken at once, as things are."""
+        return self._limit
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
         """Wait for a slot, and hold it."""
-        async with self._free:
-            self._in_flight += 1
-            try:
-                yield
-            finally:
-                self._in_flight -= 1
+        if self._alarm:
+            self._open_slots()
+        # A borrower of its own: one task may hold slots of two limiters, or two of one.
+        borrower = object()
+        await self._slots.acquire_on_behalf_of(borrower)
+        try:
+            yield
+        finally:
+            self._slots.release_on_behalf_of(borrower)
+
+    def succeeded(self) -> None:
+        """A call was answered: one slot more for each `limit` of them, up to `most`."""
+        self._n_succeeded += 1
+        if self._n_succeeded >= self._limit:
+            self._set_limit(min(self._limit + 1, self._most))
+
+    def slow_down(self) -> None:
+        """The provider has too much to do: half the slots, one at the least; whoever holds one keeps it."""
+        now = self._clock()
+        if now - self._slowed_at >= SLOWED_EVERY_S:
+            self._slowed_at = now
+            self._set_limit(max(self._limit // 2, 1))
+
+    def hold_until(self, at: float) -> None:
+        """Give no slot before the clock says `at`; of several such moments the latest counts."""
+        self._held_until = max(self._held_until, at)
+        self._open_slots()
+
+    def _set_limit(self, limit: int) -> None:
+        self._n_succeeded = 0
+        if limit == self._limit:
+            return
+        self._limit = limit
+        self._open_slots()
+        if self._on_change:
+            self._on_change(limit)
+
+    def _open_slots(self) -> None:
+        """As many slots as the limit says, or none and an alarm for when the hold is over."""
+        if self._alarm:
+            self._alarm.cancel()
+            self._alarm = None
+        wait_s = self._held_until - self._clock()
+        if wait_s > 0:
+            self._slots.total_tokens = 0
+            self._alarm = asyncio.get_running_loop().call_later(wait_s, self._open_slots)
+        else:
+            self._slots.total_tokens = self._limit

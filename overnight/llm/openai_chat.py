@@ -15,6 +15,7 @@ from overnight.llm.wire import (
     as_object,
     as_text,
     encode_body,
+    list_turns,
     misshapen,
     read_object,
     read_parameters,
@@ -69,7 +70,7 @@ class OpenAIChat:
         return encode_body(
             {
                 "model": self._model.name,
-                "messages": [*system, {"role": "user", "content": ask.user}],
+                "messages": [*system, *list_turns(ask)],
                 self._max_tokens_name: max_tokens,
                 **parameters,
                 **self._extra,

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-from overnight.failures import KIND_OF, FailureClass, FailureKind
 from overnight.llm.wire import as_object, as_text, one_line, read_object
+from overnight.taxonomy import TREATMENTS, FailureClass, FailureKind
 
 _SPEND_CODES = {"insufficient_quota", "enforced_spend_limit_reached", "billing_hard_limit_reached", "billing_error"}
 _SIZE_CODES = {"context_length_exceeded", "exceed_context_size_error", "request_too_large"}
@@ -55,7 +55,7 @@ def read_fault(who: str, status: int, headers: Mapping[str, str], body: bytes, n
     """Name the fault; `headers` have lower-case names."""
     codes, said = _read_error(body)
     failure_class = _find_class(status, codes, said)
-    retried = KIND_OF[failure_class] is FailureKind.RETRY
+    retried = TREATMENTS[failure_class].kind is FailureKind.RETRY
     refused = retried and headers.get("x-should-retry", "").strip().lower() == "false"
     wait_s = find_retry_after_s(headers, now or datetime.now(UTC)) if retried and not refused else None
     advice = "The provider says not to send it again now: a later run asks." if refused else _ADVICE[failure_class]

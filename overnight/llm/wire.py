@@ -8,8 +8,9 @@ from typing import Any
 
 import orjson
 
-from overnight.failures import CallFailed, FailureClass, PromptRefused
+from overnight.failures import CallFailed, PromptRefused
 from overnight.records import Ask, Reply
+from overnight.taxonomy import FailureClass
 
 DEFAULT_MAX_TOKENS = 512
 #: What a request is made of: a prompt's parameters may not replace it.
@@ -33,6 +34,16 @@ def read_parameters(ask: Ask, defaults: Mapping[str, Any]) -> tuple[int, dict[st
             f"The prompt sets the parameter {min(taken)!r}, which overnight sets itself. Remove it from prompt.md."
         )
     return parameters.pop("max_tokens", DEFAULT_MAX_TOKENS), parameters
+
+
+def list_turns(ask: Ask) -> list[dict[str, str]]:
+    """The conversation after the system text: the question, and where it is asked again, what was wrong."""
+    turns = [{"role": "user", "content": ask.user}]
+    if ask.correction is None:
+        return turns
+    if ask.correction.answer and ask.correction.answer.strip():
+        turns.append({"role": "assistant", "content": ask.correction.answer})
+    return [*turns, {"role": "user", "content": ask.correction.complaint}]
 
 
 def encode_body(body: dict[str, Any]) -> bytes:

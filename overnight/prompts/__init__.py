@@ -15,6 +15,8 @@ from overnight.records import Prompt
 __all__ = ["load_prompt", "parse_prompt", "render"]
 
 _FILES = ("prompt.md", "output.schema.json", "checks.json")
+#: The project's own row checks; a prompt may do without.
+_CODE = "checks.py"
 
 
 def load_prompt(name: str, folder: Path = Path("prompts")) -> Prompt:
@@ -29,12 +31,15 @@ def load_prompt(name: str, folder: Path = Path("prompts")) -> Prompt:
         known = ", ".join(existing) or "none"
         raise PromptRefused(f"There is no prompt {name!r} in {folder}/ ({known}). Name one of these, or add a folder.")
     text, schema, checks = (_read_text(name, folder / name / file) for file in _FILES)
-    return parse_prompt(name, text=text, schema=schema, checks=checks)
+    path = folder / name / _CODE
+    return parse_prompt(
+        name, text=text, schema=schema, checks=checks, code=_read_text(name, path) if path.exists() else ""
+    )
 
 
-def parse_prompt(name: str, *, text: str, schema: str, checks: str) -> Prompt:
+def parse_prompt(name: str, *, text: str, schema: str, checks: str, code: str = "") -> Prompt:
     """
-    The prompt that three texts make, as a folder or the ledger holds them.
+    The prompt that its texts make, as a folder or the ledger holds them; `code` is kept, never run here.
 
     Raises:
         PromptRefused: A text is malformed, or they contradict each other.
@@ -53,9 +58,13 @@ def parse_prompt(name: str, *, text: str, schema: str, checks: str) -> Prompt:
         model=front.model,
         parameters=front.parameters,
         id_column=front.id,
+        stronger=front.repair.stronger,
+        fallback=front.repair.fallback,
+        max_tokens_cap=front.repair.max_tokens,
         inputs=tuple(front.inputs),
         optional_inputs=tuple(front.optional_inputs),
-        checks_hash=checks_hash(checks),
+        checks_hash=checks_hash(checks, code),
+        code=code,
     )
 
 

@@ -15,14 +15,31 @@ _FRONT_MATTER = re.compile(r"---\n(.*?\n)---\n(.*)", re.DOTALL)
 _Column = Annotated[str, Field(min_length=1)]
 
 
+_Model = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*:\S+$")]
+
+
+class Repair(BaseModel):
+    """What is done where an answer does not do, besides asking again."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    #: Asked where re-asks did not help.
+    stronger: _Model | None = None
+    #: Asked once where the model refuses.
+    fallback: _Model | None = None
+    #: The most that max_tokens is raised to.
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+
+
 class FrontMatter(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    model: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*:\S+$")]
+    model: _Model
     id: _Column | None = None
     inputs: Annotated[list[_Column], Field(min_length=1)]
     optional_inputs: list[_Column] = []
     parameters: dict[str, JsonValue] = {}
+    repair: Repair = Repair()
 
 
 def split_text(name: str, text: str) -> tuple[FrontMatter, str]:
@@ -35,7 +52,7 @@ def split_text(name: str, text: str) -> tuple[FrontMatter, str]:
         refuse(name, "prompt.md", f"the front matter is not plain YAML ({error})", "Mend it; tags are not allowed.")
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors())
-        remedy = "It takes model (PROVIDER:NAME), inputs, and where needed id, optional_inputs and parameters."
+        remedy = "It takes model (PROVIDER:NAME), inputs, and where needed id, optional_inputs, parameters and repair."
         refuse(name, "prompt.md", f"the front matter has faults ({faults})", remedy)
     return front, match[2]
 

@@ -218,7 +218,8 @@ def _find_schema(body: dict[str, Any]) -> Any:
 
 def _find_user_text(body: dict[str, Any]) -> str:
     texts = [m["content"] for m in body.get("messages", []) if m.get("role") == "user"]
-    return str(texts[-1]) if texts else ""
+    # The first: where it is asked again, what follows speaks of the answer.
+    return str(texts[0]) if texts else ""
 
 
 def main() -> None:

@@ -125,6 +125,7 @@ def project(server: None, tmp_path: Path, fake: FakeProvider, monkeypatch: pytes
     for name in [n for n in os.environ if n.startswith("OVERNIGHT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("OVERNIGHT_RETRY_BASE_S", "0")
+    monkeypatch.setenv("OVERNIGHT_PROBE_S", "0.02")
     monkeypatch.chdir(tmp_path)
     shutil.copytree(ROOT / "prompts", tmp_path / "prompts")
     (tmp_path / "queries.csv").write_text("".join(f"{line}\n" for line in ["text", *QUERIES]))

@@ -54,19 +54,20 @@ def test_a_batch_with_a_pending_row_is_run_again_and_not_served_from_the_cache(p
     project.fake.answer = lambda body: (
         Scripted(status=503) if "PIN" in str(body["messages"]) else answer_by_schema(body)
     )
+    passes = [f"complete-batch-1-pass-{n}" for n in (2, 3, 4)]
     # It fails twice in the same way: the second batch is the same as the first, and is not final either.
-    for night, n_calls in (("night-1", 6), ("night-2", 10)):
+    for night, n_calls in (("night-1", 18), ("night-2", 34)):
         ended = project.run(night)
-        assert ended.list_task_runs(3) == dict.fromkeys(STEPS, "Completed")
+        assert ended.list_task_runs(6) == dict.fromkeys([*STEPS, *passes], "Completed")
         assert (ended.summary.accepted, ended.summary.pending, len(project.fake.calls)) == (2, 1, n_calls)
     project.fake.answer = answer_by_schema
     third = project.run("night-3")
     assert third.list_task_runs(3) == dict.fromkeys(STEPS, "Completed")
-    assert (third.summary.accepted, third.summary.pending, len(project.fake.calls)) == (3, 0, 11)
+    assert (third.summary.accepted, third.summary.pending, len(project.fake.calls)) == (3, 0, 35)
     assert third.summary.hits == 2
     fourth = project.run("night-4")
     assert fourth.list_task_runs(3) == dict(zip(STEPS, ["Completed", "Cached", "Cached"], strict=True))
-    assert (fourth.summary.accepted, len(project.fake.calls)) == (3, 11)
+    assert (fourth.summary.accepted, len(project.fake.calls)) == (3, 35)
 
 
 def test_a_run_that_has_offered_its_release_asks_nothing_more(project: Project) -> None:

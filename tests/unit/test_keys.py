@@ -72,6 +72,14 @@ def test_the_order_of_parameters_does_not_change_the_prompt_hash() -> None:
     assert keys.prompt_hash(**ASKED) == keys.prompt_hash(**turned)
 
 
+def test_checks_without_code_keep_the_hash_that_they_had() -> None:
+    assert keys.checks_hash("{}") == keys.checks_hash("{}", "") == keys.digest_parts("checks", ["{}"])
+
+
+def test_checks_and_their_code_each_change_the_hash() -> None:
+    assert len({keys.checks_hash(checks, code) for checks in ("a", "ab") for code in ("", "b", "c")}) == 6
+
+
 def test_a_row_or_its_prompt_changes_the_request_key() -> None:
     assert len({keys.request_key(row, prompt) for row in ("{}", '{"a":1}') for prompt in ("p", "q")}) == 4
 

@@ -40,6 +40,39 @@ def test_a_folder_and_its_pinned_texts_make_the_same_prompt():
     assert parse_prompt(prompt.name, text=prompt.text, schema=prompt.schema, checks=prompt.checks) == prompt
 
 
+def write_folder(root, **files):
+    folder = root / "sort"
+    folder.mkdir()
+    texts = {"prompt.md": f"---\n{FRONT}---\n{{{{ body }}}}", "output.schema.json": json.dumps(SCHEMA)}
+    for name, text in (texts | {"checks.json": CHECKS} | files).items():
+        (folder / name).write_bytes(text.encode() if isinstance(text, str) else text)
+
+
+def test_a_folder_may_do_without_checks_of_its_own_in_python(tmp_path):
+    write_folder(tmp_path)
+    assert load_prompt("sort", tmp_path).code == ""
+
+
+def test_checks_in_python_are_read_and_hashed_and_not_run(tmp_path):
+    code = "raise SystemExit\n"
+    write_folder(tmp_path, **{"checks.py": code})
+    prompt = load_prompt("sort", tmp_path)
+    assert prompt.code == code
+    assert prompt.checks_hash == checks_hash(CHECKS, code) != checks_hash(CHECKS)
+    assert parse_prompt("sort", text=prompt.text, schema=prompt.schema, checks=CHECKS, code=code) == prompt
+
+
+def test_checks_in_python_that_are_no_text_are_refused(tmp_path):
+    write_folder(tmp_path, **{"checks.py": b"\xff"})
+    with pytest.raises(PromptRefused, match=r"checks\.py: is not UTF-8"):
+        load_prompt("sort", tmp_path)
+
+
+def test_checks_may_limit_the_share_of_quarantined_rows():
+    checks = '{"row": [], "batch": [], "max_quarantined": 0.1}'
+    assert make(checks=checks).checks == checks
+
+
 @pytest.mark.parametrize("name", ["triage_ticket", "route_banking_query"])
 def test_the_shipped_prompts_load_and_render(name):
     prompt = load_prompt(name, ROOT / "prompts")

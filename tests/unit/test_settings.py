@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from overnight.failures import OvernightError
+from overnight.records import ModelTerms
 from overnight.settings import Settings
 
 
@@ -77,3 +78,100 @@ def test_a_setting_that_is_no_number_or_too_small_is_refused_in_one_line(
         Settings.from_env()
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def _declare(folder: Path, toml: str | bytes) -> None:
+    (folder / "pyproject.toml").write_bytes(toml.encode() if isinstance(toml, str) else toml)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_terms_of_models_are_read_from_the_project_s_file(project: Path) -> None:
+    _declare(
+        project,
+        """
+        [project]
+        name = "night"
+        [tool.overnight.models."openai:our-own"]
+        input_usd_per_million = 1
+        output_usd_per_million = 2.5
+        requests_per_minute = 500
+        tokens_per_minute = 30_000
+        [tool.overnight.models."anthropic:claude-sonnet-4-5"]
+        requests_per_minute = 50
+        """,
+    )
+    assert Settings.from_env().terms == (
+        ModelTerms("openai:our-own", 1.0, 2.5, 500, 30_000),
+        ModelTerms("anthropic:claude-sonnet-4-5", None, None, 50, None),
+    )
+    assert hash(Settings.from_env())
+
+
+def test_a_model_may_be_free(project: Path) -> None:
+    _declare(project, '[tool.overnight.models."openai:x"]\ninput_usd_per_million=0\noutput_usd_per_million=0.0')
+    [terms] = Settings.from_env().terms
+    assert (terms.input_usd_per_million, terms.output_usd_per_million) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "toml", [None, "", "[project]\nname='x'", "[tool.ruff]", "[tool.overnight]", "[tool.overnight.models]"]
+)
+def test_where_nothing_is_declared_there_are_no_terms(project: Path, toml: str | None) -> None:
+    if toml is not None:
+        _declare(project, toml)
+    assert Settings.from_env().terms == ()
+
+
+MODEL = '[tool.overnight.models."openai:x"]\n'
+
+
+@pytest.mark.parametrize(
+    ("toml", "says"),
+    [
+        ("[tool", "cannot be read as TOML"),
+        (b"\xff\xfe", "cannot be read as TOML"),
+        ("tool = 3", "tool in "),
+        ("[tool]\novernight = 'x'", "tool.overnight in "),
+        ("[tool.overnight]\nmodels = ['x']", "tool.overnight.models in "),
+        ("[tool.overnight.models]\n'openai:x' = 3", "tool.overnight.models.'openai:x' in "),
+        ("[tool.overnight.models.gpt]\n", "tool.overnight.models.'gpt' in "),
+        ("[tool.overnight.models.'openai:']\n", "is not a table under the name PROVIDER:NAME"),
+        (MODEL + "input_price = 1", "'input_price' of 'openai:x' in "),
+        (MODEL + "input_price = 1", "is not one of input_usd_per_million, output_usd_per_million, requests_per_minute"),
+        (MODEL + '"a\\nb" = 1', "'a\\nb' of 'openai:x' in "),
+        (MODEL + "input_usd_per_million = 1", "output_usd_per_million of 'openai:x' in "),
+        (MODEL + "output_usd_per_million = 1", "input_usd_per_million of 'openai:x' in "),
+        (
+            MODEL + "input_usd_per_million = -1\noutput_usd_per_million = 1",
+            "is -1, which is not a number of US dollars",
+        ),
+        (MODEL + "input_usd_per_million = '1'\noutput_usd_per_million = 1", "input_usd_per_million of 'openai:x' in "),
+        (MODEL + "input_usd_per_million = 1\noutput_usd_per_million = true", "is True"),
+        (MODEL + "input_usd_per_million = 1\noutput_usd_per_million = nan", "is nan"),
+        (MODEL + "input_usd_per_million = 1\noutput_usd_per_million = inf", "is inf"),
+        (MODEL + "requests_per_minute = 0", "requests_per_minute of 'openai:x' in "),
+        (MODEL + "tokens_per_minute = -5", "is -5, which is not a whole number from 1"),
+        (MODEL + "tokens_per_minute = 1.5", "is 1.5, which is not a whole number from 1"),
+        (MODEL + "tokens_per_minute = true", "is True, which is not a whole number from 1"),
+    ],
+)
+def test_terms_that_no_model_has_are_refused_in_one_line_that_names_the_file(
+    project: Path, toml: str | bytes, says: str
+) -> None:
+    _declare(project, toml)
+    with pytest.raises(OvernightError) as caught:
+        Settings.from_env()
+    assert says in str(caught.value)
+    assert str(project / "pyproject.toml") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_project_file_that_cannot_be_read_is_refused(project: Path) -> None:
+    (project / "pyproject.toml").mkdir()
+    with pytest.raises(OvernightError, match="cannot be read"):
+        Settings.from_env()

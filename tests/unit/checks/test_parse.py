@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from overnight.checks import Checks, parse_checks, refuse_unknown_fields
-from overnight.checks.rows import Forbidden, MaxChars, NotEcho, Verbatim
+from overnight.checks.rules import Distinct, Forbidden, Hedge, Language, LengthRatio, MaxChars, NotEcho, Verbatim
 from overnight.failures import PromptRefused
 from overnight.prompts import load_prompt
 
@@ -16,13 +16,25 @@ def test_every_kind_of_rule_is_read_in_order():
         {"rule": "verbatim", "field": "evidence", "of": "text"},
         {"rule": "max_chars", "field": "reply", "limit": 600},
         {"rule": "forbidden", "field": "reply", "phrases": ["as an ai"]},
-        {"rule": "not_echo", "field": "summary", "of": "body"},
+        {"rule": "not_echo", "field": "summary", "of": "body", "reask": "Use your own words."},
+        {"rule": "length_ratio", "field": "summary", "of": "body", "least": 0.1, "most": 1},
+        {"rule": "hedge", "field": "reply"},
+        {"rule": "hedge", "field": "label", "phrases": ["no idea"], "unknown": "other"},
+        {"rule": "language", "field": "reply", "is": "en"},
+        {"rule": "language", "field": "reply", "of": "body"},
+        {"rule": "distinct", "field": "reply", "limit": 20},
     ]
     assert parse_checks(json.dumps({"row": row}), prompt="triage").row == (
         Verbatim("evidence", "text"),
         MaxChars("reply", 600),
         Forbidden("reply", ("as an ai",)),
-        NotEcho("summary", "body"),
+        NotEcho("summary", "body", reask="Use your own words."),
+        LengthRatio("summary", "body", least=0.1, most=1),
+        Hedge("reply"),
+        Hedge("label", phrases=("no idea",), unknown="other"),
+        Language("reply", "en"),
+        Language("reply", of="body"),
+        Distinct("reply", 20),
     )
 
 
@@ -61,6 +73,26 @@ def test_an_empty_file_of_checks_has_none():
         ('{"row": [{"rule": "not_echo", "field": "a", "of": "b", "off": 1}]}', r"row\[0\]\.off"),
         ('{"row": [{"rule": "forbidden", "field": "a", "phrases": ["x", ""]}]}', r"row\[0\]\.phrases\[1\]"),
         ('{"row": [{"rule": "forbidden", "field": "a", "phrases": []}]}', r"row\[0\]\.phrases"),
+        ('{"row": [{"rule": "max_chars", "field": "a", "limit": 5, "reask": ""}]}', r"row\[0\]\.reask"),
+        ('{"row": [{"rule": "length_ratio", "field": "a", "of": "b"}]}', r'row\[0\]: it takes "least", "most" or both'),
+        (
+            '{"row": [{"rule": "length_ratio", "field": "a", "of": "b", "least": 2, "most": 2}]}',
+            r'row\[0\]: "least" is not less',
+        ),
+        ('{"row": [{"rule": "length_ratio", "field": "a", "of": "b", "least": 0}]}', r"row\[0\]\.least"),
+        ('{"row": [{"rule": "hedge", "field": "a", "phrases": []}]}', r"row\[0\]\.phrases"),
+        # Blanks would be found in every text.
+        ('{"row": [{"rule": "hedge", "field": "a", "phrases": ["x", " "]}]}', r"row\[0\]\.phrases\[1\]"),
+        ('{"row": [{"rule": "language", "field": "a"}]}', r'row\[0\]: it takes one of "is" and "of"'),
+        ('{"row": [{"rule": "language", "field": "a", "is": "en", "of": "b"}]}', r"row\[0\]: it takes one"),
+        ('{"row": [{"rule": "language", "field": "a", "is": "english"}]}', r'row\[0\]: the language "english" is not'),
+        ('{"row": [{"rule": "language", "field": "a", "code": "en"}]}', r"row\[0\]\.code"),
+        ('{"row": [{"rule": "distinct", "field": "a", "limit": 0}]}', r"row\[0\]\.limit"),
+        ('{"row": [{"rule": "function", "field": "a", "name": "b"}]}', r"row\[0\]\.field"),
+        ('{"row": [{"rule": "function"}]}', r"row\[0\]\.name: field required"),
+        ('{"max_quarantined": 1.5}', "at max_quarantined"),
+        ('{"max_quarantined": NaN}', "at max_quarantined"),
+        ('{"max_quarantined": "0.1"}', "at max_quarantined"),
         ('{"batch": [{"kwargs": {}}]}', r"batch\[0\]\.type: field required"),
         ('{"batch": [{"type": "a"}, {"type": "a", "severity": "bad"}]}', r"batch\[1\]\.severity"),
         ('{"batch": [{"type": "a", "kwarg": {}}]}', r"batch\[0\]\.kwarg"),
@@ -71,6 +103,21 @@ def test_a_wrong_file_is_refused_on_one_line_with_prompt_and_place(text, place):
         parse_checks(text, prompt="triage")
     assert str(refused.value).startswith("Prompt triage: checks.json ")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "of_others", "of_embedded"),
+    [
+        ("{}", 0.02, None),
+        ('{"max_quarantined": 0.1}', 0.1, 0.1),
+        ('{"max_quarantined": 0}', 0, 0),
+        ('{"max_quarantined": null}', None, None),
+    ],
+)
+def test_the_share_that_may_be_quarantined_is_that_written_or_depends_on_the_model(text, of_others, of_embedded):
+    checks = parse_checks(text, prompt="triage")
+    assert checks.max_quarantined_of(is_embedded=False) == of_others
+    assert checks.max_quarantined_of(is_embedded=True) == of_embedded
 
 
 def refuse(checks, *, fields=("label", "quote"), inputs=("body",)):
@@ -86,6 +133,10 @@ def expect(**kwargs):
     [
         ({"row": [{"rule": "max_chars", "field": "qoute", "limit": 5}]}, r"'qoute' at row\[0\]\.field"),
         ({"row": [{"rule": "verbatim", "field": "quote", "of": "bdoy"}]}, r"'bdoy' at row\[0\]\.of"),
+        ({"row": [{"rule": "length_ratio", "field": "quote", "of": "bdoy", "most": 1}]}, r"'bdoy' at row\[0\]\.of"),
+        ({"row": [{"rule": "language", "field": "quote", "of": "bdoy"}]}, r"'bdoy' at row\[0\]\.of"),
+        ({"row": [{"rule": "hedge", "field": "lable"}]}, r"'lable' at row\[0\]\.field"),
+        ({"row": [{"rule": "distinct", "field": "lable", "limit": 2}]}, r"'lable' at row\[0\]\.field"),
         # An output field is no input, nor the other way round.
         ({"row": [{"rule": "not_echo", "field": "quote", "of": "label"}]}, r"'label' at row\[0\]\.of"),
         ({"row": [{"rule": "max_chars", "field": "body", "limit": 5}]}, r"'body' at row\[0\]\.field"),
@@ -106,6 +157,7 @@ def test_a_name_that_the_prompt_does_not_have_is_refused_with_its_place(checks, 
     "checks",
     [
         {"row": [{"rule": "verbatim", "field": "quote", "of": "body"}]},
+        {"row": [{"rule": "language", "field": "quote", "is": "en"}]},
         expect(column="label"),
         expect(column="input.body"),
         expect(column_list=["row_id", "row_number", "quote"]),
@@ -117,11 +169,18 @@ def test_names_that_the_prompt_has_pass(checks):
     refuse(checks)
 
 
+def test_a_function_names_no_field_and_passes(tmp_path):
+    path, code = tmp_path / "checks.py", "def f(input, output): return None"
+    path.write_text(code)
+    checks = parse_checks('{"row": [{"rule": "function", "name": "f"}]}', prompt="sort", code=code, path=path)
+    refuse_unknown_fields(checks, prompt="sort", fields=(), inputs=())
+
+
 @pytest.mark.parametrize("name", sorted(p.name for p in PROMPTS.iterdir() if p.is_dir()))
 def test_the_committed_prompts_name_what_they_have(name):
     prompt = load_prompt(name, PROMPTS)
     refuse_unknown_fields(
-        parse_checks(prompt.checks, prompt=name),
+        parse_checks(prompt.checks, prompt=name, code=prompt.code, path=PROMPTS / name / "checks.py"),
         prompt=name,
         fields=json.loads(prompt.schema)["properties"],
         inputs=(*prompt.inputs, *prompt.optional_inputs),

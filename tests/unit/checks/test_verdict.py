@@ -83,6 +83,32 @@ def test_the_verdict_on_the_batch_travels_with_it(tmp_path):
     assert (checked.prompt_hash, checked.checks_hash, checked.n) == ("hash", "c", 1)
 
 
+def quarantine(home, *row_ids, failure_class, rule):
+    rows = [row(n, "quarantined") | {"row_id": i, "failure_class": failure_class, "rule": rule} for n, i in row_ids]
+    return CompletedBatch(1, write_part(rows, home), "hash", 0, len(rows), 0)
+
+
+def test_rows_with_one_answer_for_too_many_inputs_hold_the_batch(tmp_path):
+    row_ids = list(enumerate(["a", "b\n", "c", "d"], start=1))
+    completed = quarantine(tmp_path, *row_ids, failure_class="same_answer", rule="distinct(label)")
+    checked = check(tmp_path, completed, FakeValidator(batch_failures=["mean"]))
+    assert checked.batch_failures == (
+        "mean",
+        'distinct(label): 4 rows have an answer that too many other inputs got, such as rows "a", "b\\n", "c"',
+    )
+    assert checked.n_quarantined == 4
+
+
+def test_rows_with_another_failure_hold_nothing(tmp_path):
+    completed = quarantine(tmp_path, (1, "a"), failure_class="hedge", rule="hedge(label)")
+    assert check(tmp_path, completed, FakeValidator()).batch_failures == ()
+
+
+def test_the_step_travels_with_the_batch(tmp_path):
+    completed = dataclasses.replace(complete(tmp_path, ["accepted"]), step=2)
+    assert check(tmp_path, completed, FakeValidator()).step == 2
+
+
 def test_docs_outside_the_home_stay_absolute(tmp_path):
     home = tmp_path / "home"
     checked = check(home, complete(home, ["accepted"]), FakeValidator(docs="/elsewhere/page.html"))

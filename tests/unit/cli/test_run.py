@@ -11,9 +11,9 @@ import pytest
 from overnight.cli import run as cli_run
 from overnight.cli.run import _halting_on_interrupt, describe, tell
 from overnight.complete import Engine
-from overnight.failures import FailureClass
 from overnight.records import Summary
 from overnight.report import RunReport
+from overnight.taxonomy import FailureClass
 from tests.conftest import RUN, House
 
 SUMMARY = Summary(
@@ -28,6 +28,7 @@ SUMMARY = Summary(
     pending=30,
     held=100,
     published=1000,
+    skipped=0,
     cost_usd=1.5,
     input_tokens=9000,
     output_tokens=800,
@@ -91,7 +92,7 @@ def test_the_first_interrupt_halts_the_run_and_the_second_ends_it(engine: Engine
         signal.raise_signal(signal.SIGINT)
         halted = engine.context(RUN).halted
         assert halted is not None
-        assert (halted.failure_class, str(halted)) == (FailureClass.STOPPED, "it was stopped by hand.")
+        assert (halted.failure_class, str(halted)) == (FailureClass.STOPPED, "It was stopped by hand.")
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
@@ -107,12 +108,12 @@ def test_an_interrupt_where_no_row_is_left_to_ask_ends_at_once(engine: Engine) -
 def test_an_interrupt_while_the_run_begins_ends_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupts = iter([signal.SIGINT])
 
-    def interrupt(*_: object) -> float:
+    def interrupt(*_: object) -> str:
         for number in interrupts:
             signal.raise_signal(number)
-        return 0.0
+        return "run:night-2"
 
-    monkeypatch.setattr("overnight.complete.engine.spent_usd", interrupt)
+    monkeypatch.setattr("overnight.complete.engine.run_scope", interrupt)
     with _halting_on_interrupt("night-2", engine.settings), pytest.raises(KeyboardInterrupt):
         engine.begin_pass("night-2")
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from overnight.failures import CallFailed, FailureClass
+from overnight.failures import CallFailed
 from overnight.ledger.queries import summarize
+from overnight.ledger.spend import Cap, Spend, find_spend, night_scope, reserve, run_scope
+from overnight.records import ModelTerms
+from overnight.taxonomy import FailureClass
 from tests.conftest import RUN
 from tests.fakes.provider import Scripted
 from tests.unit.complete.conftest import Desk
@@ -18,6 +24,7 @@ TEXTS = [f"row {n}" for n in range(30)]
 NO_KEY = Scripted(status=401, body={"error": {"message": "Incorrect API key"}})
 NO_CREDIT = Scripted(status=429, body={"error": {"code": "insufficient_quota", "message": "You exceeded your quota"}})
 OTHER_MODEL = Scripted(model="gpt-other")
+BAD_REQUEST = Scripted(status=400, body={"error": {"message": "no parameter temperature"}})
 #: About 0.0006 USD by the list price of gpt-4o.
 DEAR = Scripted(usage={"prompt_tokens": 40, "completion_tokens": 50})
 
@@ -83,16 +90,38 @@ def test_an_attempt_that_was_opened_and_not_sent_says_so(open_desk: Callable[...
     assert set(outcomes) <= {"failed", "unsent"}
 
 
+def _spend(desk: Desk, run_id: str = RUN) -> Spend:
+    with desk.house.ledger.reading() as connection:
+        return find_spend(connection, [run_scope(run_id)]).get(run_scope(run_id), Spend())
+
+
 def test_spend_never_exceeds_the_cap_and_the_run_says_so(open_desk: Callable[..., Desk]) -> None:
     desk = open_desk(budget_usd=0.008)
     desk.fake.answer = lambda _: DEAR
     states = Counter(desk.list_states(TEXTS, desk.make_prompt(model="openai:gpt-4o")))
     [(spent,)] = desk.house.fetch("SELECT sum(cost_usd) FROM attempts")
     assert 0 < spent <= 0.008
+    assert (_spend(desk).spent_usd, _spend(desk).reserved_usd) == (pytest.approx(spent), pytest.approx(0))
     assert states["accepted"] == len(desk.fake.calls) > 0
     assert states["accepted"] + states["pending"] == len(TEXTS)
-    assert "of the budget of $0.0080" in desk.why_halted()
-    assert "Raise --budget and run again" in desk.why_halted()
+    assert f"of the $0.008000 of run {RUN}" in desk.why_halted()
+    assert "Raise --budget." in desk.why_halted()
+    # It stops only where not even one call more fits, whatever was in flight.
+    assert spent > 0.008 - 2 * 0.0012
+
+
+def test_the_runs_of_a_night_are_held_to_their_cap_together(open_desk: Callable[..., Desk]) -> None:
+    for n in range(3):
+        desk = open_desk(nightly_budget_usd=0.008)
+        desk.fake.answer = lambda _: DEAR
+        prompt, texts = desk.make_prompt(model="openai:gpt-4o"), [f"{n}: {text}" for text in TEXTS]
+        desk.ask(texts, prompt, run_id=desk.house.begin(f"night-{n}"))
+    [(spent,)] = desk.house.fetch("SELECT sum(cost_usd) FROM attempts")
+    assert 0 < spent <= 0.008
+    assert "OVERNIGHT_NIGHTLY_BUDGET_USD" in desk.why_halted("night-2")
+    with desk.house.ledger.reading() as connection:
+        [night] = find_spend(connection, [night_scope(time.time())]).values()
+    assert night.spent_usd == pytest.approx(spent)
 
 
 def test_a_run_that_goes_on_counts_what_it_spent_before(open_desk: Callable[..., Desk]) -> None:
@@ -108,25 +137,19 @@ def test_a_call_that_may_have_been_billed_counts_at_its_worst_price(open_desk: C
     desk = open_desk(budget_usd=1.0)
     desk.fake.answer = lambda _: Scripted(drop=True)
     assert desk.list_states(["one"], desk.make_prompt(model="openai:gpt-4o")) == ["pending"]
-    budget = desk.engine.context(RUN).budget
-    assert budget.spent_usd > 0
-    assert budget.reserved_usd == 0
-
-
-def test_another_process_counts_what_was_reserved_for_calls_that_may_have_been_billed(
-    open_desk: Callable[..., Desk],
-) -> None:
-    desk = open_desk(budget_usd=1.0)
-    desk.fake.answer = lambda _: Scripted(drop=True)
-    prompt = desk.make_prompt(model="openai:gpt-4o")
-    assert desk.list_states(["one"], prompt) == ["pending"]
-    spent = desk.engine.context(RUN).budget.spent_usd
-    assert open_desk(budget_usd=1.0).engine.context(RUN).budget.spent_usd == pytest.approx(spent)
-    # A process that was killed while it waited for its answers leaves its attempts open.
-    desk.house.tamper("UPDATE attempts SET outcome = 'open', closed_at = NULL")
-    assert open_desk(budget_usd=1.0).engine.context(RUN).budget.spent_usd == pytest.approx(spent)
+    [(reserved,)] = desk.house.fetch("SELECT sum(reserved_usd) FROM attempts")
+    assert (_spend(desk).spent_usd, _spend(desk).reserved_usd) == (pytest.approx(reserved), pytest.approx(0))
     # Another run has spent nothing.
-    assert desk.engine.context(desk.house.begin("night-2")).budget.spent_usd == 0
+    assert _spend(desk, "night-2") == Spend()
+
+
+def test_what_a_killed_process_set_aside_is_not_given_out_again(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk(budget_usd=0.001)
+    # A process that was killed while it waited for its answers leaves its attempts open.
+    desk.house.ledger.write(lambda c: reserve(c, [([Cap(run_scope(RUN))], 0.0009)]))
+    assert desk.list_states(["one"], desk.make_prompt(model="openai:gpt-4o")) == ["pending"]
+    assert desk.fake.calls == []
+    assert "$0.000900 set aside for calls that have not come back" in desk.why_halted()
 
 
 def test_a_run_that_somebody_stops_keeps_the_calls_in_flight_and_sends_no_other(
@@ -135,7 +158,7 @@ def test_a_run_that_somebody_stops_keeps_the_calls_in_flight_and_sends_no_other(
     desk = open_desk(concurrency=2)
 
     def stop(body: dict[str, Any]) -> Scripted:
-        desk.engine.context(RUN).halted = CallFailed(FailureClass.STOPPED, "it was stopped by hand.")
+        desk.engine.context(RUN).halt(CallFailed(FailureClass.STOPPED, "It was stopped by hand."))
         return Scripted()
 
     desk.fake.answer = stop
@@ -148,7 +171,7 @@ def test_a_call_whose_tokens_nobody_counted_is_booked_at_its_worst_price(open_de
     desk = open_desk(budget_usd=0.008)
     desk.fake.answer = lambda _: Scripted(usage={"prompt_tokens": 0})
     assert Counter(desk.list_states(TEXTS, desk.make_prompt(model="openai:gpt-4o")))["pending"] > 0
-    assert desk.engine.context(RUN).budget.spent_usd <= 0.008
+    assert _spend(desk).total_usd <= 0.008
     with desk.house.ledger.reading() as connection:
         assert summarize(connection, RUN, 2.0).cost_usd is None
 
@@ -163,4 +186,60 @@ def test_a_budget_for_a_model_without_a_price_makes_no_call_and_says_so(open_des
     desk = open_desk(budget_usd=1.0)
     assert desk.list_states(["one"]) == ["pending"]
     assert desk.fake.calls == []
-    assert "no price is known for this model" in desk.why_halted()
+    assert "no price is known for openai:gpt-fake" in desk.why_halted()
+
+
+def test_a_model_with_a_declared_price_can_have_a_budget(open_desk: Callable[..., Desk]) -> None:
+    terms = ModelTerms("openai:gpt-fake", input_usd_per_million=1.0, output_usd_per_million=1000.0)
+    desk = open_desk(budget_usd=0.2, terms=(terms,))
+    desk.fake.answer = lambda _: DEAR
+    states = Counter(desk.list_states(TEXTS))
+    [(spent,)] = desk.house.fetch("SELECT sum(cost_usd) FROM attempts")
+    assert states["accepted"] == 3
+    assert spent == pytest.approx(3 * (40 * 1e-6 + 50 * 1e-3))
+
+
+def test_the_same_bad_request_on_five_rows_halts_and_blames_no_row(desk: Desk) -> None:
+    desk.fake.answer = lambda _: BAD_REQUEST
+    assert desk.list_states(TEXTS) == ["pending"] * len(TEXTS)
+    assert 5 <= len(desk.fake.calls) <= 5 + desk.engine.settings.concurrency
+    assert "5 rows failed with the same bad request" in desk.why_halted()
+    assert desk.house.fetch("SELECT * FROM quarantines") == []
+    desk.engine.begin_pass(RUN)
+    desk.fake.answer = lambda _: Scripted()
+    assert desk.list_states(TEXTS) == ["accepted"] * len(TEXTS)
+
+
+def test_where_others_were_answered_rows_with_a_bad_request_stay_quarantined_and_the_run_gets_on(
+    open_desk: Callable[..., Desk],
+) -> None:
+    desk = open_desk(concurrency=1)
+    poison = {f"row {n}" for n in range(20, 27)}
+    desk.fake.answer = lambda body: BAD_REQUEST if any(f"<query>{p}<" in str(body) for p in poison) else Scripted()
+    states = Counter(desk.list_states(TEXTS))
+    assert (states["accepted"], states["quarantined"]) == (20, 5)
+    desk.engine.begin_pass(RUN)
+    assert Counter(desk.list_states(TEXTS)) == {"accepted": 23, "quarantined": 7}
+
+
+def test_four_bad_requests_do_not_halt(desk: Desk) -> None:
+    desk.fake.answer = lambda _: BAD_REQUEST
+    assert desk.list_states(TEXTS[:4]) == ["quarantined"] * 4
+    assert desk.why_halted() == ""
+
+
+def test_a_run_that_is_stopped_while_its_rows_wait_ends_at_once(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk(retry_base_s=600.0)
+    arrived = threading.Event()
+
+    def answer(_: Any) -> Scripted:
+        arrived.set()
+        return Scripted(status=503)
+
+    desk.fake.answer = answer
+    batch = desk.house.read_batch(["one"])
+    with ThreadPoolExecutor() as pool:
+        completed = pool.submit(desk.complete, batch)
+        assert arrived.wait(10)
+        desk.engine.context(RUN).halt(CallFailed(FailureClass.STOPPED, "It was stopped by hand."))
+        assert completed.result(10).n_pending == 1

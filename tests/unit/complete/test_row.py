@@ -7,25 +7,13 @@ from typing import Any
 
 import pytest
 
-from overnight.complete import engine
-from overnight.complete import row as asking
+from overnight.complete import engine, judge
 from overnight.keys import digest_bytes
 from overnight.ledger.bodies import get_body
 from overnight.llm import Client, ModelRef, make_client
 from tests.fakes.provider import Call, Scripted
 from tests.unit.complete.conftest import Desk
 
-BAD_ANSWERS = [
-    (Scripted(refusal="I may not."), "refusal", None, "The model refused: I may not."),
-    (Scripted(finish_reason="length"), "truncated", None, "The answer was cut off (length)."),
-    (Scripted(finish_reason="content_filter"), "content_filter", None, "content filter"),
-    (Scripted(finish_reason="pause_turn"), "unknown_stop", None, "pause_turn"),
-    (Scripted(text='{"label": "red",'), "malformed", None, "not strict JSON"),
-    (Scripted(text=" "), "empty", None, "empty"),
-    (Scripted(text='{"label": "mauve", "quote": ""}'), "schema_invalid", None, "/label"),
-    (Scripted(text='{"label": "red", "quote": "invented"}'), "check_failed", "verbatim(quote)", "word for word"),
-    (Scripted(status=400, body={"error": {"message": "no such parameter"}}), "bad_request", None, "no such parameter"),
-]
 VERBATIM = {"rule": "verbatim", "field": "quote", "of": "body"}
 RATE_LIMIT = Scripted(status=429, headers={"retry-after": "0"})
 
@@ -34,21 +22,6 @@ def _in_turn(*answers: Scripted) -> Callable[[dict[str, Any]], Scripted]:
     """One answer after the other, then good ones."""
     left = list(answers)
     return lambda _: left.pop(0) if left else Scripted()
-
-
-@pytest.mark.parametrize("bad", BAD_ANSWERS, ids=lambda bad: bad[1])
-def test_a_bad_answer_is_quarantined_with_its_class_and_asked_for_once(
-    desk: Desk, bad: tuple[Scripted, str, str | None, str]
-) -> None:
-    scripted, failure_class, rule, reason = bad
-    desk.fake.answer = _in_turn(scripted)
-    prompt = desk.make_prompt(VERBATIM)
-    [row] = desk.ask(["some words"], prompt)
-    assert (row["state"], row["failure_class"], row["rule"]) == ("quarantined", failure_class, rule)
-    assert reason in row["reason"]
-    assert desk.ask(["some words"], prompt) == [row]
-    assert len(desk.fake.calls) == 1
-    assert desk.house.fetch("SELECT outcome, failure_class FROM attempts") == [("failed", failure_class)]
 
 
 def test_an_attempt_is_open_when_its_call_arrives_and_closed_with_the_answer(desk: Desk) -> None:
@@ -127,6 +100,36 @@ def test_a_wait_that_is_too_long_leaves_the_row_pending_after_one_call(desk: Des
     assert len(desk.fake.calls) == 1
 
 
+def test_sixteen_sends_in_vain_are_all_that_a_run_makes_whoever_begins_anew(open_desk: Callable[..., Desk]) -> None:
+    for n_calls in (4, 8, 12, 16, 16):
+        desk = open_desk()
+        desk.fake.answer = lambda _: Scripted(status=429, headers={"retry-after": "0"})
+        [row] = desk.ask(["some words"])
+        assert (row["state"], row["failure_class"], len(desk.fake.calls)) == ("pending", "rate_limit", n_calls)
+    # Another run is another budget.
+    desk.fake.answer = lambda _: Scripted()
+    assert desk.list_states(["some words"], run_id=desk.house.begin("night-2")) == ["accepted"]
+
+
+def test_a_send_that_was_killed_counts(desk: Desk) -> None:
+    desk.fake.answer = _in_turn(*[RATE_LIMIT] * 4)
+    desk.ask(["some words"])
+    desk.house.tamper("UPDATE attempts SET outcome = 'open', failure_class = NULL, closed_at = NULL")
+    desk.fake.answer = lambda _: RATE_LIMIT
+    for _ in range(4):
+        desk.ask(["some words"])
+    assert len(desk.fake.calls) == 16
+
+
+def test_a_row_told_to_come_back_in_an_hour_is_left_alone_until_then(desk: Desk) -> None:
+    desk.fake.answer = _in_turn(Scripted(status=429, headers={"retry-after": "3600"}))
+    [row] = desk.ask(["some words"])
+    assert desk.ask(["some words"]) == [row]
+    assert len(desk.fake.calls) == 1
+    desk.house.tamper("UPDATE attempts SET closed_at = closed_at - 3601")
+    assert desk.list_states(["some words"]) == ["accepted"]
+
+
 def test_four_transient_failures_leave_the_row_pending_and_a_later_pass_asks_again(desk: Desk) -> None:
     desk.fake.answer = _in_turn(*[RATE_LIMIT] * 4)
     [row] = desk.ask(["some words"])
@@ -197,11 +200,11 @@ def test_where_the_provider_says_not_to_send_it_again_a_row_is_sent_once_and_lef
 def test_an_error_that_nobody_foresaw_waits_for_the_calls_in_flight(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def check(rules: Any, values: dict[str, Any], output: Any) -> None:
+    def check(rules: Any, values: dict[str, Any], output: Any, memory: Any) -> None:
         if values["body"] == "odd":
             raise ZeroDivisionError
 
-    monkeypatch.setattr(asking, "check_row", check)
+    monkeypatch.setattr(judge, "check_row", check)
     desk.fake.answer = lambda body: Scripted(delay_s=0.0 if "odd" in str(body["messages"]) else 0.3)
     with pytest.raises(ZeroDivisionError):
         desk.ask(["odd", "good", "fine"])
@@ -228,7 +231,13 @@ def test_the_embedded_model_has_at_most_one_call_in_flight_whatever_the_concurre
     assert all(later - earlier >= 0.1 for earlier, later in pairwise(times))
 
 
-def test_a_call_to_a_provider_does_not_wait_for_the_embedded_model(desk: Desk) -> None:
-    embedded, remote = desk.make_prompt(model="local:tiny"), desk.make_prompt()
-    assert desk.engine.limiter_of(embedded) is desk.engine.local_limiter
-    assert desk.engine.limiter_of(remote) is desk.engine.limiter is not desk.engine.local_limiter
+def test_a_call_to_a_provider_does_not_wait_for_the_embedded_model(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def make_stand_in(model: ModelRef, **options: Any) -> Client:
+        return await make_client(ModelRef("openai", model.name), **options)
+
+    monkeypatch.setattr(engine, "make_client", make_stand_in)
+    embedded, remote = (
+        desk.engine.run(desk.engine.lane(m, desk.fake.openai_base_url)) for m in ("local:a", "openai:a")
+    )
+    assert embedded.limiter is desk.engine.local_limiter
+    assert remote.limiter is desk.engine.limiter is not desk.engine.local_limiter

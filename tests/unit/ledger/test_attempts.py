@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from overnight.failures import LedgerRefused
 from overnight.keys import digest_bytes
 from overnight.ledger import attempts
-from overnight.ledger.attempts import Closing, Completion, Opening, Refusal
+from overnight.ledger.attempts import Closing, Opening
 from overnight.ledger.bodies import get_body, pack_body, record_bodies
+from overnight.ledger.completions import Completion, Refusal, accept, find_completions, find_refusals, forget_refusals
+from overnight.ledger.spend import Shortfall
 from overnight.records import Prompt, Reply, Usage
 from tests.conftest import RUN, House
 
@@ -19,14 +23,14 @@ def prompt(house: House) -> Prompt:
     return house.make_prompt()
 
 
-def _open_all(house: House, prompt: Prompt, *keys: str) -> list[int | None]:
+def _open_all(house: House, prompt: Prompt, *keys: str) -> list[int | Shortfall | None]:
     openings = [Opening(key, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0) for key in keys]
     return house.ledger.write(lambda c: attempts.open_attempts(c, openings))
 
 
 def _open(house: House, prompt: Prompt, key: str = KEY) -> int:
     [attempt_id] = _open_all(house, prompt, key)
-    assert attempt_id is not None
+    assert isinstance(attempt_id, int)
     return attempt_id
 
 
@@ -35,12 +39,12 @@ def _close(house: House, *closings: Closing) -> None:
 
 
 def _accept(house: House, attempt_id: int, output: str, key: str = KEY) -> None:
-    house.ledger.write(lambda c: attempts.accept(c, [(key, attempt_id, output)], 2.0))
+    house.ledger.write(lambda c: accept(c, [(key, Completion(attempt_id, output))], 2.0))
 
 
 def _find(house: House) -> dict[str, Completion]:
     with house.ledger.reading() as connection:
-        return attempts.find_completions(connection, [KEY, OTHER])
+        return find_completions(connection, [KEY, OTHER])
 
 
 def test_attempts_are_numbered_per_request(house: House, prompt: Prompt) -> None:
@@ -118,7 +122,15 @@ def test_attempts_closed_together_end_each_in_its_own_way(house: House, prompt: 
     refusal = Refusal(bad, "check_failed", "max_chars(quote)", "too long", '{"label":"blue"}')
     _close(
         house,
-        Closing(good, KEY, 2.0, "accepted", cost_usd=0.5, body=pack_body(b"answer"), output='{"label":"red"}'),
+        Closing(
+            good,
+            KEY,
+            2.0,
+            "accepted",
+            cost_usd=0.5,
+            body=pack_body(b"answer"),
+            completion=Completion(good, '{"label":"red"}'),
+        ),
         Closing(bad, OTHER, 3.0, "failed", failure_class="check_failed", refusal=refusal),
         Closing(left, unsent, 4.0, "unsent"),
     )
@@ -129,13 +141,13 @@ def test_attempts_closed_together_end_each_in_its_own_way(house: House, prompt: 
     ]
     assert _find(house) == {KEY: Completion(good, '{"label":"red"}')}
     with house.ledger.reading() as connection:
-        assert attempts.find_refusals(connection, [KEY, OTHER, unsent]) == {OTHER: refusal}
+        assert find_refusals(connection, [KEY, OTHER, unsent]) == {OTHER: refusal}
 
 
 def test_what_was_reserved_stays_with_the_attempt(house: House, prompt: Prompt) -> None:
     opening = Opening(KEY, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0, reserved_usd=0.25)
     [attempt_id] = house.ledger.write(lambda c: attempts.open_attempts(c, [opening]))
-    assert attempt_id is not None
+    assert isinstance(attempt_id, int)
     _close(house, Closing(attempt_id, KEY, 2.0, "failed", failure_class="timeout"))
     assert house.fetch("SELECT outcome, reserved_usd, cost_usd FROM attempts") == [("failed", 0.25, None)]
 
@@ -146,7 +158,30 @@ def test_the_first_refusal_of_a_request_stays(house: House, prompt: Prompt) -> N
         refusal = Refusal(attempt_id, "check_failed", "max_chars(quote)", reason, "{}")
         _close(house, Closing(attempt_id, KEY, 2.0, "failed", refusal=refusal))
     with house.ledger.reading() as connection:
-        assert attempts.find_refusals(connection, [KEY, OTHER])[KEY].reason == "it is blue"
+        assert find_refusals(connection, [KEY, OTHER])[KEY].reason == "it is blue"
+
+
+def test_what_was_refused_for_one_reason_is_taken_back_and_nothing_else(house: House, prompt: Prompt) -> None:
+    for key, failure_class in ((KEY, "bad_request"), (OTHER, "refusal")):
+        attempt_id = _open(house, prompt, key)
+        _close(
+            house, Closing(attempt_id, key, 2.0, "failed", refusal=Refusal(attempt_id, failure_class, None, "no", None))
+        )
+    assert house.ledger.write(lambda c: forget_refusals(c, "night-9", "bad_request")) == []
+    assert house.ledger.write(lambda c: forget_refusals(c, RUN, "bad_request")) == [KEY]
+    with house.ledger.reading() as connection:
+        assert list(find_refusals(connection, [KEY, OTHER])) == [OTHER]
+
+
+def test_an_attempt_that_asks_otherwise_keeps_what_it_sent_to_whom_and_why(house: House, prompt: Prompt) -> None:
+    first = Opening(KEY, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0)
+    other = replace(first, cause="stronger", sent=pack_body(b"asked anew"), model="openai:big", endpoint="http://there")
+    house.ledger.write(lambda c: attempts.open_attempts(c, [first, other]))
+    found = house.fetch("SELECT cause, model, endpoint, sent FROM attempts ORDER BY number")
+    assert found[0] == ("first", None, None, None)
+    assert found[1] == ("stronger", "openai:big", "http://there", bytes.fromhex(digest_bytes(b"asked anew")))
+    with house.ledger.reading() as connection:
+        assert get_body(connection, digest_bytes(b"asked anew")) == b"asked anew"
 
 
 def test_more_keys_than_one_statement_takes_are_all_found(house: House, prompt: Prompt) -> None:
@@ -154,7 +189,7 @@ def test_more_keys_than_one_statement_takes_are_all_found(house: House, prompt: 
     for key in (keys[0], keys[600], keys[-1]):
         _accept(house, _open(house, prompt, key), "{}", key)
     with house.ledger.reading() as connection:
-        assert set(attempts.find_completions(connection, keys)) == {keys[0], keys[600], keys[-1]}
+        assert set(find_completions(connection, keys)) == {keys[0], keys[600], keys[-1]}
 
 
 def test_an_altered_completion_is_refused_when_it_is_read(house: House, prompt: Prompt) -> None:

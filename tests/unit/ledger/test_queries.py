@@ -7,9 +7,10 @@ import pytest
 from overnight.failures import OvernightError
 from overnight.keys import digest_bytes
 from overnight.ledger import attempts
-from overnight.ledger.attempts import Closing, Opening, Refusal
+from overnight.ledger.attempts import Closing, Opening
 from overnight.ledger.bodies import pack_body
-from overnight.ledger.queries import find_run, get_run, list_runs, spent_usd, summarize
+from overnight.ledger.completions import Completion, Refusal, accept
+from overnight.ledger.queries import find_run, get_run, list_runs, summarize
 from overnight.ledger.runs import end_pass, record_batches, set_state
 from overnight.records import Batch, CheckedBatch, CompletedBatch, Part, Prompt, Reply, RunState, Summary, Usage
 from tests.conftest import RUN, House
@@ -41,22 +42,15 @@ def _attempt(
     prompt: Prompt,
     outcome: str = "accepted",
     cost_usd: float | None = 0.5,
-    *,
-    reserved_usd: float | None = None,
 ) -> int:
-    opening = Opening(BATCH.digest, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0, reserved_usd)
+    opening = Opening(BATCH.digest, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0)
     [attempt_id] = house.ledger.write(lambda c: attempts.open_attempts(c, [opening]))
-    assert attempt_id is not None
+    assert isinstance(attempt_id, int)
     if outcome != "open":
         reply = Reply(200, b"{}", usage=Usage(10, 5))
         closing = Closing(attempt_id, BATCH.digest, 2.0, outcome, reply=reply, body=pack_body(b"{}"), cost_usd=cost_usd)
         house.ledger.write(lambda c: attempts.close_attempts(c, [closing]))
     return attempt_id
-
-
-def _spent(house: House) -> float:
-    with house.ledger.reading() as connection:
-        return spent_usd(connection, RUN)
 
 
 def _counts(summary: Summary) -> tuple[int, ...]:
@@ -73,6 +67,18 @@ def test_rows_balance_at_every_stage(house: House, prompt: Prompt) -> None:
     assert _counts(_summarize(house)) == (20, 4, 4, 12)
 
 
+def test_rows_that_a_second_step_takes_count_there_and_the_others_where_they_are(house: House, prompt: Prompt) -> None:
+    _record(house, BATCH, COMPLETED, CHECKED)
+    second = replace(BATCH, step=2, n_rows=3, n_quarantined=0)
+    _record(house, second)
+    # Of four accepted rows three go on: one is skipped, and the three are pending.
+    assert (_counts(_summarize(house)), _summarize(house).skipped) == ((10, 1, 4, 5), 1)
+    _record(house, replace(COMPLETED, step=2, n_accepted=2, n_quarantined=1, n_pending=0))
+    assert (_counts(_summarize(house)), _summarize(house).skipped) == ((10, 3, 5, 2), 1)
+    house.ledger.write(lambda c: set_state(c, RUN, RunState.HELD))
+    assert _summarize(house).held == 2
+
+
 def test_a_later_pass_replaces_the_manifests_of_an_earlier_one(house: House, prompt: Prompt) -> None:
     _record(house, BATCH, COMPLETED, replace(COMPLETED, n_accepted=7, n_pending=0))
     assert _counts(_summarize(house)) == (10, 7, 3, 0)
@@ -82,7 +88,7 @@ def test_answers_that_the_run_did_not_pay_for_are_hits(house: House, prompt: Pro
     _record(house, BATCH, COMPLETED)
     assert _summarize(house).hits == 6
     attempt_id = _attempt(house, prompt)
-    house.ledger.write(lambda c: attempts.accept(c, [(BATCH.digest, attempt_id, "{}")], 2.0))
+    house.ledger.write(lambda c: accept(c, [(BATCH.digest, Completion(attempt_id, "{}"))], 2.0))
     assert _summarize(house).hits == 5
 
 
@@ -92,7 +98,7 @@ def test_an_answer_that_was_refused_and_later_accepted_was_paid_for_once(house: 
     refusal = Refusal(attempt_id, "check_failed", "max_chars(quote)", "too long", "{}")
     closing = Closing(attempt_id, BATCH.digest, 2.0, "failed", refusal=refusal)
     house.ledger.write(lambda c: attempts.close_attempts(c, [closing]))
-    house.ledger.write(lambda c: attempts.accept(c, [(BATCH.digest, attempt_id, "{}")], 3.0))
+    house.ledger.write(lambda c: accept(c, [(BATCH.digest, Completion(attempt_id, "{}"))], 3.0))
     assert _summarize(house).hits == 5
 
 
@@ -105,16 +111,6 @@ def test_calls_tokens_and_money_are_those_of_calls_that_were_made(house: House, 
     # One that was opened and never closed is an attempt, possibly billed.
     assert (summary.calls, summary.attempts, summary.cost_usd) == (2, 3, 1.0)
     assert (summary.input_tokens, summary.output_tokens) == (20, 10)
-    assert _spent(house) == 1.0
-
-
-def test_where_nobody_said_what_an_attempt_cost_what_was_reserved_for_it_is_spent(house: House, prompt: Prompt) -> None:
-    _attempt(house, prompt, "open", reserved_usd=0.25)
-    _attempt(house, prompt, "failed", None, reserved_usd=0.5)
-    assert _spent(house) == 0.75
-    _attempt(house, prompt, "failed", 0.0, reserved_usd=1.0)
-    _attempt(house, prompt, "unsent", None, reserved_usd=1.0)
-    assert _spent(house) == 0.75
 
 
 def test_a_call_without_a_price_makes_the_cost_unknown(house: House, prompt: Prompt) -> None:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from overnight.failures import CallFailed, FailureClass, PromptRefused
+from overnight.failures import CallFailed, PromptRefused
 from overnight.llm import make_validator, parse_answer
 from overnight.records import Reply
+from overnight.taxonomy import FailureClass
 
 SCHEMA = {
     "type": "object",

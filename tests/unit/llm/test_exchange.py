@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from overnight.failures import CallFailed, FailureClass
+from overnight.failures import CallFailed
 from overnight.llm import exchange, make_client
+from overnight.taxonomy import FailureClass
 from tests.fakes.provider import FakeProvider, Scripted
 
 

@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from overnight.failures import CallFailed, FailureClass, ModelRefused
+from overnight.failures import CallFailed, ModelRefused
 from overnight.llm import endpoint_of, local, make_client, make_validator, parse_answer, parse_model
 from overnight.records import Ask
+from overnight.taxonomy import FailureClass
 
 MODEL = parse_model("local:smollm2-135m")
 SCHEMA = {

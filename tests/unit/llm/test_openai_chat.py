@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from overnight.failures import CallFailed, FailureClass, PromptRefused
+from overnight.failures import CallFailed, PromptRefused
 from overnight.llm import make_client
 from overnight.records import Ask, Usage
+from overnight.taxonomy import FailureClass
 from tests.fakes.provider import Scripted
 
 

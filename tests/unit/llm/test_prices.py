@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import genai_prices
 import pytest
+from genai_prices.data_snapshot import get_snapshot
+from genai_prices.types import ModelPrice
 
-from overnight.llm import cost_usd, parse_model, worst_usd
-from overnight.records import Usage
+from overnight.llm.model import parse_model
+from overnight.llm.prices import _add_up, cost_usd, worst_usd
+from overnight.records import ModelTerms, Usage
 
 CLAUDE = parse_model("anthropic:claude-sonnet-4-5")
 
@@ -33,3 +37,61 @@ def test_cached_tokens_have_prices_of_their_own():
 
 def test_the_worst_case_counts_a_token_for_two_bytes_and_the_whole_limit():
     assert worst_usd(CLAUDE, b"x" * 1999, 100) == cost_usd(CLAUDE, Usage(1000, 100))
+
+
+def _terms(**declared):
+    return ModelTerms("anthropic:claude-sonnet-4-5", **declared)
+
+
+def test_declared_prices_win_over_the_list():
+    terms = _terms(input_usd_per_million=1.0, output_usd_per_million=2.0)
+    assert cost_usd(CLAUDE, Usage(1000, 100), terms) == pytest.approx(0.0012)
+    assert worst_usd(CLAUDE, b"x" * 2000, 100, terms) == pytest.approx(0.0012)
+
+
+def test_a_cached_token_has_the_declared_price_of_input():
+    terms = _terms(input_usd_per_million=1.0, output_usd_per_million=2.0)
+    usage = Usage(1000, 100, cache_read_tokens=900, cache_write_tokens=50)
+    assert cost_usd(CLAUDE, usage, terms) == cost_usd(CLAUDE, Usage(1000, 100), terms)
+
+
+@pytest.mark.parametrize("ref", ["openai:no-such-model", "local:smollm2-135m"])
+def test_a_model_without_a_list_price_has_the_declared_one(ref):
+    terms = ModelTerms(ref, input_usd_per_million=10.0, output_usd_per_million=0.0)
+    assert cost_usd(parse_model(ref), Usage(1000, 100), terms) == pytest.approx(0.01)
+
+
+def test_a_model_can_be_declared_free():
+    assert cost_usd(CLAUDE, Usage(1000, 100), _terms(input_usd_per_million=0.0, output_usd_per_million=0.0)) == 0
+
+
+def test_terms_without_prices_leave_the_list_price():
+    assert cost_usd(CLAUDE, Usage(1000, 100), _terms(requests_per_minute=5)) == cost_usd(CLAUDE, Usage(1000, 100))
+
+
+def test_counts_that_contradict_each_other_have_no_price():
+    assert cost_usd(CLAUDE, Usage(10, 10, cache_read_tokens=8, cache_write_tokens=3)) is None
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_every_price_of_the_list_is_added_up_as_the_list_s_own_code_does(provider):
+    [listed] = [p for p in get_snapshot().providers if p.id == provider]
+    # Both sides of the tiers, which begin at 128,000 to 272,000 tokens.
+    usages = [
+        Usage(n, 777, read, write)
+        for n in (0, 999, 128_001, 200_000, 200_001, 272_001, 1_000_000)
+        for read, write in ((0, 0), (n // 3, 0), (n // 3, n // 7), (n, 0))
+    ]
+    for price in [price for model in listed.models for price in _prices_of(model)]:
+        for usage in usages:
+            theirs = genai_prices.Usage(
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                cache_read_tokens=usage.cache_read_tokens,
+                cache_write_tokens=usage.cache_write_tokens,
+            )
+            assert _add_up(price, usage) == float(price.calc_price(theirs)["total_price"])
+
+
+def _prices_of(model):
+    return [model.prices] if isinstance(model.prices, ModelPrice) else [c.prices for c in model.prices]

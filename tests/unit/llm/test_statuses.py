@@ -5,8 +5,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from overnight.failures import FailureClass
 from overnight.llm.statuses import find_retry_after_s
+from overnight.taxonomy import FailureClass
 from tests.fakes.provider import Scripted
 
 NOW = datetime(2026, 3, 1, 3, 0, tzinfo=UTC)

@@ -1,0 +1,21 @@
+"""Whether more rows were quarantined than a limit allows, or than chance explains."""
+
+from __future__ import annotations
+
+#: A share is called too high where no more than one run in twenty would show it by chance.
+_CONFIDENCE = 0.95
+
+
+def find_excess(n_quarantined: int, n_rows: int, limit: float | None) -> float | None:
+    """
+    The share that is surely quarantined, where it exceeds the limit: the lower one-sided 95 % Clopper-Pearson bound.
+
+    A few failing rows among few say little: 1 of 10 has a bound of 0.005. A limit of None is never exceeded.
+    """
+    if limit is None or not n_rows or n_quarantined / n_rows <= limit:
+        return None
+    # Takes 0.8 s, and most runs never come here.
+    from scipy.stats import beta  # type: ignore[import-untyped]  # noqa: PLC0415 - see above
+
+    bound = float(beta.ppf(1 - _CONFIDENCE, n_quarantined, n_rows - n_quarantined + 1))
+    return bound if bound > limit else None

@@ -1,0 +1,109 @@
+"""What the rows of one run share in this process: how far it has come, and whether it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from overnight.failures import CallFailed, RunHalted
+from overnight.ledger.spend import Cap
+from overnight.taxonomy import MAX_SAME_BAD_REQUEST, FailureClass
+
+
+@dataclass
+class Progress:
+    """How far a run has come, in rows; read by whoever shows it."""
+
+    total: int = 0
+    done: int = 0
+    hits: int = 0
+    calls: int = 0
+    quarantined: int = 0
+
+
+@dataclass
+class RunContext:
+    """One run, as this process works on it."""
+
+    run_id: str
+    #: What the run may spend.
+    cap: Cap
+    #: Where its rows are asked.
+    loop: asyncio.AbstractEventLoop
+    #: Why the run stops; rows that have not been sent yet are not sent any more.
+    halted: CallFailed | None = None
+    progress: Progress = field(default_factory=Progress)
+    #: Answers that this process has had accepted.
+    n_accepted: int = 0
+    #: Set with `halted`, for whoever waits in a thread.
+    stopping: threading.Event = field(default_factory=threading.Event)
+    #: Rows that wait for something that may take minutes: they hear at once that the run stops.
+    _waiting: set[asyncio.Task[Any]] = field(default_factory=set)
+    _bad_requests: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def halt(self, failure: CallFailed) -> None:
+        """Stop the run, from any thread; the first reason stays. Calls in flight go on."""
+        self.halted = self.halted or failure
+        self.stopping.set()
+        self.loop.call_soon_threadsafe(self._interrupt)
+
+    async def sleep(self, seconds: float) -> None:
+        """
+        Wait, unless the run stops.
+
+        Raises:
+            RunHalted: It does.
+        """
+        with self.waiting():
+            await asyncio.sleep(seconds)
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """
+        For as long as a row waits and holds nothing.
+
+        Raises:
+            RunHalted: The run stops.
+        """
+        self.raise_if_halted()
+        task = asyncio.current_task()
+        assert task is not None, "rows are asked in tasks"  # noqa: S101 - narrows the type
+        self._waiting.add(task)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self.halted is None:
+                raise
+            task.uncancel()
+            raise RunHalted(str(self.halted)) from None
+        finally:
+            self._waiting.discard(task)
+
+    def _interrupt(self) -> None:
+        for task in self._waiting:
+            task.cancel()
+
+    def raise_if_halted(self) -> None:
+        """
+        Let nobody go on.
+
+        Raises:
+            RunHalted: The run stops.
+        """
+        if self.halted:
+            raise RunHalted(str(self.halted))
+
+    def count_bad_request(self, key: str, failure: CallFailed) -> None:
+        """The same bad request on so many rows is not the rows' fault: the run stops."""
+        # Numbers differ from row to row: lengths, positions.
+        rows = self._bad_requests[re.sub(r"\d+", "#", str(failure))]
+        rows.add(key)
+        if len(rows) >= MAX_SAME_BAD_REQUEST:
+            line = f"{len(rows)} rows failed with the same bad request: {failure}"
+            self.halt(CallFailed(FailureClass.BAD_REQUEST, line))

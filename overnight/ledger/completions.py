@@ -1,0 +1,129 @@
+"""What is settled: answers that were accepted, and requests that were refused for good; at most one of a key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from overnight.failures import LedgerRefused
+from overnight.keys import digest_bytes
+from overnight.ledger.batching import batched
+from overnight.ledger.schema import attempts, completions, quarantines
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The accepted answer for a request key."""
+
+    attempt_id: int
+    #: Canonical JSON.
+    output: str
+    #: Where another model than the prompt's gave it.
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request's answer was refused for good."""
+
+    attempt_id: int
+    failure_class: str
+    rule: str | None
+    reason: str
+    #: The answer as canonical JSON, where one was understood.
+    output: str | None
+    #: Where another model than the prompt's gave it.
+    model: str | None = None
+
+
+def accept(connection: sa.Connection, answers: Sequence[tuple[str, Completion]], now: float) -> None:
+    """Make each answer the completion of its key; the first one stays."""
+    rows = [
+        {
+            "request_key": key,
+            "attempt_id": c.attempt_id,
+            "output": c.output,
+            "output_digest": digest_bytes(c.output.encode()),
+            "accepted_at": now,
+            "model": c.model,
+        }
+        for key, c in answers
+    ]
+    connection.execute(_ADD_COMPLETION, rows)
+
+
+def refuse(connection: sa.Connection, refusals: Sequence[tuple[str, Refusal]], now: float) -> None:
+    """Remember why each key was refused for good; the first reason stays."""
+    rows = [
+        {
+            "request_key": key,
+            "attempt_id": r.attempt_id,
+            "failure_class": r.failure_class,
+            "rule": r.rule,
+            "reason": r.reason,
+            "output": r.output,
+            "recorded_at": now,
+        }
+        for key, r in refusals
+    ]
+    connection.execute(_ADD_REFUSAL, rows)
+
+
+def forget_refusals(connection: sa.Connection, run_id: str, failure_class: str) -> list[str]:
+    """Take back what this run refused for one reason that turned out not to be the rows'; their keys."""
+    of_run = sa.select(attempts.c.attempt_id).where(attempts.c.run_id == run_id)
+    c = quarantines.c
+    statement = sa.delete(quarantines).where(c.failure_class == failure_class, c.attempt_id.in_(of_run))
+    return list(connection.execute(statement.returning(c.request_key)).scalars())
+
+
+def find_completions(connection: sa.Connection, keys: Sequence[str]) -> dict[str, Completion]:
+    """
+    The accepted answers among the keys.
+
+    Raises:
+        LedgerRefused: A recorded answer is not the one that was accepted.
+    """
+    c = completions.c
+    query = sa.select(c.request_key, c.attempt_id, c.output, c.output_digest, c.model)
+    found: dict[str, Completion] = {}
+    for row in rows_of(connection, query, c.request_key, keys):
+        if digest_bytes(row.output.encode()) != row.output_digest:
+            raise LedgerRefused(
+                f"The answer of request {row.request_key[:12]} was altered in the ledger. Restore it from a backup."
+            )
+        found[row.request_key] = Completion(row.attempt_id, row.output, row.model)
+    return found
+
+
+def find_refusals(connection: sa.Connection, keys: Sequence[str]) -> dict[str, Refusal]:
+    """The final refusals among the keys."""
+    c = quarantines.c
+    query = sa.select(c.request_key, c.attempt_id, c.failure_class, c.rule, c.reason, c.output, attempts.c.model)
+    query = query.join(attempts, attempts.c.attempt_id == c.attempt_id)
+    return {row.request_key: Refusal(*row[1:]) for row in rows_of(connection, query, c.request_key, keys)}
+
+
+def find_settled(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
+    """The keys that have an answer or a final refusal."""
+    columns = (completions.c.request_key, quarantines.c.request_key)
+    return {row[0] for c in columns for row in rows_of(connection, sa.select(c), c, keys)}
+
+
+def rows_of(
+    connection: sa.Connection, query: sa.Select[Any], column: sa.ColumnElement[Any], keys: Sequence[str]
+) -> list[sa.Row[Any]]:
+    """The rows of a query whose column is one of the keys."""
+    rows: list[sa.Row[Any]] = []
+    for some in batched(keys):
+        rows += connection.execute(query.where(column.in_(some))).all()
+    return rows
+
+
+# Statements are made once: building one, and SQLAlchemy's key of it, costs more than running it.
+_ADD_COMPLETION = insert(completions).on_conflict_do_nothing()
+_ADD_REFUSAL = insert(quarantines).on_conflict_do_nothing()
