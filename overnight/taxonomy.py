@@ -128,7 +128,7 @@ TREATMENTS: dict[FailureClass, Treatment] = {
     FailureClass.CONNECT: _retry("no connection, no such host, TLS fails"),
     FailureClass.TIMEOUT: _retry("no whole answer by the deadline, connection reset, body cut", may_be_billed=True),
     FailureClass.RATE_LIMIT: _retry("429", trips_breaker=False, slows=True),
-    FailureClass.OVERLOAD: _retry("5xx, 408, 409, 529, a 200 that is not the provider's", slows=True),
+    FailureClass.OVERLOAD: _retry("5xx, 408, 409, 529, a 200 that is not the provider's"),
     FailureClass.SPEND_LIMIT: _halt("402, insufficient_quota, enforced_spend_limit_reached, credit balance too low"),
     FailureClass.AUTH: _halt("401, 403, 404, 405, 410, a redirect"),
     FailureClass.WRONG_MODEL: _halt("the reply names another model than was asked for"),

@@ -1,6 +1,7 @@
 """Prefect tasks: thin shells over the engine. A flow is made of these steps, in this order."""
 
 from tasks.approve import ask_approval
+from tasks.chain import chain_batches
 from tasks.check import check_batches
 from tasks.complete import complete_batches
 from tasks.deliver import deliver_release
@@ -10,6 +11,7 @@ from tasks.report import publish_report
 
 __all__ = [
     "ask_approval",
+    "chain_batches",
     "check_batches",
     "complete_batches",
     "deliver_release",

@@ -18,7 +18,9 @@ from overnight.failures import ReviewRefused
 from overnight.payloads import sink_name
 from overnight.records import Approval, CheckedBatch, Release, RunState
 from tasks.form import describe_release, make_form
+from tasks.hold import hold_on_failures
 from tasks.nightly import RunEnded
+from tasks.plan import find_planning
 from tasks.report import publish_artifacts
 from tasks.run import Run, current_run
 
@@ -37,11 +39,15 @@ def ask_approval(checked: list[CheckedBatch], sink: str) -> Approval:
         RunEnded: The run waits, is held, or was rejected.
         SinkRefused: The sink's address is not one that may be written to.
     """
+    if planning := find_planning():
+        return planning.ask_approval()
     run = current_run()
     sink = sink_name(sink)
+    if not checked:
+        raise RunEnded(RunState.RELEASED, f"Run {run.run_id} has no row for its last step: nothing to release.")
     standing = find_standing(run.ledger, run.run_id, sink, now=time.time())
     if standing is None:
-        _hold_on_failures(checked, run)
+        hold_on_failures(checked, run)
         standing = _ask(checked, sink, run)
     if isinstance(standing, Approval):
         run.set_state(RunState.RUNNING)
@@ -50,23 +56,6 @@ def ask_approval(checked: list[CheckedBatch], sink: str) -> Approval:
         standing,
         f"Run {run.run_id} was {standing} by its reviewer: nothing leaves. `overnight why ROW` has the verdicts.",
     )
-
-
-def _hold_on_failures(checked: list[CheckedBatch], run: Run) -> None:
-    failures = [line for batch in checked for line in batch.batch_failures]
-    if failures:
-        line = (
-            f"Run {run.run_id} is held, {len(failures)} rules of a batch failed: {failures[0]} Read its Data Docs, mend"
-            " the prompt or the checks and run the flow again: unchanged answers are hits."
-        )
-        raise RunEnded(RunState.HELD, line, failed=True)
-    if not any(batch.n_accepted for batch in checked):
-        n_pending = sum(batch.n_pending for batch in checked)
-        line = (
-            f"Run {run.run_id} has no accepted row ({n_pending} pending, the others quarantined). Read the reasons in"
-            " its report, mend the cause and run the flow again."
-        )
-        raise RunEnded(RunState.HALTED if n_pending else RunState.HELD, line, failed=True)
 
 
 def _ask(checked: list[CheckedBatch], sink: str, run: Run) -> Approval | RunState:

@@ -18,12 +18,15 @@ from overnight.parts import read_part
 from overnight.records import CheckedBatch, CompletedBatch, Prompt
 from overnight.settings import Settings
 from tasks.cache import ByInputAndPrompt, checked_key
-from tasks.nightly import batch_task
+from tasks.nightly import batch_task, name_task_run
+from tasks.plan import find_planning
 from tasks.run import current_run
 
 
 def check_batches(completed: list[CompletedBatch], prompt: Prompt) -> list[CheckedBatch]:
     """Check every batch: rows that a rule refuses go to quarantine, rules of the batch that fail hold the run."""
+    if planning := find_planning():
+        return planning.check_batches(completed, prompt)
     run = current_run()
     prompt = run.load_prompt(prompt.name)
     with tags(prompt.name, prompt.model):
@@ -49,7 +52,7 @@ def _make_validator() -> BatchValidator:
     return validator
 
 
-@batch_task(name="check-batch", task_run_name="check-batch-{completed.n}", cache_policy=ByInputAndPrompt())
+@batch_task(name="check-batch", task_run_name=name_task_run, cache_policy=ByInputAndPrompt())
 def check_batch(completed: CompletedBatch, prompt: Prompt) -> CheckedBatch:
     """Check one batch, and write its Data Docs."""
     settings = Settings.from_env()

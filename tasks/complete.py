@@ -10,7 +10,6 @@ from prefect import tags
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.futures import as_completed
 from prefect.logging import get_run_logger
-from prefect.runtime import task_run
 
 from overnight import complete
 from overnight.complete import RunContext, describe_halt, get_engine
@@ -21,7 +20,8 @@ from overnight.records import Batch, CompletedBatch, Prompt
 from overnight.settings import Settings
 from tasks.cache import ByInputAndPrompt, completed_key
 from tasks.check import get_validator
-from tasks.nightly import batch_task
+from tasks.nightly import batch_task, name_task_run
+from tasks.plan import find_planning
 from tasks.run import Run, current_run
 
 
@@ -34,6 +34,8 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
     Raises:
         RunHalted: A key, a spend limit, a budget or an outage ended the run; what was answered is kept.
     """
+    if planning := find_planning():
+        return planning.complete_batches(batches, prompt, model)
     if not batches:
         return []
     run = current_run()
@@ -77,14 +79,7 @@ def _complete_all(batches: list[Batch], prompt: Prompt, run: Run, pass_n: int) -
     return [future.result() for future in futures]
 
 
-def _name_task_run() -> str:
-    given: Any = task_run.parameters
-    batch, pass_n = given["batch"], given["pass_n"]
-    step = "" if batch.step == 1 else f"{batch.step}."
-    return f"complete-batch-{step}{batch.n}" + ("" if pass_n == 1 else f"-pass-{pass_n}")
-
-
-@batch_task(name="complete-batch", task_run_name=_name_task_run, cache_policy=ByInputAndPrompt())
+@batch_task(name="complete-batch", task_run_name=name_task_run, cache_policy=ByInputAndPrompt())
 def complete_batch(batch: Batch, prompt: Prompt, run_id: str, pass_n: int) -> CompletedBatch:
     """Have one batch answered, from the ledger where it can be."""
     # Its import takes seconds: beside the calls, not after them, and not at all where every batch is cached.

@@ -14,16 +14,21 @@ from overnight.ledger.runs import find_batches, find_source, pin_source, record_
 from overnight.records import Batch, Prompt
 from overnight.settings import Settings
 from tasks.nightly import batch_task
+from tasks.plan import find_planning
 from tasks.run import current_run
 
 
 def load_prompt(name: str) -> Prompt:
     """The prompt of this name: the folder's on the run's first pass, the pinned one afterwards."""
+    if planning := find_planning():
+        return planning.load_prompt(name)
     return current_run().load_prompt(name)
 
 
 def load_batches(source: str, prompt: Prompt) -> list[Batch]:
     """The source's rows in batches, copied on the run's first pass; later passes read the copies alone."""
+    if planning := find_planning():
+        return planning.load_batches(source, prompt)
     # Submitted: a task that is called directly gives its failed state, not the fault.
     pinned: Any = pin_input.submit(source, prompt, current_run().run_id).result()
     return list(pinned)
@@ -35,7 +40,7 @@ def pin_input(source: str, prompt: Prompt, run_id: str) -> list[Batch]:
     settings = Settings.from_env()
     ledger = open_ledger(settings.ledger_url)
     with ledger.reading() as connection:
-        pinned, known = find_batches(connection, run_id, Batch), find_source(connection, run_id)
+        pinned, known = find_batches(connection, run_id, Batch, step=1), find_source(connection, run_id)
     if known is not None and known != source:
         raise InputRefused(
             f"Run {run_id} has pinned {known}, and {source} is another source. Give each a flow of its own."

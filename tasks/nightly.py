@@ -10,7 +10,7 @@ from typing import Any, ParamSpec
 from prefect import Flow, Task, flow, task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State
-from prefect.runtime import deployment, flow_run
+from prefect.runtime import deployment, flow_run, task_run
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -114,6 +114,15 @@ def name_flow_run(name: str) -> str:
 
 def _flow_run_id() -> str:
     return str(flow_run.id)
+
+
+def name_task_run() -> str:
+    """The task's name with its batch: 3, 2.3 in the second step of a flow; and the pass, from the second on."""
+    given: Any = task_run.parameters
+    work = given.get("batch") or given["completed"]
+    step = "" if work.step == 1 else f"{work.step}."
+    again = "" if given.get("pass_n", 1) == 1 else f"-pass-{given['pass_n']}"
+    return f"{task_run.task_name}-{step}{work.n}{again}"
 
 
 def batch_task(

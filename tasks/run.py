@@ -45,7 +45,7 @@ class Run:
             pinned = ledger_runs.find_pinned_prompt(connection, self.run_id, name)
         if pinned is None:
             prompt = load_prompt(name)
-            _refuse_unfit_checks(prompt)
+            refuse_unfit_checks(prompt)
             self.ledger.write(lambda connection: ledger_runs.pin_prompt(connection, self.run_id, prompt))
             return prompt
         prompt = parse_prompt(name, text=pinned.text, schema=pinned.schema, checks=pinned.checks, code=pinned.code)
@@ -84,7 +84,7 @@ class Run:
         self.ledger.write(lambda connection: ledger_runs.set_state(connection, self.run_id, state, reason))
 
 
-def _refuse_unfit_checks(prompt: Prompt) -> None:
+def refuse_unfit_checks(prompt: Prompt) -> None:
     checks = parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code)
     fields = list(json.loads(prompt.schema)["properties"])
     inputs = (*prompt.inputs, *prompt.optional_inputs)

@@ -83,7 +83,7 @@ def _sent(row: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
         "output": orjson.loads(row["output"]),
         "request_key": row["request_key"],
         "prompt_hash": prompt.prompt_hash,
-        "model": prompt.model,
+        "model": row["model"] or prompt.model,
     }
 
 

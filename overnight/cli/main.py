@@ -40,6 +40,19 @@ def run(flow: str, **options: Any) -> None:
 
 
 @cli.command()
+@click.argument("flow")
+@click.option("--source", help="The dataset: a .csv or .parquet file.")
+@click.option("--model", help="PROVIDER:NAME, such as openai:gpt-5-mini. Default: the prompt's own.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
+@_json
+def plan(flow: str, **options: Any) -> None:
+    """Say what a run would do: hits, rows to ask and why, tokens, cost; calls nothing."""
+    from overnight.cli.plan import plan_flow  # noqa: PLC0415 - late: Prefect takes seconds
+
+    sys.exit(plan_flow(flow, **options))
+
+
+@cli.command()
 @click.argument("run", required=False)
 @click.option(
     "--answers", type=click.Path(path_type=Path), help="A JSON file with the verdicts, or - for standard input."

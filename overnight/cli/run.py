@@ -150,6 +150,7 @@ def describe(report: RunReport) -> str:
     if s.published or s.held:
         lines.append(f"  {s.published:,} published, {s.held:,} held")
     lines += [f"    {r.n_rows:,} {r.state}, {r.failure_class}: {_shorten(r.reason)}" for r in report.reasons]
+    lines += [f"  Warning: {line}" for line in report.warnings]
     if report.docs:
         lines.append(f"  Data Docs: {report.docs}")
     return "\n".join(lines)

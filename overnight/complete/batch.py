@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
@@ -15,21 +14,15 @@ from overnight.complete.asking import Asking, Outcome
 from overnight.complete.context import RunContext
 from overnight.complete.deferral import find_reason_to_wait
 from overnight.complete.engine import Engine
-from overnight.complete.judge import judge_recorded, recall_refusal
+from overnight.complete.manifest import write_completed
+from overnight.complete.recall import recall
 from overnight.complete.row import ask_row
 from overnight.failures import RunHalted
 from overnight.keys import request_key
-from overnight.ledger.completions import (
-    Completion,
-    Refusal,
-    accept,
-    find_completions,
-    find_refusals,
-    forget_refusals,
-)
+from overnight.ledger.completions import accept, forget_refusals
 from overnight.ledger.sends import Sends, find_sends
 from overnight.llm import make_validator
-from overnight.parts import read_part, write_part
+from overnight.parts import read_part
 from overnight.records import Batch, CompletedBatch, Prompt, RowState
 from overnight.taxonomy import FailureClass
 
@@ -76,7 +69,7 @@ def complete_batch(batch: Batch, prompt: Prompt, *, run_id: str, engine: Engine,
     for row in rows:
         if row["request_key"]:
             row.update(vars(outcomes[row["request_key"]]))
-    return _manifest(batch, prompt, rows, engine)
+    return write_completed(batch, prompt, rows, engine.settings.home)
 
 
 async def _complete_requests(
@@ -102,29 +95,15 @@ async def _complete_requests(
 def _look_up(
     asked: Mapping[str, str], checks: Checks, memory: BatchMemory | None, engine: Engine, run_id: str
 ) -> _Known:
-    """What the ledger has, judged by today's row checks: a new rule costs no call."""
     with engine.ledger.reading() as connection:
-        found = find_completions(connection, list(asked))
-        refused = find_refusals(connection, [key for key in asked if key not in found])
-        sends = find_sends(connection, run_id, [key for key in asked if key not in found and key not in refused])
-    freed = {key: c for key, r in refused.items() if (c := _free(r, asked[key], checks))}
-    if freed:
-        engine.ledger.write(lambda connection: accept(connection, list(freed.items()), time.time()))
-    known = {key: judge_recorded(checks, memory, orjson.loads(asked[key]), c) for key, c in (found | freed).items()}
-    known |= {key: recall_refusal(r) for key, r in refused.items() if key not in freed}
+        found = recall(asked, checks, memory, connection)
+        sends = find_sends(connection, run_id, [key for key in asked if key not in found.outcomes])
+    if found.freed:
+        engine.ledger.write(lambda connection: accept(connection, list(found.freed.items()), time.time()))
     waiting = {
         key: Outcome(RowState.PENDING, None, *why) for key, s in sends.items() if (why := find_reason_to_wait(s))
     }
-    return _Known(known | waiting, sends)
-
-
-def _free(refusal: Refusal, input_json: str, checks: Checks) -> Completion | None:
-    """The refused answer as a completion, where no row check minds it any more."""
-    if not refusal.output:
-        return None
-    completion = Completion(refusal.attempt_id, refusal.output, refusal.model)
-    outcome = judge_recorded(checks, None, orjson.loads(input_json), completion)
-    return completion if outcome.state is RowState.ACCEPTED else None
+    return _Known(found.outcomes | waiting, sends)
 
 
 async def _ask_all(asking: Asking, missing: Mapping[str, str], sends: Mapping[str, Sends]) -> dict[str, Outcome]:
@@ -164,16 +143,3 @@ async def _take_back(outcomes: dict[str, Outcome], asking: Asking) -> dict[str, 
         ledger.submit(lambda connection: forget_refusals(connection, context.run_id, FailureClass.BAD_REQUEST))
     )
     return {key: _HALTED if o.failure_class == FailureClass.BAD_REQUEST else o for key, o in outcomes.items()}
-
-
-def _manifest(batch: Batch, prompt: Prompt, rows: list[dict[str, Any]], engine: Engine) -> CompletedBatch:
-    states = [row["state"] for row in rows]
-    return CompletedBatch(
-        n=batch.n,
-        part=write_part(rows, engine.settings.home),
-        prompt_hash=prompt.prompt_hash,
-        n_accepted=states.count(RowState.ACCEPTED),
-        n_quarantined=states.count(RowState.QUARANTINED),
-        n_pending=states.count(RowState.PENDING),
-        step=batch.step,
-    )

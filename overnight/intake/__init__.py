@@ -11,12 +11,13 @@ from urllib.parse import unquote
 
 from overnight.failures import InputRefused
 from overnight.intake.batches import cut_batches
+from overnight.intake.chain import chain_rows
 from overnight.intake.csv_rows import read_csv_rows
 from overnight.intake.parquet_rows import read_parquet_rows
 from overnight.intake.source_rows import Columns, SourceRow
 from overnight.records import Batch
 
-__all__ = ["read_batches"]
+__all__ = ["chain_rows", "read_batches"]
 
 _READERS = {".csv": read_csv_rows, ".parquet": read_parquet_rows}
 

@@ -73,8 +73,13 @@ def _release(connection: sa.Connection, found: dict[str, Any]) -> dict[str, Any]
 
 def _attempt(connection: sa.Connection, attempt: dict[str, Any]) -> dict[str, Any]:
     digest = attempt.pop("body")
-    response = get_body(connection, digest).decode(errors="replace") if digest else None
-    return attempt | {"response": response, "headers": orjson.loads(attempt["headers"] or "{}")}
+    sent = attempt.pop("sent")
+    return attempt | {
+        "response": get_body(connection, digest).decode(errors="replace") if digest else None,
+        "headers": orjson.loads(attempt["headers"] or "{}"),
+        #: Where other bytes than the request's were sent.
+        "sent": get_body(connection, sent).decode(errors="replace") if sent else None,
+    }
 
 
 def _all(connection: sa.Connection, table: sa.Table, key: str, *order: sa.Column[Any]) -> list[dict[str, Any]]:

@@ -27,6 +27,12 @@ def upgrade(engine: sa.Engine, found: str | None) -> None:
             f"The ledger has schema {found}, which this version of overnight does not know. Upgrade overnight, or set"
             " OVERNIGHT_HOME to another place."
         )
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except sa.exc.DBAPIError as error:
+        raise LedgerRefused(
+            f"The ledger {engine.url} cannot be brought from schema {found or 'none'} to this version's ({error.orig})."
+            " It is as it was. Restore a backup, or set OVERNIGHT_HOME to another place."
+        ) from error

@@ -19,6 +19,7 @@ from overnight.ledger.schema import (
     passes,
     quarantines,
     releases,
+    run_prompts,
     runs,
 )
 from overnight.records import Batch, CompletedBatch, RunState, Summary
@@ -72,8 +73,10 @@ def count_rows(connection: sa.Connection, run_id: str) -> Counter[str]:
         if asked := completed.get((batch.step, batch.n)):
             counts["answered"] += asked.n_accepted + asked.n_quarantined - batch.n_quarantined
     counts["rows"] = taken[1]
-    counts["skipped"] = sum(accepted[step] - taken[step + 1] for step in taken if step + 1 in taken)
-    counts["accepted"] = counts["skipped"] + accepted[max(taken, default=1)]
+    last = connection.execute(sa.select(sa.func.max(run_prompts.c.step)).where(run_prompts.c.run_id == run_id)).scalar()
+    last = max(last or 1, *taken, 1)
+    counts["skipped"] = sum(accepted[step] - taken[step + 1] for step in range(1, last))
+    counts["accepted"] = counts["skipped"] + accepted[last]
     return counts
 
 

@@ -79,7 +79,6 @@ def find_source(connection: sa.Connection, run_id: str) -> str | None:
 
 def pin_prompt(connection: sa.Connection, run_id: str, prompt: Prompt) -> None:
     """Keep the prompt's texts for the run; the first ones stay."""
-    n_before = connection.execute(sa.select(sa.func.count()).where(run_prompts.c.run_id == run_id)).scalar_one()
     row = {
         "run_id": run_id,
         "name": prompt.name,
@@ -87,7 +86,6 @@ def pin_prompt(connection: sa.Connection, run_id: str, prompt: Prompt) -> None:
         "schema": prompt.schema,
         "checks": prompt.checks,
         "code": prompt.code,
-        "step": n_before + 1,
     }
     connection.execute(insert(run_prompts).on_conflict_do_nothing(), row)
 
@@ -129,6 +127,15 @@ def record_batches(connection: sa.Connection, run_id: str, manifests: list[M]) -
         }
         statement = insert(run_batches).values(row)
         connection.execute(statement.on_conflict_do_update(set_={"manifest": statement.excluded.manifest}))
+
+
+def replace_input(connection: sa.Connection, run_id: str, name: str, step: int, batches: list[Batch]) -> None:
+    """Record what a later step of the run reads, with its prompt, in place of what an earlier pass recorded."""
+    c = run_prompts.c
+    connection.execute(sa.update(run_prompts).where(c.run_id == run_id, c.name == name).values(step=step))
+    of_step = (run_batches.c.run_id == run_id) & (run_batches.c.step == step)
+    connection.execute(sa.delete(run_batches).where(of_step, run_batches.c.n > len(batches)))
+    record_batches(connection, run_id, batches)
 
 
 def find_batches(connection: sa.Connection, run_id: str, kind: type[M], *, step: int | None = None) -> list[M]:

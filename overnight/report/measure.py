@@ -13,6 +13,7 @@ from overnight.ledger.queries import summarize
 from overnight.ledger.runs import find_batches, find_latest_batches
 from overnight.parts import read_part
 from overnight.records import Batch, CheckedBatch, CompletedBatch, RowState, Summary
+from overnight.taxonomy import FailureClass
 
 #: Row ids named beside a reason.
 _EXAMPLES = 3
@@ -52,12 +53,24 @@ def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport
         batches = find_batches(connection, run_id, CheckedBatch)
         latest = find_latest_batches(connection, run_id)
     site = next((Path(b.docs) for b in batches if b.docs), None)
+    reasons = _count_reasons(list(latest.values()), home)
     return RunReport(
         summary=summary,
-        reasons=_count_reasons(list(latest.values()), home),
+        reasons=reasons,
         batch_failures=tuple(dict.fromkeys(line for b in batches for line in b.batch_failures)),
-        warnings=tuple(dict.fromkeys(line for b in batches for line in b.warnings)),
+        warnings=tuple(dict.fromkeys([*map(_warn, _find_unknown(reasons)), *(w for b in batches for w in b.warnings)])),
         docs=home / Path(*site.parts[:_SITE]) / "index.html" if site else None,
+    )
+
+
+def _find_unknown(reasons: tuple[Reason, ...]) -> list[Reason]:
+    return [r for r in reasons if r.failure_class == FailureClass.UNKNOWN_STOP]
+
+
+def _warn(unknown: Reason) -> str:
+    return (
+        f"{unknown.n_rows:,} rows stopped for a reason that this version does not know: {unknown.reason} Their answers"
+        " were not used. Look at what the provider has changed, and upgrade overnight."
     )
 
 

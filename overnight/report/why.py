@@ -45,26 +45,41 @@ def explain_row(row_id: str, *, run_id: str | None, ledger: Ledger, home: Path) 
                 "input": orjson.loads(request["input"]),
                 "request": request,
                 "releases": [],
+                "earlier": [],
             }
-        found = next(_find_rows(connection, row_id, run_id, home), None)
-        if found is None:
+        steps = next(_find_rows(connection, row_id, run_id, home), None)
+        if steps is None:
             where = f"run {run_id}" if run_id else "any run"
             raise OvernightError(
                 f"Row {row_id!r} is not in {where}. `overnight runs` lists the runs; ids are as in the source."
             )
-        key = found["request_key"]
-        found["input"] = orjson.loads(found["input"]) if found["input"] else None
-        found["output"] = orjson.loads(found["output"]) if found["output"] else None
-        found["request"] = find_request(connection, key) if key else None
-        found["releases"] = find_releases_of(connection, key, row_id) if key else []
-    return found
+        *earlier, last = (_explain(connection, row, row_id) for row in steps)
+    return last | {"earlier": earlier}
 
 
-def _find_rows(connection: sa.Connection, row_id: str, run_id: str | None, home: Path) -> Iterator[dict[str, Any]]:
+def _explain(connection: sa.Connection, found: dict[str, Any], row_id: str) -> dict[str, Any]:
+    key = found["request_key"]
+    return found | {
+        "input": orjson.loads(found["input"]) if found["input"] else None,
+        "output": orjson.loads(found["output"]) if found["output"] else None,
+        "request": find_request(connection, key) if key else None,
+        "releases": find_releases_of(connection, key, row_id) if key else [],
+    }
+
+
+def _find_rows(
+    connection: sa.Connection, row_id: str, run_id: str | None, home: Path
+) -> Iterator[list[dict[str, Any]]]:
+    """For each run that holds the row, newest first: the row at each step that it reached."""
     runs = [run_id] if run_id else [run["run_id"] for run in list_runs(connection, _N_RUNS)]
     for run in runs:
-        for batch in find_latest_batches(connection, run).values():
-            yield from (row | {"run_id": run} for row in _rows_named(batch, row_id, home))
+        found: dict[int, dict[str, Any]] = {}
+        for (step, _), batch in sorted(find_latest_batches(connection, run).items()):
+            # A row stands in one batch of a step.
+            if step not in found and (rows := _rows_named(batch, row_id, home)):
+                found[step] = rows[0] | {"run_id": run, "step": step}
+        if found:
+            yield list(found.values())
 
 
 def _rows_named(batch: Batch | CompletedBatch | CheckedBatch, row_id: str, home: Path) -> list[dict[str, Any]]:
@@ -80,6 +95,15 @@ def _rows_named(batch: Batch | CompletedBatch | CheckedBatch, row_id: str, home:
 def render_row(found: dict[str, Any]) -> str:
     """The same as text to read from top to bottom."""
     lines = [f"row {found['row_id'] or found['request']['request_key']}" + _in_run(found)]
+    for earlier in found.get("earlier", ()):
+        lines += [f"step {earlier['step']}", *("  " + line for line in _render_step(earlier)), ""]
+    if found.get("earlier"):
+        lines.append(f"step {found['step']}")
+    return "\n".join(show_value(line) for line in lines + _render_step(found))
+
+
+def _render_step(found: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
     lines += _block("input", found["input"])
     if found.get("state"):
         lines += ["state", f"  {found['state']}" + (f": {found['reason']}" if found.get("reason") else "")]
@@ -91,7 +115,7 @@ def render_row(found: dict[str, Any]) -> str:
         lines += _render_request(request)
     for release in found["releases"]:
         lines += _render_release(release)
-    return "\n".join(show_value(line) for line in lines)
+    return lines
 
 
 def _in_run(found: dict[str, Any]) -> str:
@@ -124,7 +148,12 @@ def _render_request(request: dict[str, Any]) -> list[str]:
 def _render_attempt(a: dict[str, Any]) -> list[str]:
     cost = "price unknown" if a["cost_usd"] is None else f"{a['cost_usd']:.6f} USD"
     took = f", {a['latency_s']:.2f} s" if a["latency_s"] is not None else ""
-    lines = [f"attempt {a['number']}: {a['outcome']}, {_at(a['opened_at'])}{took}"]
+    why = f" ({a['cause']})" if a["cause"] not in (None, "first") else ""
+    lines = [f"attempt {a['number']}{why}: {a['outcome']}, {_at(a['opened_at'])}{took}"]
+    if a["model"]:
+        lines.append(f"  sent to {a['model']} at {a['endpoint']}")
+    if a["sent"]:
+        lines += _block("  request", a["sent"])
     if a["status"]:
         lines.append(f"  status {a['status']}, stop reason {a['stop_reason']}, model served {a['model_served']}")
         lines.append(f"  {a['input_tokens']} tokens in, {a['output_tokens']} out, {cost}")

@@ -7,6 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from overnight.ledger.runs import record_batches
+from overnight.parts import write_part
+from overnight.records import CompletedBatch
 from overnight.report import RunReport, escape_markdown, measure, render_markdown
 from tests.conftest import RUN, House
 
@@ -48,6 +51,24 @@ def test_a_report_balances(night: House) -> None:
     assert (s.rows, s.accepted, s.quarantined, s.pending) == (5, 2, 2, 1)
     assert s.rows == s.published + s.held + s.quarantined + s.pending
     assert (s.published, s.held, s.calls, s.hits) == (1, 1, 7, 0)
+
+
+def test_a_stop_reason_that_is_not_known_is_said_aloud(house: House) -> None:
+    batch = house.read_batch(["a"])
+    row = {
+        "row_id": "r1",
+        "row_number": 1,
+        "state": "quarantined",
+        "failure_class": "unknown_stop",
+        "reason": "It paused.",
+    }
+    part = write_part([row], house.home)
+    completed = CompletedBatch(1, part, "0" * 64, 0, 1, 0)
+    house.begin()
+    house.ledger.write(lambda c: record_batches(c, RUN, [batch]))
+    house.ledger.write(lambda c: record_batches(c, RUN, [completed]))
+    [warning] = _measure(house).warnings
+    assert warning.startswith("1 rows stopped for a reason that this version does not know: It paused.")
 
 
 def test_a_report_names_each_reason_with_rows_it_struck(night: House) -> None:

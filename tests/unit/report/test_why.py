@@ -88,7 +88,7 @@ def test_a_refused_row_shows_the_answer_that_was_refused(night: House) -> None:
 def test_a_pending_row_shows_every_attempt(night: House) -> None:
     found = _explain(night, "r5")
     assert [a["number"] for a in found["request"]["attempts"]] == [1, 2, 3, 4]
-    assert "attempt 4: failed" in render_row(found)
+    assert "attempt 4 (again): failed" in render_row(found)
 
 
 def test_a_row_waiting_for_a_person_says_to_where_it_would_go(checked_night: House) -> None:

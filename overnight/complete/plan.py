@@ -1,0 +1,153 @@
+"""What completing would do: which rows have an answer, which would be asked and why, and what that would take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from overnight.checks import BatchMemory, Checks, parse_checks
+from overnight.complete.forecast import Forecast, forecast
+from overnight.complete.manifest import write_completed
+from overnight.complete.misses import Reason, count_changed_rows, digest_input, explain_misses, list_versions
+from overnight.complete.recall import recall
+from overnight.keys import request_key
+from overnight.ledger.asked import PromptVersion
+from overnight.parts import read_part
+from overnight.records import Batch, CompletedBatch, Prompt, RowState
+from overnight.settings import Settings
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What one step would do; n_rows = quarantined at intake + hits + quarantined before + misses."""
+
+    prompt: Prompt
+    n_rows: int
+    n_quarantined_at_intake: int
+    #: Answers that are there, and rows that ask what another row of the step asks.
+    n_hits: int
+    #: Answers that were refused for good, or that today's row checks refuse: no call either.
+    n_quarantined_before: int
+    misses: Mapping[Reason, int]
+    forecast: Forecast
+    #: Rows of the step before that are still to be answered: some of them may come to this one.
+    n_unknown: int
+
+    @property
+    def n_misses(self) -> int:
+        """Rows that would be asked."""
+        return sum(self.misses.values())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do, up to the gate."""
+
+    source: str | None
+    #: Of the source.
+    n_rows: int
+    steps: tuple[StepPlan, ...]
+
+
+@dataclass
+class _Tally:
+    """What the batches of a step came to so far."""
+
+    n_hits: int = 0
+    n_quarantined_before: int = 0
+    n_characters: int = 0
+    reasons: Counter[Reason] = field(default_factory=Counter)
+    #: Requests that would be asked already: the next row that asks the same is a hit.
+    keys: set[bytes] = field(default_factory=set)
+    #: Rows that were not asked in any way before: the digest of the input by row id.
+    unasked: dict[str, str] = field(default_factory=dict)
+
+
+def plan_step(
+    batches: Sequence[Batch],
+    prompt: Prompt,
+    *,
+    n_unknown: int,
+    connection: sa.Connection,
+    settings: Settings,
+    home: Path,
+) -> tuple[StepPlan, list[CompletedBatch]]:
+    """
+    What completing the batches would do, and the batches with the answers that are there.
+
+    Args:
+        batches: Rows, their parts under `home`.
+        prompt: What they would be asked, with its hash.
+        n_unknown: Rows that may still come from the step before.
+        connection: To the ledger, which is only read.
+        settings: Where earlier runs left their parts, and the prices.
+        home: Where the completed parts are written; rows that would be asked are pending in them.
+
+    Raises:
+        PromptRefused: A check of the project fails.
+    """
+    checks = parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code)
+    versions, tally, completed = list_versions(prompt, connection), _Tally(), []
+    for batch in batches:
+        rows = read_part(batch.part, home).to_pylist()
+        missing = _recall(rows, prompt, checks, connection, tally)
+        _explain(missing, prompt, versions, connection, tally)
+        completed.append(write_completed(batch, prompt, rows, home))
+    n_changed = count_changed_rows(tally.unasked, prompt, connection, settings)
+    tally.reasons += Counter({Reason.CHANGED_ROW: n_changed, Reason.NEW_ROW: len(tally.unasked) - n_changed})
+    n_misses, terms = tally.reasons.total(), settings.terms
+    step = StepPlan(
+        prompt=prompt,
+        n_rows=sum(batch.n_rows for batch in batches),
+        n_quarantined_at_intake=sum(batch.n_quarantined for batch in batches),
+        n_hits=tally.n_hits,
+        n_quarantined_before=tally.n_quarantined_before,
+        misses={reason: tally.reasons[reason] for reason in Reason},
+        forecast=forecast(n_misses, tally.n_characters, prompt, versions, connection=connection, terms=terms),
+        n_unknown=n_unknown,
+    )
+    return step, completed
+
+
+def _explain(
+    missing: Mapping[str, dict[str, Any]],
+    prompt: Prompt,
+    versions: Sequence[PromptVersion],
+    connection: sa.Connection,
+    tally: _Tally,
+) -> None:
+    """Count the rows that were asked before in some way, and keep the others for a look at earlier input."""
+    reasons = explain_misses({key: row["input"] for key, row in missing.items()}, prompt, versions, connection)
+    tally.reasons.update(reasons.values())
+    left = (row for key, row in missing.items() if key not in reasons)
+    tally.unasked |= {row["row_id"]: digest_input(row["input"]) for row in left}
+
+
+def _recall(
+    rows: Sequence[dict[str, Any]], prompt: Prompt, checks: Checks, connection: sa.Connection, tally: _Tally
+) -> dict[str, dict[str, Any]]:
+    """Give the rows the outcomes that are known; the first row of each request that is not, by its key."""
+    readable = [row for row in rows if row["state"] == RowState.PENDING]
+    for row in readable:
+        row["request_key"] = request_key(row["input"], prompt.prompt_hash)
+    asked = {row["request_key"]: row["input"] for row in readable}
+    known = recall(asked, checks, BatchMemory() if checks.compares_rows else None, connection).outcomes
+    missing: dict[str, dict[str, Any]] = {}
+    for row in readable:
+        key = row["request_key"]
+        if outcome := known.get(key):
+            row.update(vars(outcome))
+            tally.n_hits += outcome.state is RowState.ACCEPTED
+            tally.n_quarantined_before += outcome.state is RowState.QUARANTINED
+        elif (short := bytes.fromhex(key)) in tally.keys:
+            tally.n_hits += 1
+        else:
+            tally.keys.add(short)
+            tally.n_characters += len(row["input"])
+            missing[key] = row
+    return missing

@@ -1,0 +1,51 @@
+"""What the ledger has of a batch's requests, judged by today's row checks: a new rule costs no call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+import sqlalchemy as sa
+
+from overnight.checks import BatchMemory, Checks
+from overnight.complete.asking import Outcome
+from overnight.complete.judge import judge_recorded, recall_refusal
+from overnight.ledger.completions import Completion, Refusal, find_completions, find_refusals
+from overnight.records import RowState
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """What is known, by request key."""
+
+    outcomes: dict[str, Outcome]
+    #: Answers that a rule refused once and none refuses now: they become completions.
+    freed: dict[str, Completion]
+
+
+def recall(asked: Mapping[str, str], checks: Checks, memory: BatchMemory | None, connection: sa.Connection) -> Recalled:
+    """
+    The outcomes that are known already.
+
+    Args:
+        asked: Each request's input as canonical JSON, by key.
+        checks: Today's.
+        memory: The batch's, where a check compares answers with one another.
+        connection: To the ledger.
+    """
+    found = find_completions(connection, list(asked))
+    refused = find_refusals(connection, [key for key in asked if key not in found])
+    freed = {key: c for key, r in refused.items() if (c := _free(r, asked[key], checks))}
+    answered = found | freed
+    outcomes = {key: judge_recorded(checks, memory, orjson.loads(asked[key]), c) for key, c in answered.items()}
+    return Recalled(outcomes | {key: recall_refusal(r) for key, r in refused.items() if key not in freed}, freed)
+
+
+def _free(refusal: Refusal, input_json: str, checks: Checks) -> Completion | None:
+    """The refused answer as a completion, where no row check minds it any more."""
+    if not refusal.output:
+        return None
+    completion = Completion(refusal.attempt_id, refusal.output, refusal.model)
+    outcome = judge_recorded(checks, None, orjson.loads(input_json), completion)
+    return completion if outcome.state is RowState.ACCEPTED else None
