@@ -2,11 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check bench up lock clean
+.PHONY: help demo test trials check bench up lock clean
 
 help:
 	@echo "make demo   the sample tickets through the embedded model, up to the gate"
 	@echo "make test   the tests"
+	@echo "make trials the trials at full length, with what they measured: 20 minutes"
 	@echo "make check  lint, types, contracts and the tests"
 	@echo "make bench  the figures of benchmarks/"
 	@echo "make up     Prefect's server, UI, worker and the nightly deployments"
@@ -18,6 +19,9 @@ demo: .venv/.stamp
 
 test: .venv/.stamp
 	$(BIN)/pytest
+
+trials: .venv/.stamp
+	OVERNIGHT_TRIALS=long $(BIN)/pytest tests/trials --timeout 1800
 
 check: .venv/.stamp
 	$(BIN)/ruff format --check .

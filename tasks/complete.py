@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,10 +13,9 @@ from prefect.futures import as_completed
 from prefect.logging import get_run_logger
 
 from overnight import complete
-from overnight.complete import RunContext, describe_halt, get_engine
+from overnight.complete import RunContext, complete_in_passes, describe_halt, get_engine, take_back
 from overnight.failures import RunHalted
 from overnight.ledger.runs import record_batches, record_part
-from overnight.llm import repeating_passes
 from overnight.records import Batch, CompletedBatch, Prompt
 from overnight.settings import Settings
 from tasks.cache import ByInputAndPrompt, completed_key
@@ -43,8 +43,14 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
     context = run.engine.begin_pass(run.run_id)
     context.progress.total = sum(b.n_rows - b.n_quarantined for b in batches)
     settled = run.find_offered(batches[0].step)
-    asked = _complete_in_passes([b for b in batches if b.n not in settled], prompt, run, context)
-    completed = sorted([*settled.values(), *asked], key=lambda batch: batch.n)
+    left = [b for b in batches if b.n not in settled]
+
+    def complete_all(some: Sequence[Batch], pass_n: int) -> list[CompletedBatch]:
+        return _complete_all(some, prompt, run, pass_n)
+
+    asked = complete_in_passes(left, complete_all, context=context, engine=run.engine)
+    by_number = settled | {b.n: b for b in [*asked, *_take_back(left, asked, prompt, context)]}
+    completed = [by_number[n] for n in sorted(by_number)]
     run.ledger.write(lambda connection: record_batches(connection, run.run_id, completed))
     if context.halted:
         n_left = sum(batch.n_pending for batch in completed)
@@ -52,22 +58,19 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
     return completed
 
 
-def _complete_in_passes(batches: list[Batch], prompt: Prompt, run: Run, context: RunContext) -> list[CompletedBatch]:
-    """Rows that were left go round again after the others: what was down may be up."""
-    completed: dict[int, CompletedBatch] = {}
-    passes = repeating_passes(base_s=run.settings.retry_base_s, stopping=context.stopping)
-
-    def go_over() -> bool:
-        pass_n = passes.statistics["attempt_number"]
-        left = [b for b in batches if pass_n == 1 or completed[b.n].n_pending]
-        completed.update({batch.n: batch for batch in _complete_all(left, prompt, run, pass_n)})
-        return context.halted is None and any(batch.n_pending for batch in completed.values())
-
-    passes(go_over)
-    return list(completed.values())
+def _take_back(
+    batches: list[Batch], asked: list[CompletedBatch], prompt: Prompt, context: RunContext
+) -> list[CompletedBatch]:
+    """What is made anew is a new generation: the cache must not serve the one before it."""
+    engine = get_engine(Settings.from_env())
+    remade, by_number = take_back(asked, context, engine), {batch.n: batch for batch in batches}
+    for completed in remade:
+        key = completed_key(by_number[completed.n], prompt, engine.ledger)
+        engine.ledger.write(lambda connection, k=key, c=completed: _record(connection, k, c, context.run_id))  # type: ignore[misc]
+    return remade
 
 
-def _complete_all(batches: list[Batch], prompt: Prompt, run: Run, pass_n: int) -> list[CompletedBatch]:
+def _complete_all(batches: Sequence[Batch], prompt: Prompt, run: Run, pass_n: int) -> list[CompletedBatch]:
     with tags(prompt.name, prompt.model):
         futures = [complete_batch.submit(batch, prompt, run.run_id, pass_n) for batch in batches]
     description = "Rows completed" if pass_n == 1 else f"Rows completed, pass {pass_n}"

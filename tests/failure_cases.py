@@ -44,30 +44,91 @@ _NO_CREDIT = {"error": {"code": "insufficient_quota", "message": "You exceeded y
 
 CASES = [
     Case(FailureClass.TIMEOUT, "the connection is reset", Scripted(drop=True), 4, "pending", n_calls_if_mended=2),
-    Case(FailureClass.RATE_LIMIT, "429 with retry-after 0", Scripted(status=429, headers={"retry-after": "0"}), 4, "pending", n_calls_if_mended=2),
-    Case(FailureClass.RATE_LIMIT, "429 with retry-after 3600", Scripted(status=429, headers={"retry-after": "3600"}), 1, "pending"),
+    Case(
+        FailureClass.RATE_LIMIT,
+        "429 with retry-after 0",
+        Scripted(status=429, headers={"retry-after": "0"}),
+        4,
+        "pending",
+        n_calls_if_mended=2,
+    ),
+    Case(
+        FailureClass.RATE_LIMIT,
+        "429 with retry-after 3600",
+        Scripted(status=429, headers={"retry-after": "3600"}),
+        1,
+        "pending",
+    ),
     Case(FailureClass.OVERLOAD, "503", Scripted(status=503), 4, "pending", n_calls_if_mended=2),
     Case(FailureClass.SPEND_LIMIT, "429 with insufficient_quota", Scripted(status=429, body=_NO_CREDIT), 1, _HALTS),
     Case(FailureClass.AUTH, "401", Scripted(status=401), 1, _HALTS),
     Case(FailureClass.WRONG_MODEL, "another model's name in the reply", Scripted(model="gpt-other"), 1, _HALTS),
     Case(FailureClass.BAD_REQUEST, "400", Scripted(status=400), 1, "quarantined"),
     Case(FailureClass.TOO_LARGE, "413", Scripted(status=413), 1, "quarantined"),
-    Case(FailureClass.TRUNCATED, "finish_reason length", Scripted(finish_reason="length"), 2, "quarantined", n_calls_if_mended=2),
-    Case(FailureClass.REFUSAL, "message.refusal, no fallback declared", Scripted(refusal="I may not."), 1, "quarantined"),
-    Case(FailureClass.CONTENT_FILTER, "finish_reason content_filter", Scripted(finish_reason="content_filter"), 1, "quarantined"),
+    Case(
+        FailureClass.TRUNCATED,
+        "finish_reason length",
+        Scripted(finish_reason="length"),
+        2,
+        "quarantined",
+        n_calls_if_mended=2,
+    ),
+    Case(
+        FailureClass.REFUSAL, "message.refusal, no fallback declared", Scripted(refusal="I may not."), 1, "quarantined"
+    ),
+    Case(
+        FailureClass.CONTENT_FILTER,
+        "finish_reason content_filter",
+        Scripted(finish_reason="content_filter"),
+        1,
+        "quarantined",
+    ),
     Case(FailureClass.UNKNOWN_STOP, "finish_reason pause_turn", Scripted(finish_reason="pause_turn"), 1, "quarantined"),
     Case(FailureClass.EMPTY, "a blank answer", Scripted(text=" "), 3, "quarantined", n_calls_if_mended=2),
-    Case(FailureClass.MALFORMED, "half of an object", Scripted(text='{"label": "red",'), 3, "quarantined", n_calls_if_mended=2),
-    Case(FailureClass.SCHEMA_INVALID, "a label that is not in the enum", Scripted(text='{"label": "mauve", "quote": "x"}'), 3, "quarantined", n_calls_if_mended=2),
-    Case(FailureClass.CHECK_FAILED, "a quote that does not stand in the input", Scripted(text='{"label": "red", "quote": "invented"}'), 2, "quarantined", (_VERBATIM,), n_calls_if_mended=2),
-    Case(FailureClass.HEDGE, "a doubt as a value", Scripted(text=_WILL_NOT), 2, "quarantined", (_HEDGE,), n_calls_if_mended=2),
+    Case(
+        FailureClass.MALFORMED,
+        "half of an object",
+        Scripted(text='{"label": "red",'),
+        3,
+        "quarantined",
+        n_calls_if_mended=2,
+    ),
+    Case(
+        FailureClass.SCHEMA_INVALID,
+        "a label that is not in the enum",
+        Scripted(text='{"label": "mauve", "quote": "x"}'),
+        3,
+        "quarantined",
+        n_calls_if_mended=2,
+    ),
+    Case(
+        FailureClass.CHECK_FAILED,
+        "a quote that does not stand in the input",
+        Scripted(text='{"label": "red", "quote": "invented"}'),
+        2,
+        "quarantined",
+        (_VERBATIM,),
+        n_calls_if_mended=2,
+    ),
+    Case(
+        FailureClass.HEDGE,
+        "a doubt as a value",
+        Scripted(text=_WILL_NOT),
+        2,
+        "quarantined",
+        (_HEDGE,),
+        n_calls_if_mended=2,
+    ),
     Case(FailureClass.ECHO, "the input again", Scripted(text=_ECHO), 2, "quarantined", (_NOT_ECHO,)),
-]  # fmt: skip
+]
 
 #: Classes that no single call provokes: by a test of their own.
 ELSEWHERE = {
     FailureClass.CONNECT: ("nothing listens at the address", "4 calls; pending"),
-    FailureClass.SAME_ANSWER: ("one reply for more inputs than `distinct` allows", "2 calls; quarantined, and the batch is held"),
+    FailureClass.SAME_ANSWER: (
+        "one reply for more inputs than `distinct` allows",
+        "2 calls; quarantined, and the batch is held",
+    ),
     FailureClass.BUDGET: ("a call that does not fit under the cap", "0 calls; pending, the run halts"),
     FailureClass.STOPPED: ("Ctrl-C", "pending, the run halts"),
     FailureClass.UNDECODABLE: ("a parquet cell that is not UTF-8", "0 calls; quarantined"),
@@ -77,7 +138,7 @@ ELSEWHERE = {
     FailureClass.MISSING_VALUE: ("an empty input column", "0 calls; quarantined"),
     FailureClass.UNRENDERABLE: ("a filter of the template that fails on the row", "0 calls; quarantined"),
     FailureClass.BATCH_RULE: ("a row that an expectation names", "quarantined after its answer"),
-}  # fmt: skip
+}
 
 
 def render_treatments() -> str:

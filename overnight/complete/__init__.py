@@ -4,6 +4,7 @@ from overnight.complete.batch import complete_batch
 from overnight.complete.context import Progress, RunContext
 from overnight.complete.engine import Engine, get_engine
 from overnight.complete.estimate import Estimate, Range, describe_halt, estimate
+from overnight.complete.passes import complete_in_passes, take_back
 from overnight.complete.resolve import resolve_prompt
 
 __all__ = [
@@ -13,8 +14,10 @@ __all__ = [
     "Range",
     "RunContext",
     "complete_batch",
+    "complete_in_passes",
     "describe_halt",
     "estimate",
     "get_engine",
     "resolve_prompt",
+    "take_back",
 ]

@@ -19,7 +19,7 @@ from overnight.complete.recall import recall
 from overnight.complete.row import ask_row
 from overnight.failures import RunHalted
 from overnight.keys import request_key
-from overnight.ledger.completions import accept, forget_refusals
+from overnight.ledger.completions import accept
 from overnight.ledger.sends import Sends, find_sends
 from overnight.llm import make_validator
 from overnight.parts import read_part
@@ -88,8 +88,7 @@ async def _complete_requests(
     validator, schema = make_validator(prompt.schema), orjson.loads(prompt.schema)
     asking = Asking(engine, context, prompt, checks, memory, validator, schema)
     await asking.lane("own")  # a model that does not start fails the batch, not its rows
-    outcomes = await _ask_all(asking, missing, known.sends)
-    return known.outcomes | await _take_back(outcomes, asking)
+    return known.outcomes | await _ask_all(asking, missing, known.sends)
 
 
 def _look_up(
@@ -131,15 +130,3 @@ async def _ask_once(asking: Asking, key: str, input_json: str, sends: Sends) -> 
     progress.done += outcome.state is not RowState.PENDING
     progress.quarantined += outcome.state is RowState.QUARANTINED
     return outcome
-
-
-async def _take_back(outcomes: dict[str, Outcome], asking: Asking) -> dict[str, Outcome]:
-    """Where a bad request halted the run before any answer was accepted, no row is to blame for it."""
-    context = asking.context
-    if not context.halted or context.halted.failure_class is not FailureClass.BAD_REQUEST or context.n_accepted:
-        return outcomes
-    ledger = asking.engine.ledger
-    await asyncio.wrap_future(
-        ledger.submit(lambda connection: forget_refusals(connection, context.run_id, FailureClass.BAD_REQUEST))
-    )
-    return {key: _HALTED if o.failure_class == FailureClass.BAD_REQUEST else o for key, o in outcomes.items()}

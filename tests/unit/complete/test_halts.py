@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from overnight.complete import take_back
 from overnight.failures import CallFailed
 from overnight.ledger.queries import summarize
 from overnight.ledger.spend import Cap, Spend, find_spend, night_scope, reserve, run_scope
@@ -201,9 +202,12 @@ def test_a_model_with_a_declared_price_can_have_a_budget(open_desk: Callable[...
 
 def test_the_same_bad_request_on_five_rows_halts_and_blames_no_row(desk: Desk) -> None:
     desk.fake.answer = lambda _: BAD_REQUEST
-    assert desk.list_states(TEXTS) == ["pending"] * len(TEXTS)
+    completed = desk.complete(desk.house.read_batch(TEXTS))
     assert 5 <= len(desk.fake.calls) <= 5 + desk.engine.settings.concurrency
     assert "5 rows failed with the same bad request" in desk.why_halted()
+    [remade] = take_back([completed], desk.engine.context(RUN), desk.engine)
+    assert (remade.n_quarantined, remade.n_pending) == (0, len(TEXTS))
+    assert {row["state"] for row in desk.read(remade)} == {"pending"}
     assert desk.house.fetch("SELECT * FROM quarantines") == []
     desk.engine.begin_pass(RUN)
     desk.fake.answer = lambda _: Scripted()

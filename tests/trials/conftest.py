@@ -1,0 +1,78 @@
+"""
+Trials of a whole night over a provider that misbehaves, at the level of the engine.
+
+Short forms run with all tests; `make trials` runs the long ones and shows what they measured.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pytest
+
+from overnight.complete import Engine
+from tests.conftest import House
+from tests.fakes.provider import FakeProvider
+from tests.trials.night import Night, cut_source
+from tests.trials.scripts import Script
+
+T = TypeVar("T")
+
+IS_LONG = os.environ.get("OVERNIGHT_TRIALS") == "long"
+#: Calls in flight.
+C = 16
+
+
+def pick(*, short: T, long: T) -> T:
+    """A size of the trial."""
+    return long if IS_LONG else short
+
+
+@pytest.fixture
+def script(fake: FakeProvider) -> Script:
+    """What the provider does, and its record; good answers until it is told otherwise."""
+    fake.answer = script = Script()
+    return script
+
+
+@pytest.fixture
+def open_night(house: House, fake: FakeProvider) -> Iterator[Callable[..., Night]]:
+    """Opens a night over some texts, with settings of its own."""
+    with ExitStack() as stack:
+
+        def open_(
+            texts: Sequence[str], *, model: str | None = None, endpoint: str | None = None, **changes: Any
+        ) -> Night:
+            house.begin()
+            settings = replace(house.settings, **({"concurrency": C, "retry_base_s": 0.02} | changes))
+            engine = stack.enter_context(closing(Engine(settings, house.ledger)))
+            prompt = house.make_prompt(model=model, endpoint=endpoint or fake.openai_base_url)
+            return Night(house, engine, prompt, cut_source(house.home, texts))
+
+        yield open_
+
+
+@pytest.fixture
+def say(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Reports a figure in one line."""
+
+    def report(line: str) -> None:
+        print(line)  # noqa: T201 - a figure is what a trial is for
+        record_property("figure", line)
+
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures of the long forms, in one place."""
+    ended = [report for reports in terminalreporter.stats.values() for report in reports]
+    calls = [report for report in ended if getattr(report, "when", "") == "call"]
+    figures = [line for report in calls for name, line in report.user_properties if name == "figure"]
+    if IS_LONG and figures:
+        terminalreporter.section("figures")
+        for line in figures:
+            terminalreporter.line(line)
