@@ -64,6 +64,7 @@ class CallFailed(OvernightError):
         retry_after_s: How long the provider asks to wait, in seconds.
         is_retried: False where the provider says not to send it again: the row is left for a later pass.
         reply: What came back, where anything did.
+        complaint: What is wrong with an answer, in words for the model and without words of the row.
     """
 
     def __init__(
@@ -74,12 +75,14 @@ class CallFailed(OvernightError):
         retry_after_s: float | None = None,
         is_retried: bool = True,
         reply: Reply | None = None,
+        complaint: str | None = None,
     ) -> None:
         super().__init__(message)
         self.failure_class = failure_class
         self.retry_after_s = retry_after_s
         self.is_retried = is_retried
         self.reply = reply
+        self.complaint = complaint
         #: Set by whoever decides it: the row is asked again.
         self.goes_on = False
 

@@ -42,6 +42,7 @@ def ask_approval(checked: list[CheckedBatch], sink: str) -> Approval:
     if planning := find_planning():
         return planning.ask_approval()
     run = current_run()
+    run.refuse_if_stopped()
     sink = sink_name(sink)
     if not checked:
         raise RunEnded(RunState.RELEASED, f"Run {run.run_id} has no row for its last step: nothing to release.")

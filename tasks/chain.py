@@ -36,7 +36,9 @@ def chain_batches(
     if planning := find_planning():
         return planning.chain_batches(checked, prompt, where)
     run = current_run()
+    run.refuse_if_stopped()
     if not checked:
+        run.forget_input(prompt)
         return []
     hold_on_failures(checked, run)
     answered = run.find_prompt(checked[0].prompt_hash)

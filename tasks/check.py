@@ -28,6 +28,7 @@ def check_batches(completed: list[CompletedBatch], prompt: Prompt) -> list[Check
     if planning := find_planning():
         return planning.check_batches(completed, prompt)
     run = current_run()
+    run.refuse_if_stopped()
     prompt = run.load_prompt(prompt.name)
     with tags(prompt.name, prompt.model):
         futures = [check_batch.submit(batch, prompt) for batch in completed]

@@ -13,7 +13,7 @@ from prefect.futures import as_completed
 from prefect.logging import get_run_logger
 
 from overnight import complete
-from overnight.complete import RunContext, complete_in_passes, describe_halt, get_engine, take_back
+from overnight.complete import RunContext, complete_in_passes, describe_halt, get_engine, refuse_unpriced, take_back
 from overnight.failures import RunHalted
 from overnight.ledger.runs import record_batches, record_part
 from overnight.records import Batch, CompletedBatch, Prompt
@@ -40,8 +40,10 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
         return []
     run = current_run()
     prompt = run.pin_model(prompt, model)
-    context = run.engine.begin_pass(run.run_id)
-    context.progress.total = sum(b.n_rows - b.n_quarantined for b in batches)
+    context = run.engine.context(run.run_id)
+    run.refuse_if_stopped()
+    refuse_unpriced(prompt, run.settings)
+    context.progress.total += sum(b.n_rows - b.n_quarantined for b in batches)
     settled = run.find_offered(batches[0].step)
     left = [b for b in batches if b.n not in settled]
 
@@ -55,6 +57,8 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
     if context.halted:
         n_left = sum(batch.n_pending for batch in completed)
         raise RunHalted(describe_halt(context, prompt, n_left, run.ledger))
+    # Rows of batches that the cache served were not counted one by one.
+    context.progress.done = context.progress.total
     return completed
 
 

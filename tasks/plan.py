@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from prefect import Flow
 from prefect.logging import disable_run_logger
 
+from overnight.checks import assume_passed
 from overnight.complete import resolve_prompt
 from overnight.complete.plan import Plan, StepPlan, plan_step
 from overnight.failures import InputRefused, OvernightError, PartRefused
@@ -101,7 +102,7 @@ class Planning:
 
     def check_batches(self, completed: list[CompletedBatch], prompt: Prompt) -> list[CheckedBatch]:
         """The batches as they were checked before; one that was not counts as if all of its rows passed."""
-        return [self._find_checked(batch, prompt) or _pass_unchecked(batch, prompt) for batch in completed]
+        return [self._find_checked(batch, prompt) or assume_passed(batch, prompt.checks_hash) for batch in completed]
 
     def chain_batches(
         self, checked: list[CheckedBatch], prompt: Prompt, where: Mapping[str, Sequence[Any]] | None
@@ -134,20 +135,6 @@ class Planning:
         except PartRefused:
             return None
         return replace(found[1], part=write_part(rows, self._home))
-
-
-def _pass_unchecked(completed: CompletedBatch, prompt: Prompt) -> CheckedBatch:
-    c = completed
-    return CheckedBatch(
-        n=c.n,
-        part=c.part,
-        prompt_hash=c.prompt_hash,
-        checks_hash=prompt.checks_hash,
-        n_accepted=c.n_accepted,
-        n_quarantined=c.n_quarantined,
-        n_pending=c.n_pending,
-        step=c.step,
-    )
 
 
 _current: ContextVar[Planning | None] = ContextVar("planning", default=None)

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import sqlalchemy as sa
+
 from overnight.checks import parse_checks, refuse_unknown_fields
 from overnight.complete import Engine, get_engine, resolve_prompt
-from overnight.failures import OvernightError
+from overnight.failures import OvernightError, RunHalted
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger import runs as ledger_runs
 from overnight.ledger.attempts import record_prompt
@@ -74,6 +76,26 @@ class Run:
             completed = ledger_runs.find_batches(connection, self.run_id, CompletedBatch, step=step)
         return {batch.n: batch for batch in completed if batch.n_pending}
 
+    def forget_input(self, prompt: Prompt) -> None:
+        """What an earlier pass of the run had this prompt read, where it reads nothing now."""
+
+        def forget(connection: sa.Connection) -> None:
+            step = ledger_runs.find_step(connection, self.run_id, prompt.name)
+            if step > 1:
+                ledger_runs.replace_input(connection, self.run_id, prompt.name, step, [])
+
+        self.ledger.write(forget)
+
+    def refuse_if_stopped(self) -> None:
+        """
+        Begin no further step where the run has been stopped by hand.
+
+        Raises:
+            RunHalted: It has.
+        """
+        if halted := self.engine.context(self.run_id).halted:
+            raise RunHalted(f"Run {self.run_id} halted: {halted} Run the flow again: what was answered is a hit.")
+
     def reload_release(self, release: Release) -> Release:
         """The release as it stands now, with the answers that it has had."""
         with self.ledger.reading() as connection:
@@ -124,6 +146,7 @@ def open_run(flow: str, parameters: Mapping[str, Any], *, flow_run_id: str, depl
             now=time.time(),
         )
     )
+    run.engine.begin_pass(run.run_id)
     token = _current.set(run)
     try:
         yield run

@@ -118,5 +118,5 @@ def _tell_error(error: Exception) -> str:
 
 
 def _shorten(text: str) -> str:
-    line = " ".join(text.split())
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= _LINE_CHARS else line[: _LINE_CHARS - 1] + "…"

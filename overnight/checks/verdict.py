@@ -44,7 +44,7 @@ def check_batch(
 
     Rows that were set aside because one answer came for too many inputs hold the batch, as a rule of its own does.
 
-    `table` is the batch's part, (n, 9) in the shape of `parts.PART_SCHEMA`.
+    `table` is the batch's part, (n, 10) in the shape of `parts.PART_SCHEMA`.
 
     Raises:
         SuiteRefused: The rules do not fit the rows.
@@ -71,6 +71,20 @@ def check_batch(
     )
 
 
+def assume_passed(completed: CompletedBatch, checks_hash: str) -> CheckedBatch:
+    """What a plan goes on with where a batch was not checked yet; it is recorded nowhere, and no gate takes it."""
+    return CheckedBatch(
+        n=completed.n,
+        part=completed.part,
+        prompt_hash=completed.prompt_hash,
+        checks_hash=checks_hash,
+        n_accepted=completed.n_accepted,
+        n_quarantined=completed.n_quarantined,
+        n_pending=completed.n_pending,
+        step=completed.step,
+    )
+
+
 def _tell_same_answers(rows: list[dict[str, Any]]) -> Iterator[str]:
     """One line a rule."""
     by_rule: dict[str, list[str]] = {}
@@ -79,7 +93,7 @@ def _tell_same_answers(rows: list[dict[str, Any]]) -> Iterator[str]:
             by_rule.setdefault(row["rule"] or "distinct", []).append(row["row_id"])
     for rule, row_ids in by_rule.items():
         # As JSON: an id is whatever stood in the source.
-        named = ", ".join(json.dumps(row_id[:40], ensure_ascii=False) for row_id in row_ids[:_N_NAMED])
+        named = ", ".join(json.dumps(row_id[:40]) for row_id in row_ids[:_N_NAMED])
         yield f"{rule}: {len(row_ids)} rows have an answer that too many other inputs got, such as rows {named}"
 
 

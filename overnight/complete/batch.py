@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -14,12 +15,13 @@ from overnight.complete.asking import Asking, Outcome
 from overnight.complete.context import RunContext
 from overnight.complete.deferral import find_reason_to_wait
 from overnight.complete.engine import Engine
+from overnight.complete.judge import judge_recorded
 from overnight.complete.manifest import write_completed
 from overnight.complete.recall import recall
 from overnight.complete.row import ask_row
 from overnight.failures import RunHalted
 from overnight.keys import request_key
-from overnight.ledger.completions import accept
+from overnight.ledger.completions import Completion, accept
 from overnight.ledger.sends import Sends, find_sends
 from overnight.llm import make_validator
 from overnight.parts import read_part
@@ -115,14 +117,33 @@ async def _ask_all(asking: Asking, missing: Mapping[str, str], sends: Mapping[st
     return {key: o for key, o in zip(missing, outcomes, strict=True) if isinstance(o, Outcome)}
 
 
+async def _share(asking: Asking, key: str, values: Mapping[str, Any]) -> Outcome | None:
+    """What comes of it where another batch, or run, is asking the same now; judged by one's own checks."""
+    while task := asking.engine.asking.get(key):
+        try:
+            outcome: Outcome = await asyncio.shield(task)
+        except RunHalted:
+            asking.context.raise_if_halted()
+            continue  # it was the other run that stopped
+        if outcome.output is None:
+            return outcome
+        return judge_recorded(asking.checks, asking.memory, values, Completion(0, outcome.output, outcome.model))
+    return None
+
+
+async def _ask_alone(asking: Asking, key: str, input_json: str, values: Mapping[str, Any], sends: Sends) -> Outcome:
+    engine = asking.engine
+    task = asyncio.create_task(ask_row(asking, key, input_json, values, sends))
+    engine.asking[key] = task
+    task.add_done_callback(lambda _: engine.asking.pop(key))
+    return await task
+
+
 async def _ask_once(asking: Asking, key: str, input_json: str, sends: Sends) -> Outcome:
     """Ask, or wait for whoever is asking the same now."""
-    engine = asking.engine
-    if key not in engine.asking:
-        engine.asking[key] = asyncio.create_task(ask_row(asking, key, input_json, orjson.loads(input_json), sends))
-        engine.asking[key].add_done_callback(lambda _: engine.asking.pop(key))
+    values = orjson.loads(input_json)
     try:
-        outcome: Outcome = await engine.asking[key]
+        outcome = await _share(asking, key, values) or await _ask_alone(asking, key, input_json, values, sends)
     except RunHalted:
         # A call that is in flight is paid for: the others of the batch are waited for and recorded.
         return _HALTED

@@ -22,9 +22,8 @@ class CheckFailed(CallFailed):
     """The answer was understood, and a row check refused it."""
 
     def __init__(self, fault: RowFault, reply: Reply, output: str) -> None:
-        super().__init__(fault.failure_class, fault.reason, reply=reply)
+        super().__init__(fault.failure_class, fault.reason, reply=reply, complaint=fault.complaint)
         self.rule = fault.label
-        self.complaint = fault.complaint
         self.output = output
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import re
 import threading
-from collections import defaultdict
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +14,9 @@ from typing import Any
 from overnight.failures import CallFailed, RunHalted
 from overnight.ledger.spend import Cap
 from overnight.taxonomy import MAX_SAME_BAD_REQUEST, FailureClass
+
+#: The longest pause before a pass: rows whose provider asks for more are left to the next run.
+MAX_PAUSE_S = 600.0
 
 
 @dataclass
@@ -28,6 +31,14 @@ class Progress:
 
 
 @dataclass
+class _BadRequests:
+    """Rows that failed with the same bad request, and how many answers there were before the first of them."""
+
+    n_accepted_before: int
+    keys: set[str] = field(default_factory=set)
+
+
+@dataclass
 class RunContext:
     """One run, as this process works on it."""
 
@@ -39,13 +50,20 @@ class RunContext:
     #: Why the run stops; rows that have not been sent yet are not sent any more.
     halted: CallFailed | None = None
     progress: Progress = field(default_factory=Progress)
-    #: Answers that this process has had accepted.
+    #: Calls that may be in flight at once.
+    n_in_flight: int = 1
+    #: Answers that were accepted since the flow run began.
     n_accepted: int = 0
+    #: Requests that failed with the bad request that halted the run, where nothing was answered since the first of
+    #: them but what was in flight then: it is not the rows' fault.
+    blameless: set[str] = field(default_factory=set)
+    #: When the provider wants to be asked again for rows that were left: by request key, in seconds since the epoch.
+    due: dict[str, float] = field(default_factory=dict)
     #: Set with `halted`, for whoever waits in a thread.
     stopping: threading.Event = field(default_factory=threading.Event)
     #: Rows that wait for something that may take minutes: they hear at once that the run stops.
     _waiting: set[asyncio.Task[Any]] = field(default_factory=set)
-    _bad_requests: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    _bad_requests: dict[str, _BadRequests] = field(default_factory=dict)
 
     def halt(self, failure: CallFailed) -> None:
         """Stop the run, from any thread; the first reason stays. Calls in flight go on."""
@@ -99,11 +117,18 @@ class RunContext:
         if self.halted:
             raise RunHalted(str(self.halted))
 
+    def find_due_s(self) -> float:
+        """How long until the first row that was left may be asked again; 0 where that is not worth waiting for."""
+        waits_s = [at - time.time() for at in self.due.values()]
+        return min((s for s in waits_s if 0 < s <= MAX_PAUSE_S), default=0.0)
+
     def count_bad_request(self, key: str, failure: CallFailed) -> None:
-        """The same bad request on so many rows is not the rows' fault: the run stops."""
+        """The same bad request on so many rows stops the run."""
         # Numbers differ from row to row: lengths, positions.
-        rows = self._bad_requests[re.sub(r"\d+", "#", str(failure))]
-        rows.add(key)
-        if len(rows) >= MAX_SAME_BAD_REQUEST:
-            line = f"{len(rows)} rows failed with the same bad request: {failure}"
+        group = self._bad_requests.setdefault(re.sub(r"\d+", "#", str(failure)), _BadRequests(self.n_accepted))
+        group.keys.add(key)
+        if len(group.keys) >= MAX_SAME_BAD_REQUEST and not self.halted:
+            if self.n_accepted - group.n_accepted_before <= self.n_in_flight:
+                self.blameless = group.keys
+            line = f"{len(group.keys)} rows failed with the same bad request: {failure}"
             self.halt(CallFailed(FailureClass.BAD_REQUEST, line))

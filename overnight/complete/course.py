@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import replace
 from typing import Literal
 
-from overnight.complete.closing import CheckFailed
 from overnight.failures import CallFailed
 from overnight.ledger.sends import Sends
 from overnight.llm import DEFAULT_MAX_TOKENS, MAX_WAIT_S
@@ -40,13 +39,19 @@ class Course:
         self.ask = ask
         self.role: Role = "own"
         #: Why the next send is made, for the record.
-        self.cause = "again" if sends.n_failed else "first"
+        self.cause = "first"
         self._prompt = prompt
-        n_before = sum(n for c, n in sends.n_failed.items() if c in _IN_TRANSIT)
+        self._used: Counter[str] = Counter()
+        n_before = 0
+        for failure_class, message in sends.failures:
+            if failure_class in _IN_TRANSIT:
+                n_before += 1
+            else:
+                # The row goes on where it was: with the model, the limit and the words that it had come to.
+                self.take(CallFailed(FailureClass(failure_class), message))
+        if sends.failures:
+            self.cause = "again"
         self._n_left = min(MAX_ATTEMPTS, MAX_ATTEMPTS * MAX_PASSES - n_before)
-        self._used: Counter[str] = Counter(
-            {c: n for c, n in sends.n_failed.items() if c in TREATMENTS and TREATMENTS[FailureClass(c)].steps}
-        )
 
     @property
     def is_used_up(self) -> bool:
@@ -103,5 +108,4 @@ class Course:
 
 def _correct(failure: CallFailed) -> Correction:
     answer = failure.reply.text if failure.reply else None
-    complaint = failure.complaint if isinstance(failure, CheckFailed) else str(failure)
-    return Correction(answer[:_SHOWN] if answer else None, complaint + _AGAIN)
+    return Correction(answer[:_SHOWN] if answer else None, (failure.complaint or str(failure)) + _AGAIN)

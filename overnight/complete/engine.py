@@ -56,7 +56,7 @@ class Engine:
         """A fresh context: what halted an earlier pass of the run may be mended."""
         with self._opening:
             cap = Cap(run_scope(run_id), self.settings.budget_usd)
-            self._runs[run_id] = RunContext(run_id, cap, self._loop)
+            self._runs[run_id] = RunContext(run_id, cap, self._loop, n_in_flight=self.settings.concurrency)
             return self._runs[run_id]
 
     def find_terms(self, model: str) -> ModelTerms | None:

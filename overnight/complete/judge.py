@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,7 @@ def judge_reply(asking: Asking, values: Mapping[str, Any], course: Course, model
     Raises:
         CallFailed: Another model answered, the answer is none, or a row check refuses it.
     """
-    if reply.model_served and not reply.model_served.startswith(model.name.removesuffix("-latest")):
+    if reply.model_served and not _is_same(model.name, reply.model_served):
         line = f"{model.name} was asked for and {reply.model_served} answered. Name the model that is served."
         raise CallFailed(FailureClass.WRONG_MODEL, line, reply=reply)
     answer = parse_answer(reply, asking.validator)
@@ -40,6 +41,12 @@ def judge_reply(asking: Asking, values: Mapping[str, Any], course: Course, model
     if fault and not (fault.is_soft and course.find_step(fault.failure_class) is None):
         raise CheckFailed(fault, reply=reply, output=output)
     return output
+
+
+def _is_same(asked: str, served: str) -> bool:
+    """Whether the served name is the asked one, but for a date or version: gpt-5-mini is not gpt-5."""
+    rest = served.removeprefix(asked.removesuffix("-latest"))
+    return rest != served and re.fullmatch(r"(-latest|:latest|[-@:]\d[\w.-]*)?", rest) is not None
 
 
 def judge_recorded(checks: Checks, memory: BatchMemory | None, values: Mapping[str, Any], found: Completion) -> Outcome:

@@ -48,6 +48,7 @@ class Lane:
         """
         pass_ = await self.breaker.enter()
         try:
+            await self.limiter.released()
             await self.rates.admit(len(body) // _BYTES_PER_TOKEN + max_tokens)
         except BaseException:
             self.breaker.gave_up(pass_)

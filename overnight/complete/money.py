@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+from overnight.complete.context import RunContext
 from overnight.failures import CallFailed
 from overnight.ledger import Ledger
 from overnight.ledger.attempts import Closing, Opening, close_attempts, open_attempts
@@ -23,14 +24,15 @@ class Money:
         self._changed = asyncio.Event()
 
     @contextlib.asynccontextmanager
-    async def attempt(self, opening: Opening, ledger: Ledger) -> AsyncIterator[int | None]:
+    async def attempt(self, opening: Opening, ledger: Ledger, context: RunContext) -> AsyncIterator[int | None]:
         """
         The id of the attempt, its worst price set aside; None where its key is settled already.
 
         Raises:
             CallFailed: No cap leaves room for it, and nothing of this process is in flight that might.
+            RunHalted: The run stops while it waits for money.
         """
-        attempt_id = await self._open_attempt(opening, ledger)
+        attempt_id = await self._open_attempt(opening, ledger, context)
         try:
             yield attempt_id
         finally:
@@ -46,40 +48,48 @@ class Money:
         self._n_settled += 1
         self._wake()
 
-    async def _open_attempt(self, opening: Opening, ledger: Ledger) -> int | None:
+    async def _open_attempt(self, opening: Opening, ledger: Ledger, context: RunContext) -> int | None:
         while True:
             n_settled = self._n_settled
-            self._n_opening += 1
-            try:
-                found = await asyncio.wrap_future(ledger.submit_each(open_attempts, opening))
-            finally:
-                self._n_opening -= 1
-            if found is None:
-                return None
-            if isinstance(found, int):
-                self._open.add(found)
+            found = await self._try_to_open(opening, ledger)
+            if not isinstance(found, Shortfall):
                 return found
+            if not self._open and not self._n_opening:
+                self._wake()
+                raise OverBudget(found)
             if n_settled == self._n_settled:
-                await self._wait(found)
+                with context.waiting():
+                    await self._changed.wait()
 
-    async def _wait(self, short: Shortfall) -> None:
-        if not self._open and not self._n_opening:
-            self._wake()
-            raise refuse(short)
-        await self._changed.wait()
+    async def _try_to_open(self, opening: Opening, ledger: Ledger) -> int | Shortfall | None:
+        found: int | Shortfall | None = None
+        self._n_opening += 1
+        try:
+            found = await asyncio.wrap_future(ledger.submit_each(open_attempts, opening))
+        finally:
+            self._n_opening -= 1
+            if found is None:
+                # Nothing was opened: whoever waited for it to come back must look again.
+                self._wake()
+        if isinstance(found, int):
+            self._open.add(found)
+        return found
 
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
 
-def refuse(short: Shortfall) -> CallFailed:
-    """Why a call is not made, in one line."""
-    kind, _, name = short.cap.scope.partition(":")
-    option = "--budget" if kind == "run" else "OVERNIGHT_NIGHTLY_BUDGET_USD"
-    return CallFailed(
-        FailureClass.BUDGET,
-        f"The next call may cost ${short.worst_usd:.6f}; of the ${short.cap.usd:.6f} of {kind} {name}, "
-        f"${short.spent_usd:.6f} is spent and ${short.reserved_usd:.6f} set aside for calls that have not come back. "
-        f"Raise {option}.",
-    )
+class OverBudget(CallFailed):
+    """A call that does not fit under a cap."""
+
+    def __init__(self, short: Shortfall) -> None:
+        kind, _, name = short.cap.scope.partition(":")
+        option = "--budget" if kind == "run" else "OVERNIGHT_NIGHTLY_BUDGET_USD"
+        super().__init__(
+            FailureClass.BUDGET,
+            f"The next call may cost ${short.worst_usd:.6f}; of the ${short.cap.usd:.6f} of {kind} {name}, "
+            f"${short.spent_usd:.6f} is spent and ${short.reserved_usd:.6f} set aside for calls that have not come "
+            f"back. Raise {option}.",
+        )
+        self.worst_usd = short.worst_usd

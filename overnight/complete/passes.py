@@ -31,7 +31,9 @@ def complete_in_passes(
         engine: Whose settings say how long the pauses are.
     """
     completed: dict[int, CompletedBatch] = {}
-    passes = repeating_passes(base_s=engine.settings.retry_base_s, stopping=context.stopping)
+    passes = repeating_passes(
+        base_s=engine.settings.retry_base_s, stopping=context.stopping, find_least_s=context.find_due_s
+    )
 
     def go_over() -> bool:
         pass_n = passes.statistics["attempt_number"]
@@ -45,15 +47,16 @@ def complete_in_passes(
 
 def take_back(completed: Sequence[CompletedBatch], context: RunContext, engine: Engine) -> list[CompletedBatch]:
     """
-    Batches made anew, their refused rows pending, where the same bad request halted a run before any answer.
+    Batches made anew, their refused rows pending, where the same bad request halted the run and no row is to blame.
 
-    No row is to blame for it then, however early its batch was over.
+    A row that has failed so twice, in whichever runs, stays set aside: otherwise some that always fail, one after the
+    other, would halt every run.
     """
-    halted = context.halted
-    if halted is None or halted.failure_class is not FailureClass.BAD_REQUEST or context.n_accepted:
+    blameless = sorted(context.blameless)
+    if not blameless:
         return []
     forgotten = set(
-        engine.ledger.write(lambda connection: forget_refusals(connection, context.run_id, halted.failure_class))
+        engine.ledger.write(lambda connection: forget_refusals(connection, blameless, FailureClass.BAD_REQUEST))
     )
     remade = [_free_rows(batch, forgotten, engine) for batch in completed if batch.n_quarantined]
     return [batch for batch in remade if batch not in completed]

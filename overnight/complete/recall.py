@@ -13,6 +13,7 @@ from overnight.complete.asking import Outcome
 from overnight.complete.judge import judge_recorded, recall_refusal
 from overnight.ledger.completions import Completion, Refusal, find_completions, find_refusals
 from overnight.records import RowState
+from overnight.taxonomy import FailureClass
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ def recall(asked: Mapping[str, str], checks: Checks, memory: BatchMemory | None,
 
 def _free(refusal: Refusal, input_json: str, checks: Checks) -> Completion | None:
     """The refused answer as a completion, where no row check minds it any more."""
-    if not refusal.output:
+    # One answer for too many: alone, any of them would pass.
+    if not refusal.output or (refusal.failure_class == FailureClass.SAME_ANSWER and checks.compares_rows):
         return None
     completion = Completion(refusal.attempt_id, refusal.output, refusal.model)
     outcome = judge_recorded(checks, None, orjson.loads(input_json), completion)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from overnight import keys
-from overnight.llm import check_ready, endpoint_of, parse_model
+from overnight.failures import ModelRefused
+from overnight.llm import check_ready, endpoint_of, parse_model, worst_usd
 from overnight.records import Prompt
+from overnight.settings import Settings
 
 
 def resolve_prompt(prompt: Prompt, model: str | None = None, *, endpoint: str | None = None) -> Prompt:
@@ -35,3 +37,21 @@ def resolve_prompt(prompt: Prompt, model: str | None = None, *, endpoint: str | 
             text=prompt.text, schema=prompt.schema, model=name, endpoint=endpoint, parameters=prompt.parameters
         ),
     )
+
+
+def refuse_unpriced(prompt: Prompt, settings: Settings) -> None:
+    """
+    Under a budget, refuse a model without a price before anything is paid for.
+
+    Raises:
+        ModelRefused: No price is known for a model that the prompt may ask.
+    """
+    if settings.budget_usd is None and settings.nightly_budget_usd is None:
+        return
+    for model in (prompt.model, prompt.stronger, prompt.fallback):
+        terms = next((t for t in settings.terms if t.model == model), None)
+        if model and worst_usd(parse_model(model), b"", 1, terms) is None:
+            raise ModelRefused(
+                f"There is a budget, but no price is known for {model}. Declare one in pyproject.toml under"
+                f' [tool.overnight.models."{model}"], or run without a budget.'
+            )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from overnight.complete.asking import Asking, Outcome
@@ -68,7 +70,9 @@ async def ask_row(asking: Asking, key: str, input_json: str, values: Mapping[str
         return Outcome(RowState.QUARANTINED, None, FailureClass.UNRENDERABLE, None, str(error))
     course = Course(asking.prompt, Ask(system, user, asking.schema, asking.prompt.parameters), sends)
     if course.is_used_up:
-        return Outcome(RowState.PENDING, None, sends.failure_class, None, sends.message)
+        failure_class, message = sends.failures[-1]
+        failure_class = FailureClass.TIMEOUT if failure_class == "open" else failure_class
+        return Outcome(RowState.PENDING, None, failure_class, None, message)
     try:
         body = (await asking.lane("own")).client.encode(course.ask)
         row = _Row(key, input_json, values, body, pack_body(body), course)
@@ -76,7 +80,7 @@ async def ask_row(asking: Asking, key: str, input_json: str, values: Mapping[str
             with attempt:
                 return await _attempt(asking, row)
     except CallFailed as failure:
-        return _outcome_of(failure, asking.context)
+        return _outcome_of(failure, key, asking.context)
     raise AssertionError("the retry loop ends by an outcome or an error")
 
 
@@ -90,12 +94,13 @@ async def _attempt(asking: Asking, row: _Row) -> Outcome:
         try:
             async with engine.window:
                 context.raise_if_halted()
-                async with engine.money.attempt(_opening(asking, row, sending), engine.ledger) as attempt_id:
+                async with engine.money.attempt(_opening(asking, row, sending), engine.ledger, context) as attempt_id:
                     if attempt_id is None:
                         return find_outcome(asking, row.key, row.values)
-                    async with sending.lane.limiter.slot():
-                        if not context.halted and sending.lane.breaker.lets(pass_):
-                            return await _send(asking, row, sending, attempt_id, pass_)
+                    with contextlib.suppress(RunHalted):
+                        async with sending.lane.limiter.slot(context.waiting):
+                            if not context.halted and sending.lane.breaker.lets(pass_):
+                                return await _send(asking, row, sending, attempt_id, pass_)
                     # The run stops, or the provider has stopped answering since: nothing was sent.
                     await engine.money.close(_unsent(row, sending, attempt_id), engine.ledger)
         finally:
@@ -107,11 +112,12 @@ async def _prepare(asking: Asking, row: _Row) -> _Sending:
     settings = asking.engine.settings
     caps = (asking.context.cap, Cap(night_scope(now), settings.nightly_budget_usd))
     body = lane.client.encode(course.ask)
-    worst = lane.worst_usd(body, course.max_tokens) if any(cap.usd is not None for cap in caps) else 0.0
-    if worst is None:
+    # Without a cap too: another run, or this one continued, may have one that covers this call.
+    worst = lane.worst_usd(body, course.max_tokens)
+    if worst is None and any(cap.usd is not None for cap in caps):
         line = f"There is a budget, but no price is known for {lane.model}. Declare one in pyproject.toml, or set none."
         raise CallFailed(FailureClass.BUDGET, line)
-    return _Sending(lane, body, course.max_tokens, caps, worst)
+    return _Sending(lane, body, course.max_tokens, caps, worst or 0.0)
 
 
 def _opening(asking: Asking, row: _Row, sending: _Sending) -> Opening:
@@ -165,15 +171,17 @@ async def _send(asking: Asking, row: _Row, sending: _Sending, attempt_id: int, p
 
 def _cost_of(failure: CallFailed, lane: Lane) -> float | None:
     """What a failed call cost; None where it may have been billed and nobody said how much."""
-    if failure.reply and failure.reply.usage.input_tokens:
+    if failure.reply and failure.reply.status == HTTPStatus.OK:
         return lane.cost_usd(failure.reply)
     return None if TREATMENTS[failure.failure_class].may_be_billed else 0.0
 
 
-def _outcome_of(failure: CallFailed, context: RunContext) -> Outcome:
+def _outcome_of(failure: CallFailed, key: str, context: RunContext) -> Outcome:
     if failure.kind is FailureKind.HALT:
         context.halt(failure)
         raise RunHalted(str(failure)) from failure
     state = RowState.QUARANTINED if is_final(failure) else RowState.PENDING
+    if state is RowState.PENDING and failure.retry_after_s:
+        context.due[key] = time.time() + failure.retry_after_s
     rule = failure.rule if isinstance(failure, CheckFailed) else None
     return Outcome(state, None, failure.failure_class, rule, str(failure))

@@ -73,12 +73,15 @@ def refuse(connection: sa.Connection, refusals: Sequence[tuple[str, Refusal]], n
     connection.execute(_ADD_REFUSAL, rows)
 
 
-def forget_refusals(connection: sa.Connection, run_id: str, failure_class: str) -> list[str]:
-    """Take back what this run refused for one reason that turned out not to be the rows'; their keys."""
-    of_run = sa.select(attempts.c.attempt_id).where(attempts.c.run_id == run_id)
-    c = quarantines.c
-    statement = sa.delete(quarantines).where(c.failure_class == failure_class, c.attempt_id.in_(of_run))
-    return list(connection.execute(statement.returning(c.request_key)).scalars())
+def forget_refusals(connection: sa.Connection, keys: Sequence[str], failure_class: str) -> list[str]:
+    """Take back those of the refusals that are the only failure of their kind on their request; their keys."""
+    a, c = attempts.c, quarantines.c
+    n_failed = sa.select(sa.func.count()).where(a.request_key == c.request_key, a.failure_class == failure_class)
+    once = sa.delete(quarantines).where(c.failure_class == failure_class, n_failed.scalar_subquery() == 1)
+    forgotten: list[str] = []
+    for some in batched(keys):
+        forgotten += connection.execute(once.where(c.request_key.in_(some)).returning(c.request_key)).scalars()
+    return forgotten
 
 
 def find_completions(connection: sa.Connection, keys: Sequence[str]) -> dict[str, Completion]:

@@ -133,9 +133,20 @@ def replace_input(connection: sa.Connection, run_id: str, name: str, step: int, 
     """Record what a later step of the run reads, with its prompt, in place of what an earlier pass recorded."""
     c = run_prompts.c
     connection.execute(sa.update(run_prompts).where(c.run_id == run_id, c.name == name).values(step=step))
+    before = {batch.n: batch for batch in find_batches(connection, run_id, Batch, step=step)}
+    now = {batch.n: batch for batch in batches}
+    # What was made of other rows than these is not theirs.
+    stale = [n for n in before if before[n] != now.get(n)]
     of_step = (run_batches.c.run_id == run_id) & (run_batches.c.step == step)
-    connection.execute(sa.delete(run_batches).where(of_step, run_batches.c.n > len(batches)))
+    connection.execute(sa.delete(run_batches).where(of_step, run_batches.c.n.in_(stale)))
     record_batches(connection, run_id, batches)
+
+
+def find_step(connection: sa.Connection, run_id: str, name: str) -> int:
+    """Which step of the run the prompt is, from 1."""
+    c = run_prompts.c
+    found = connection.execute(sa.select(c.step).where(c.run_id == run_id, c.name == name)).scalar()
+    return found or 1
 
 
 def find_batches(connection: sa.Connection, run_id: str, kind: type[M], *, step: int | None = None) -> list[M]:

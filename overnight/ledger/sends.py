@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,15 +11,15 @@ import sqlalchemy as sa
 from overnight.ledger.completions import rows_of
 from overnight.ledger.schema import attempts
 
+_NEVER_BACK = "The process ended before the answer came; the call may be billed."
+
 
 @dataclass(frozen=True)
 class Sends:
     """What one run has sent for a request so far, and how the last of it failed."""
 
-    #: By failure class; "open" counts those that never came back.
-    n_failed: Counter[str] = field(default_factory=Counter)
-    failure_class: str | None = None
-    message: str | None = None
+    #: Each failure in turn: (class, message); "open" for one that never came back.
+    failures: tuple[tuple[str, str], ...] = ()
     closed_at: float | None = None
     #: Of the last reply, as canonical JSON.
     headers: str | None = None
@@ -34,11 +33,9 @@ def find_sends(connection: sa.Connection, run_id: str, keys: Sequence[str]) -> d
     found: dict[str, list[sa.Row[Any]]] = {}
     for row in rows_of(connection, query, c.request_key, keys):
         found.setdefault(row.request_key, []).append(row)
-    return {key: _count(rows) for key, rows in found.items()}
+    return {key: _gather(rows) for key, rows in found.items()}
 
 
-def _count(rows: Iterable[sa.Row[Any]]) -> Sends:
-    counts: Counter[str] = Counter()
-    for last in rows:
-        counts[last.failure_class or last.outcome] += 1
-    return Sends(counts, last.failure_class, last.message, last.closed_at, last.headers)
+def _gather(rows: Sequence[sa.Row[Any]]) -> Sends:
+    failures = tuple((row.failure_class or row.outcome, row.message or _NEVER_BACK) for row in rows)
+    return Sends(failures, rows[-1].closed_at, rows[-1].headers)

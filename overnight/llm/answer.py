@@ -27,15 +27,29 @@ class AnswerValidator:
     """A compiled output schema."""
 
     compiled: jsonschema_rs.Validator
+    #: The same, without the answer's words in its messages.
+    masked: jsonschema_rs.Validator
 
     def find_errors(self, answer: Any) -> list[str]:
-        """What is wrong with the answer, each with its path; at most `MAX_ERRORS`."""
+        """What is wrong with the answer, each with its path, for people; at most `MAX_ERRORS`."""
         if self.compiled.is_valid(answer):
             return []
         return [
             f"/{'/'.join(str(step) for step in error.instance_path)}: {one_line(error.message, 200)}"
             for error in islice(self.compiled.iter_errors(answer), MAX_ERRORS)
         ]
+
+    def find_complaints(self, answer: Any) -> list[str]:
+        """The same for the model, in words of the schema alone: what stands in an answer may come from a row."""
+        return [_complain(error) for error in islice(self.masked.iter_errors(answer), MAX_ERRORS)]
+
+
+def _complain(error: jsonschema_rs.ValidationError) -> str:
+    path = "/".join(str(step) for step in error.instance_path)
+    if "additionalProperties" in error.schema_path:
+        # Its message names the properties, which the model has made up.
+        return f"/{path}: it has properties that the schema does not know"
+    return f"/{path}: {one_line(error.message, 200)}"
 
 
 def make_validator(schema_json: str) -> AnswerValidator:
@@ -49,7 +63,9 @@ def make_validator(schema_json: str) -> AnswerValidator:
         schema = json.loads(schema_json)
         if not isinstance(schema, dict):
             raise PromptRefused("output.schema.json is not a JSON object. Write a schema there.")
-        return AnswerValidator(jsonschema_rs.validator_for(schema, validate_formats=True, offline=True))
+        compiled = jsonschema_rs.validator_for(schema, validate_formats=True, offline=True)
+        masked = jsonschema_rs.validator_for(schema, validate_formats=True, offline=True, mask="your value")
+        return AnswerValidator(compiled, masked)
     except (ValueError, RecursionError) as error:
         raise PromptRefused(f"output.schema.json is not a JSON schema: {one_line(str(error))}. Mend it.") from error
 
@@ -66,9 +82,9 @@ def parse_answer(reply: Reply, validator: AnswerValidator) -> dict[str, Any]:
         raise CallFailed(FailureClass.EMPTY, "The answer is empty.", reply=reply)
     answer = _parse_strictly(reply.text, reply)
     if errors := validator.find_errors(answer):
-        raise CallFailed(
-            FailureClass.SCHEMA_INVALID, f"The answer does not fit the schema: {'; '.join(errors)}.", reply=reply
-        )
+        complaint = f"Your answer does not fit the schema: {'; '.join(validator.find_complaints(answer))}."
+        line = f"The answer does not fit the schema: {'; '.join(errors)}."
+        raise CallFailed(FailureClass.SCHEMA_INVALID, line, reply=reply, complaint=complaint)
     return answer
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 
 import anyio
 
@@ -49,13 +50,16 @@ class Limiter:
         return self._limit
 
     @asynccontextmanager
-    async def slot(self) -> AsyncIterator[None]:
-        """Wait for a slot, and hold it."""
+    async def slot(
+        self, waiting: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
+    ) -> AsyncIterator[None]:
+        """Wait for a slot, inside the context that `waiting` makes, and hold it."""
         if self._alarm:
             self._open_slots()
         # A borrower of its own: one task may hold slots of two limiters, or two of one.
         borrower = object()
-        await self._slots.acquire_on_behalf_of(borrower)
+        with waiting():
+            await self._slots.acquire_on_behalf_of(borrower)
         try:
             yield
         finally:
@@ -73,6 +77,11 @@ class Limiter:
         if now - self._slowed_at >= SLOWED_EVERY_S:
             self._slowed_at = now
             self._set_limit(max(self._limit // 2, 1))
+
+    async def released(self) -> None:
+        """Wait, without a slot, until no hold is on."""
+        while (wait_s := self._held_until - self._clock()) > 0:  # noqa: ASYNC110 - it waits for a moment, not a poll
+            await asyncio.sleep(wait_s)
 
     def hold_until(self, at: float) -> None:
         """Give no slot before the clock says `at`; of several such moments the latest counts."""

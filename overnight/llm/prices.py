@@ -41,10 +41,9 @@ def worst_usd(model: ModelRef, body: bytes, max_tokens: int, terms: ModelTerms |
     """
     An upper bound of a call's price before it is sent; None where no price is known.
 
-    One token per two bytes of the body, rounded up: no text in use comes near it (English is at four),
-    though a body of nothing but rare characters could pass it.
+    One token a byte of the body: no tokeniser makes more of it, and digits and rare scripts come near it.
     """
-    return cost_usd(model, Usage(input_tokens=(len(body) + 1) // 2, output_tokens=max_tokens), terms)
+    return cost_usd(model, Usage(input_tokens=len(body), output_tokens=max_tokens), terms)
 
 
 @functools.cache

@@ -32,7 +32,8 @@ def retrying(*, base_s: float, sleep: Callable[[float], Awaitable[None]] = async
         failure = state.outcome.exception() if state.outcome else None
         if not isinstance(failure, CallFailed) or failure.kind is not FailureKind.RETRY:
             return 0.0
-        return backoff(state) if failure.retry_after_s is None else min(failure.retry_after_s, MAX_WAIT_S)
+        # At least the backoff: "retry-after: 0" from a busy provider is no wish to be hammered.
+        return max(backoff(state), min(failure.retry_after_s or 0.0, MAX_WAIT_S))
 
     return tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, CallFailed) and error.goes_on),
@@ -42,18 +43,22 @@ def retrying(*, base_s: float, sleep: Callable[[float], Awaitable[None]] = async
     )
 
 
-def repeating_passes(*, base_s: float, stopping: threading.Event) -> tenacity.Retrying:
+def repeating_passes(
+    *, base_s: float, stopping: threading.Event, find_least_s: Callable[[], float] = lambda: 0.0
+) -> tenacity.Retrying:
     """
     Go over the rows again while the function says that some are left, with a pause before each pass.
 
     Args:
         base_s: First wait of the backoff within a pass, in seconds.
         stopping: Ends a pause.
+        find_least_s: The least pause that is of use, such as what a provider asked for.
     """
+    backoff = tenacity.wait_exponential_jitter(multiplier=_FIRST_PAUSE * base_s, max=MAX_BACKOFF_S, jitter=base_s)
     return tenacity.Retrying(
         retry=tenacity.retry_if_result(bool),
         stop=tenacity.stop_after_attempt(MAX_PASSES),
-        wait=tenacity.wait_exponential_jitter(multiplier=_FIRST_PAUSE * base_s, max=MAX_BACKOFF_S, jitter=base_s),
+        wait=lambda state: max(backoff(state), find_least_s()),
         sleep=tenacity.sleep_using_event(stopping),
         # What is left after the last pass stays pending.
         retry_error_callback=lambda _: True,

@@ -14,7 +14,7 @@ from overnight.taxonomy import FailureClass
 
 DEFAULT_MAX_TOKENS = 512
 #: What a request is made of: a prompt's parameters may not replace it.
-_OURS = {"model", "messages", "system", "stream", "n", "response_format", "output_config"}
+_OURS = {"model", "messages", "system", "stream", "n", "response_format", "output_config", "max_completion_tokens"}
 
 #: Keywords whose value maps names to schemas, is a list of schemas, or is data.
 _NAMED = {"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"}

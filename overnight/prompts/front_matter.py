@@ -62,6 +62,9 @@ def check_columns(name: str, front: FrontMatter) -> None:
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
         refuse(name, "prompt.md", f"{', '.join(twice)} is declared twice", "Name each input once, in one list.")
+    if "max_completion_tokens" in front.parameters:
+        remedy = "Give parameters.max_tokens: it is sent under the name that the provider takes."
+        refuse(name, "prompt.md", "parameters.max_completion_tokens is not one that budgets know of", remedy)
     most = front.parameters.get("max_tokens", 1)
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:
         refuse(name, "prompt.md", f"parameters.max_tokens is {most!r}", "Give a whole number from 1.")

@@ -32,8 +32,9 @@ def render(prompt: Prompt, values: Mapping[str, Any]) -> tuple[str | None, str]:
         texts = {name: "".join(block(context)).strip() for name, block in template.blocks.items()}
     # Filters and operators of a template raise what Python raises for them.
     except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+        why = " ".join(str(error).split())
         raise PromptRefused(
-            f"The template of prompt {prompt.name!r} fails on a row ({error}). Mend it for values like that one's."
+            f"The template of prompt {prompt.name!r} fails on a row ({why}). Mend it for values like that one's."
         ) from error
     return texts.get("system") or None, texts["user"]
 

@@ -119,12 +119,13 @@ def write_source(project: Project, n_rows: int) -> None:
 
 
 def write_deployments(project: Project, parameters: dict[str, str]) -> None:
-    """The committed prefect.yaml, but that the tickets' schedule fires at the next full minute, the other's never."""
+    """The committed prefect.yaml, but that the tickets' schedule fires at the next full minute, the others' never."""
     committed = yaml.safe_load((_REPOSITORY / "prefect.yaml").read_text())
-    tickets, queries = committed["deployments"]
+    tickets, *others = committed["deployments"]
     tickets["parameters"] = parameters
     tickets["schedules"][0]["cron"] = "* * * * *"
-    queries["schedules"][0]["active"] = False
+    for other in others:
+        other["schedules"][0]["active"] = False
     (project.folder / "prefect.yaml").write_text(yaml.safe_dump(committed, sort_keys=False))
 
 

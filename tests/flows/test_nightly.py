@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from overnight.failures import OvernightError
+from overnight.failures import CallFailed, OvernightError
 from overnight.ledger.queries import get_run
 from overnight.records import Summary
-from tasks import load_batches, load_prompt, nightly_flow
+from overnight.taxonomy import FailureClass
+from tasks import check_batches, complete_batches, load_batches, load_prompt, nightly_flow
+from tasks.run import current_run
 from tests.flows.conftest import Project
 
 
@@ -17,6 +19,16 @@ def read_two_sources(first: str, second: str) -> Summary:
     load_batches(first, prompt)
     load_batches(second, prompt)
     raise AssertionError("a second source was read")
+
+
+@nightly_flow(name="stop-between")
+def stop_between(source: str) -> Summary:
+    prompt = load_prompt("route_banking_query")
+    completed = complete_batches(load_batches(source, prompt), prompt, "openai:gpt-fake")
+    run = current_run()
+    run.engine.context(run.run_id).halt(CallFailed(FailureClass.STOPPED, "It was stopped by hand."))
+    check_batches(completed, prompt)
+    raise AssertionError("a step began after the run was stopped")
 
 
 @nightly_flow(name="stumble")
@@ -56,3 +68,9 @@ def test_an_exception_that_nobody_foresaw_leaves_the_run_halted_and_the_flow_fai
     assert "not my day" in str(ended.state.message)
     with project.ledger.reading() as connection:
         assert get_run(connection, "night-1")["reason"] == "ZeroDivisionError: not my day"
+
+
+def test_a_run_that_is_stopped_between_two_steps_begins_no_other(project: Project) -> None:
+    ended = project.call("night-1", stop_between, source="queries.csv")
+    assert (ended.name, ended.summary.state) == ("FAILED Halted", "halted")
+    assert "It was stopped by hand." in str(ended.state.message)

@@ -159,6 +159,7 @@ def test_a_template_cannot_reach_into_python():
         (FRONT + "temperature: 0\n", "temperature: Extra inputs"),
         (FRONT + "optional_inputs: [body]\n", "body is declared twice"),
         (FRONT + "parameters: {max_tokens: 0}\n", "max_tokens is 0"),
+        (FRONT + "parameters: {max_completion_tokens: 9}\n", "max_completion_tokens is not one that budgets know of"),
         (FRONT + "parameters: {max_tokens: true}\n", "max_tokens is True"),
         (FRONT + "parameters: {max_tokens: many}\n", "max_tokens is 'many'"),
         (FRONT + "id: !!python/object/apply:os.getcwd []\n", "not plain YAML"),

@@ -30,6 +30,15 @@ BAD_REQUEST = Scripted(status=400, body={"error": {"message": "no parameter temp
 DEAR = Scripted(usage={"prompt_tokens": 40, "completion_tokens": 50})
 
 
+def wait_for(what: Callable[[], bool]) -> None:
+    """Until the engine's own thread has come so far."""
+    for _ in range(1000):
+        if what():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came")
+
+
 @pytest.mark.parametrize("scripted", [NO_KEY, NO_CREDIT, OTHER_MODEL], ids=["auth", "spend_limit", "wrong_model"])
 def test_a_run_halts_after_at_most_c_calls_and_its_rows_stay_pending(desk: Desk, scripted: Scripted) -> None:
     desk.fake.answer = lambda _: scripted
@@ -247,3 +256,72 @@ def test_a_run_that_is_stopped_while_its_rows_wait_ends_at_once(open_desk: Calla
         assert arrived.wait(10)
         desk.engine.context(RUN).halt(CallFailed(FailureClass.STOPPED, "It was stopped by hand."))
         assert completed.result(10).n_pending == 1
+
+
+def test_a_bad_answer_whose_tokens_nobody_counted_is_booked_at_its_worst_price(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk(budget_usd=0.02)
+    desk.fake.answer = lambda _: Scripted(refusal="I may not.", usage={"prompt_tokens": 0})
+    desk.ask(TEXTS, desk.make_prompt(model="openai:gpt-4o"))
+    assert "of the $0.020000" in desk.why_halted()
+    assert 0.01 < _spend(desk).total_usd <= 0.02
+
+
+def test_without_a_cap_what_may_have_been_billed_is_counted_too(desk: Desk) -> None:
+    desk.fake.answer = lambda _: Scripted(drop=True)
+    desk.list_states(["one"], desk.make_prompt(model="openai:gpt-4o"))
+    assert _spend(desk).spent_usd > 0
+
+
+def test_a_bad_request_that_begins_in_mid_run_blames_no_row(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk(concurrency=2)
+    desk.fake.answer = lambda _: Scripted() if len(desk.fake.calls) <= 10 else BAD_REQUEST
+    completed = desk.complete(desk.house.read_batch(TEXTS))
+    [remade] = take_back([completed], desk.engine.context(RUN), desk.engine)
+    assert (remade.n_accepted, remade.n_quarantined) == (10, 0)
+    desk.fake.answer = lambda _: Scripted()
+    assert desk.list_states(TEXTS, run_id=desk.house.begin("night-2")) == ["accepted"] * len(TEXTS)
+
+
+def test_rows_that_fail_so_twice_are_to_blame_and_the_run_gets_on(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk(concurrency=1)
+    poison = {f"row {n}" for n in range(7)}
+    desk.fake.answer = lambda body: BAD_REQUEST if any(f"<query>{p}<" in str(body) for p in poison) else Scripted()
+    for n in range(4):
+        run_id = desk.house.begin(f"night-{n}")
+        completed = desk.complete(desk.house.read_batch(TEXTS), run_id=run_id)
+        take_back([completed], desk.engine.context(run_id), desk.engine)
+    assert Counter(desk.list_states(TEXTS, run_id=desk.house.begin("night-9"))) == {"accepted": 23, "quarantined": 7}
+
+
+def test_a_run_that_is_stopped_during_a_hold_of_the_rate_ends_at_once(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk(concurrency=1)
+    headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "60s"}
+    desk.fake.answer = lambda _: Scripted(headers=headers)
+    batch = desk.house.read_batch(TEXTS)
+    with ThreadPoolExecutor() as pool:
+        completed = pool.submit(desk.complete, batch)
+        wait_for(lambda: desk.engine.context(RUN).n_accepted == 1)
+        desk.engine.context(RUN).halt(CallFailed(FailureClass.STOPPED, "It was stopped by hand."))
+        assert completed.result(10).n_pending == len(TEXTS) - 1
+    # Those that waited for a slot were not sent, and nothing is set aside for them.
+    assert {outcome for (outcome,) in desk.house.fetch("SELECT outcome FROM attempts")} <= {"accepted", "unsent"}
+    assert _spend(desk).reserved_usd == pytest.approx(0)
+
+
+def test_a_row_that_two_runs_ask_for_at_once_is_not_lost_when_one_of_them_stops(desk: Desk) -> None:
+    arrived, goes_on = threading.Event(), threading.Event()
+
+    def answer(_: Any) -> Scripted:
+        arrived.set()
+        assert goes_on.wait(10)
+        return NO_KEY if len(desk.fake.calls) == 1 else Scripted()
+
+    desk.fake.answer = answer
+    prompt, batch, other = desk.make_prompt(), desk.house.read_batch(["same"]), desk.house.begin("night-2")
+    with ThreadPoolExecutor() as pool:
+        stopped = pool.submit(desk.complete, batch, prompt)
+        assert arrived.wait(10)
+        going = pool.submit(desk.complete, batch, prompt, run_id=other)
+        threading.Event().wait(0.2)
+        goes_on.set()
+        assert (stopped.result(10).n_pending, going.result(10).n_accepted) == (1, 1)

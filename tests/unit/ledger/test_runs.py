@@ -16,6 +16,7 @@ from overnight.ledger.runs import (
     pin_prompt,
     record_batches,
     record_part,
+    replace_input,
 )
 from overnight.records import Batch, CheckedBatch, CompletedBatch, Part
 from tests.conftest import RUN, House
@@ -106,3 +107,22 @@ def test_a_flow_run_leads_to_the_run_it_worked_on(house: House) -> None:
     with house.ledger.reading() as connection:
         assert find_run_of(connection, f"of-{RUN}") == RUN
         assert find_run_of(connection, "of-nothing") is None
+
+
+def test_what_was_made_of_other_rows_goes_with_them_and_the_rest_stays(house: House) -> None:
+    house.begin()
+    first, second = (Batch(n, PART, digest_bytes(str(n).encode()), 3, 0, step=2) for n in (1, 2))
+    made = [replace(COMPLETED, n=n, step=2) for n in (1, 2)]
+    other_step = [Batch(1, PART, digest_bytes(b"rows"), 3, 0), COMPLETED]
+    for manifests in ([first, second], made, other_step[:1], other_step[1:]):
+        house.ledger.write(lambda c, m=manifests: record_batches(c, RUN, m))  # type: ignore[misc]
+
+    def read(step: int) -> list[list[int]]:
+        with house.ledger.reading() as connection:
+            return [[b.n for b in find_batches(connection, RUN, kind, step=step)] for kind in (Batch, CompletedBatch)]
+
+    changed = replace(second, digest=digest_bytes(b"more"))
+    house.ledger.write(lambda c: replace_input(c, RUN, "reply", 2, [first, changed]))
+    assert read(2) == [[1, 2], [1]]
+    house.ledger.write(lambda c: replace_input(c, RUN, "reply", 2, []))
+    assert (read(2), read(1)) == ([[], []], [[1], [1]])

@@ -35,8 +35,8 @@ def test_cached_tokens_have_prices_of_their_own():
     assert cost_usd(CLAUDE, Usage(1000, 0, cache_write_tokens=1000)) == pytest.approx(plain * 1.25)
 
 
-def test_the_worst_case_counts_a_token_for_two_bytes_and_the_whole_limit():
-    assert worst_usd(CLAUDE, b"x" * 1999, 100) == cost_usd(CLAUDE, Usage(1000, 100))
+def test_the_worst_case_counts_a_token_a_byte_and_the_whole_limit():
+    assert worst_usd(CLAUDE, b"x" * 1000, 100) == cost_usd(CLAUDE, Usage(1000, 100))
 
 
 def _terms(**declared):
@@ -46,7 +46,7 @@ def _terms(**declared):
 def test_declared_prices_win_over_the_list():
     terms = _terms(input_usd_per_million=1.0, output_usd_per_million=2.0)
     assert cost_usd(CLAUDE, Usage(1000, 100), terms) == pytest.approx(0.0012)
-    assert worst_usd(CLAUDE, b"x" * 2000, 100, terms) == pytest.approx(0.0012)
+    assert worst_usd(CLAUDE, b"x" * 1000, 100, terms) == pytest.approx(0.0012)
 
 
 def test_a_cached_token_has_the_declared_price_of_input():

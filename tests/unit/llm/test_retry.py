@@ -85,7 +85,17 @@ def test_a_base_of_nothing_does_not_wait():
 
 def test_the_wait_that_the_provider_asks_for_is_obeyed_to_two_minutes():
     failures = [fail(FailureClass.RATE_LIMIT, retry_after_s=s) for s in (7.5, 0.0, 120.0, 900.0)]
-    assert run(failures)[0] == [7.5, 0.0, 120.0, 120.0]
+    first, second, *others = run(failures)[0]
+    assert (first, others) == (7.5, [120.0, 120.0])
+    assert second >= 2  # no time at all is no wish to be asked at once
+
+
+def test_a_pause_between_passes_is_as_long_as_what_is_waited_for():
+    pauses: list[float] = []
+    passes = repeating_passes(base_s=0.0, stopping=threading.Event(), find_least_s=lambda: 7.0)
+    passes.sleep = pauses.append
+    passes(lambda: True)
+    assert pauses == [7.0, 7.0, 7.0]
 
 
 @pytest.mark.parametrize(("n_left", "n_passes"), [([], 1), ([True], 2), ([True] * 9, 4)])

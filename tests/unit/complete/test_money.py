@@ -1,0 +1,62 @@
+"""Who waits for money is woken whatever becomes of those it waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, cast
+
+import pytest
+
+from overnight.complete.context import RunContext
+from overnight.complete.money import Money, OverBudget
+from overnight.failures import LedgerRefused
+from overnight.ledger import Ledger
+from overnight.ledger.attempts import Opening
+from overnight.ledger.bodies import pack_body
+from overnight.ledger.spend import Cap, Shortfall
+
+CAP = Cap("run:night-1", 1.0)
+SHORT = Shortfall(CAP, 0.5, 0.0, 0.75)
+
+
+class _Ledger:
+    """Gives each opening the future that the test holds."""
+
+    def __init__(self) -> None:
+        self.given: list[Future[Any]] = []
+        self.asked_again = asyncio.Event()
+
+    def submit_each(self, job: Callable[..., Any], item: Any) -> Future[Any]:
+        self.given.append(Future())
+        if len(self.given) == 3:
+            self.asked_again.set()
+        return self.given[-1]
+
+
+async def _open(money: Money, ledger: _Ledger, context: RunContext) -> int | None:
+    opening = Opening("k", "p", "{}", pack_body(b""), "night-1", 1.0, 0.5, (CAP,))
+    async with money.attempt(opening, cast("Ledger", ledger), context) as attempt_id:
+        return attempt_id
+
+
+@pytest.mark.parametrize("end", [None, LedgerRefused("full"), SHORT], ids=["settled", "refused", "short"])
+def test_a_call_that_waits_for_another_s_opening_is_told_how_that_ended(end: Any) -> None:
+    async def story() -> None:
+        money, ledger, context = Money(), _Ledger(), RunContext("night-1", CAP, asyncio.get_running_loop())
+        waiting, other = (asyncio.create_task(_open(money, ledger, context)) for _ in range(2))
+        await asyncio.sleep(0)
+        ledger.given[0].set_result(SHORT)
+        await asyncio.sleep(0.01)
+        (ledger.given[1].set_exception if isinstance(end, Exception) else ledger.given[1].set_result)(end)
+        await asyncio.wait([other], timeout=5)
+        await asyncio.wait_for(ledger.asked_again.wait(), 5)
+        ledger.given[2].set_result(SHORT)
+        with pytest.raises(OverBudget):
+            await asyncio.wait_for(waiting, 5)
+        assert other.done()
+        if isinstance(end, Exception | Shortfall):
+            assert other.exception()
+
+    asyncio.run(story())
