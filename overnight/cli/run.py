@@ -26,7 +26,7 @@ from overnight.ledger import open_ledger
 from overnight.ledger.queries import find_run, get_run
 from overnight.ledger.runs import set_state
 from overnight.llm import check_ready, parse_model
-from overnight.records import RunState
+from overnight.records import RunState, Summary
 from overnight.report import RunReport, measure
 from overnight.settings import Settings
 from overnight.taxonomy import FailureClass
@@ -129,13 +129,19 @@ def tell(report: RunReport, reason: str | None, *, as_json: bool) -> int:
     """Print what a run came to; 0 where it is fine, 1 where somebody must act."""
     summary = report.summary
     if as_json:
-        print_json(asdict(summary))
+        print_json(as_object(summary))
     else:
         click.echo(describe(report))
     fine = summary.state in _FINE or (summary.state == RunState.HELD and summary.release is not None)
     if reason:
         click.echo(reason if fine and not as_json else f"overnight: {reason}", err=not fine or as_json)
     return 0 if fine else 1
+
+
+def as_object(summary: Summary) -> dict[str, Any]:
+    """The contract's fields; rows that no later step took are named only where there are some."""
+    found = asdict(summary)
+    return found if summary.skipped else {name: value for name, value in found.items() if name != "skipped"}
 
 
 def describe(report: RunReport) -> str:
@@ -149,6 +155,8 @@ def describe(report: RunReport) -> str:
     ]
     if s.published or s.held:
         lines.append(f"  {s.published:,} published, {s.held:,} held")
+    if s.skipped:
+        lines.append(f"  {s.skipped:,} accepted rows were not taken by a later step")
     lines += [f"    {r.n_rows:,} {r.state}, {r.failure_class}: {_shorten(r.reason)}" for r in report.reasons]
     lines += [f"  Warning: {line}" for line in report.warnings]
     if report.docs:

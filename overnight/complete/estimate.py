@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from overnight.complete.context import RunContext
+from overnight.complete.money import OverBudget
 from overnight.ledger import Ledger
 from overnight.ledger.usage import RequestUsage, sample_usage
 from overnight.records import Prompt
@@ -60,4 +61,6 @@ def describe_halt(context: RunContext, prompt: Prompt, n_left: int, ledger: Ledg
         rest = estimate(sample_usage(connection, prompt.prompt_hash), n_left)
     if rest and rest.cost_usd:
         line += f", which will take about ${rest.cost_usd.low:.4f} to ${rest.cost_usd.high:.4f} more"
+    elif isinstance(halted, OverBudget):
+        line += f", which will take ${n_left * halted.worst_usd:.4f} more at the most where one call a row is enough"
     return f"{line}. Answers so far are kept: mend the cause and run the flow again, they are hits."

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from overnight.cli import run as cli_run
-from overnight.cli.run import _halting_on_interrupt, describe, tell
+from overnight.cli.run import _halting_on_interrupt, as_object, describe, tell
 from overnight.complete import Engine
 from overnight.records import Summary
 from overnight.report import RunReport
@@ -71,6 +71,13 @@ def test_a_run_in_words_has_its_figures() -> None:
     assert "1,200 rows = 1,100 accepted + 70 quarantined + 30 pending" in words
     assert "200 hits, 1,000 calls for 1.5000 USD" in words
     assert "1,000 published, 100 held" in words
+
+
+def test_rows_that_no_later_step_took_are_named_where_there_are_some() -> None:
+    assert "skipped" not in as_object(SUMMARY)
+    some = replace(SUMMARY, skipped=7)
+    assert as_object(some)["skipped"] == 7
+    assert "7 accepted rows were not taken by a later step" in describe(_report(some))
 
 
 def test_a_cost_that_is_not_known_is_not_nothing() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from overnight.complete import take_back
+from overnight.complete import describe_halt, take_back
 from overnight.failures import CallFailed
 from overnight.ledger.queries import summarize
 from overnight.ledger.spend import Cap, Spend, find_spend, night_scope, reserve, run_scope
@@ -28,6 +28,7 @@ OTHER_MODEL = Scripted(model="gpt-other")
 BAD_REQUEST = Scripted(status=400, body={"error": {"message": "no parameter temperature"}})
 #: About 0.0006 USD by the list price of gpt-4o.
 DEAR = Scripted(usage={"prompt_tokens": 40, "completion_tokens": 50})
+DEAR_USD = 40 * 2.5e-6 + 50 * 1e-5
 
 
 def wait_for(what: Callable[[], bool]) -> None:
@@ -325,3 +326,19 @@ def test_a_row_that_two_runs_ask_for_at_once_is_not_lost_when_one_of_them_stops(
         threading.Event().wait(0.2)
         goes_on.set()
         assert (stopped.result(10).n_pending, going.result(10).n_accepted) == (1, 1)
+
+
+def test_a_run_that_its_budget_stops_says_what_is_left_and_what_that_will_take(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk(budget_usd=0.0)
+    prompt = desk.make_prompt(model="openai:gpt-4o")
+    completed = desk.complete(desk.house.read_batch(TEXTS), prompt)
+    line = describe_halt(desk.engine.context(RUN), prompt, completed.n_pending, desk.house.ledger)
+    assert "30 rows are left, which will take $" in line
+    assert "more at the most where one call a row is enough" in line
+    desk = open_desk(budget_usd=0.01)
+    desk.engine.begin_pass(RUN)
+    desk.fake.answer = lambda _: DEAR
+    completed = desk.complete(desk.house.read_batch(TEXTS), prompt)
+    line = describe_halt(desk.engine.context(RUN), prompt, completed.n_pending, desk.house.ledger)
+    each = DEAR_USD * completed.n_pending
+    assert f"{completed.n_pending} rows are left, which will take about ${each:.4f} to ${each:.4f} more" in line
