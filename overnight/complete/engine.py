@@ -32,7 +32,7 @@ class Engine:
         self.local_limiter = Limiter(1)
         #: Rows whose attempt is open: a few wait for their slot, so that a slot never waits for them.
         self.window = asyncio.Semaphore(2 * settings.concurrency)
-        self.money = Money()
+        self.money = Money(patience_s=settings.call_timeout_s)
         #: Requests being asked now, by key: the same request is asked once, whichever batches hold it.
         self.asking: dict[str, asyncio.Task[Any]] = {}
         self._lanes: dict[tuple[str, str], asyncio.Task[Lane]] = {}

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 
 from overnight.complete.context import RunContext
 from overnight.failures import CallFailed
 from overnight.ledger import Ledger
 from overnight.ledger.attempts import Closing, Opening, close_attempts, open_attempts
-from overnight.ledger.spend import Shortfall
+from overnight.ledger.spend import TOLERANCE_USD, Shortfall
 from overnight.taxonomy import FailureClass
+
+#: How often the ledger is asked whether another process has freed money.
+_POLL_S = 0.25
 
 
 class Money:
-    """Which attempts of this process are open; on one event loop."""
+    """
+    Which attempts of this process are open; on one event loop.
 
-    def __init__(self) -> None:
+    Args:
+        patience_s: How long to wait for the calls of other processes while nothing comes of them: one that was killed
+            never frees what it set aside.
+    """
+
+    def __init__(self, patience_s: float = 0.0) -> None:
+        self._patience_s = patience_s
         self._n_opening = 0
         self._open: set[int] = set()
         self._n_settled = 0
@@ -29,7 +40,7 @@ class Money:
         The id of the attempt, its worst price set aside; None where its key is settled already.
 
         Raises:
-            CallFailed: No cap leaves room for it, and nothing of this process is in flight that might.
+            CallFailed: No cap leaves room for it, and nothing is in flight that might.
             RunHalted: The run stops while it waits for money.
         """
         attempt_id = await self._open_attempt(opening, ledger, context)
@@ -49,15 +60,18 @@ class Money:
         self._wake()
 
     async def _open_attempt(self, opening: Opening, ledger: Ledger, context: RunContext) -> int | None:
+        patience = _Patience(self._patience_s)
         while True:
             n_settled = self._n_settled
             found = await self._try_to_open(opening, ledger)
             if not isinstance(found, Shortfall):
                 return found
             if not self._open and not self._n_opening:
-                self._wake()
-                raise OverBudget(found)
-            if n_settled == self._n_settled:
+                if patience.is_over(found):
+                    self._wake()
+                    raise OverBudget(found)
+                await context.sleep(_POLL_S)
+            elif n_settled == self._n_settled:
                 with context.waiting():
                     await self._changed.wait()
 
@@ -78,6 +92,21 @@ class Money:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+class _Patience:
+    """Whether to wait for what other processes have set aside: while it changes, and a while longer."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._seen: tuple[float, float] | None = None
+        self._since = 0.0
+
+    def is_over(self, short: Shortfall) -> bool:
+        now = (short.spent_usd, short.reserved_usd)
+        if now != self._seen:
+            self._seen, self._since = now, time.monotonic()
+        return short.reserved_usd <= TOLERANCE_USD or time.monotonic() - self._since >= self._patience_s
 
 
 class OverBudget(CallFailed):

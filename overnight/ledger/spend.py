@@ -12,7 +12,7 @@ from sqlalchemy.dialects.sqlite import insert
 from overnight.ledger.schema import spend
 
 #: Sums of floats that should be equal to a cap may differ by this much.
-_TOLERANCE_USD = 1e-9
+TOLERANCE_USD = 1e-9
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _find_shortfall(cap: Cap, worst: float, found: Mapping[str, Spend], taken: M
         return None
     now = found.get(cap.scope, Spend())
     reserved = now.reserved_usd + taken.get(cap.scope, 0.0)
-    if now.spent_usd + reserved + worst <= cap.usd + _TOLERANCE_USD:
+    if now.spent_usd + reserved + worst <= cap.usd + TOLERANCE_USD:
         return None
     return Shortfall(cap, worst, now.spent_usd, reserved)
 

@@ -51,6 +51,8 @@ def open_night(house: House, fake: FakeProvider) -> Iterator[Callable[..., Night
             settings = replace(house.settings, **({"concurrency": C, "retry_base_s": 0.02} | changes))
             engine = stack.enter_context(closing(Engine(settings, house.ledger)))
             prompt = house.make_prompt(model=model, endpoint=endpoint or fake.openai_base_url)
+            # What it imports takes time, and is none of the trial's.
+            engine.run(engine.lane(prompt.model, prompt.endpoint))
             return Night(house, engine, prompt, cut_source(house.home, texts))
 
         yield open_

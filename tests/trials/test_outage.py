@@ -24,8 +24,8 @@ DOWN = Scripted(status=503, body="The service is down for maintenance")
 
 
 @contextmanager
-def refusing(answer: Script, for_s: float) -> Iterator[FakeProvider]:
-    """A provider whose port refuses connections until so much later."""
+def refusing(answer: Script, for_s: float) -> Iterator[tuple[FakeProvider, threading.Timer]]:
+    """A provider whose port refuses connections until so long after the timer's start."""
     holder = socket.socket()
     # Bound and not listened to: refused, and nobody else's meanwhile.
     holder.bind(("127.0.0.1", 0))
@@ -36,9 +36,8 @@ def refusing(answer: Script, for_s: float) -> Iterator[FakeProvider]:
         provider.__enter__()
 
     timer = threading.Timer(for_s, come_back)
-    timer.start()
     try:
-        yield provider
+        yield provider, timer
     finally:
         timer.join()
         provider.__exit__()
@@ -54,8 +53,13 @@ def check_calls(failed_at: list[float], down_s: float) -> None:
 def test_503_for_a_while(open_night: Callable[..., Night], script: Script, say: Callable[[str], None]) -> None:
     down_s = pick(short=0.7, long=100.0)
     night = open_night(TEXTS, probe_s=PROBE_S, outage_s=3600.0)
-    back_at = time.time() + down_s
-    script.decide = lambda *_: DOWN if time.time() < back_at else GOOD
+    down_at: list[float] = []
+
+    def decide(*_: object) -> Scripted:
+        down_at.append(time.time())
+        return DOWN if time.time() < down_at[0] + down_s else GOOD
+
+    script.decide = decide
     ended = night.work()
     failed_at = [given.time for given in script.given if not given.is_good]
     say(
@@ -69,8 +73,9 @@ def test_503_for_a_while(open_night: Callable[..., Night], script: Script, say: 
 
 def test_no_connection_for_a_while(open_night: Callable[..., Night], say: Callable[[str], None]) -> None:
     down_s, script = pick(short=0.7, long=600.0), Script()
-    with refusing(script, down_s) as provider:
+    with refusing(script, down_s) as (provider, timer):
         night = open_night(TEXTS, probe_s=PROBE_S, outage_s=3600.0, endpoint=provider.openai_base_url)
+        timer.start()
         ended = night.work()
     failed = night.house.fetch("SELECT closed_at, failure_class FROM attempts WHERE outcome = 'failed' ORDER BY 1")
     say(

@@ -40,7 +40,8 @@ def main() -> None:
         house.begin(run_id)
         prompt = house.make_prompt(model="openai:gpt-4o", endpoint=endpoint)
         night = Night(house, engine, prompt, cut_source(home, texts, run_id), run_id)
-        # The list of prices is read at the first call, and takes its time.
+        # The client's imports and the list of prices come with the first call, and take their time.
+        engine.run(engine.lane(prompt.model, prompt.endpoint))
         worst_usd(parse_model(prompt.model), b"", 0)
         print("ready", flush=True)  # noqa: T201 - whoever started it waits for this
         sys.stdin.readline()

@@ -4,7 +4,7 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
@@ -44,7 +44,7 @@ def _report(summary: Summary = SUMMARY) -> RunReport:
 def test_a_summary_as_json_is_one_object_on_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert tell(_report(), "it waits", as_json=True) == 0
     out, err = capfdbinary.readouterr()
-    assert json.loads(out) == asdict(SUMMARY)
+    assert json.loads(out) == as_object(SUMMARY)
     assert err == b"overnight: it waits\n"
 
 

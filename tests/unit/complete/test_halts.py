@@ -155,7 +155,7 @@ def test_a_call_that_may_have_been_billed_counts_at_its_worst_price(open_desk: C
 
 
 def test_what_a_killed_process_set_aside_is_not_given_out_again(open_desk: Callable[..., Desk]) -> None:
-    desk = open_desk(budget_usd=0.001)
+    desk = open_desk(budget_usd=0.001, call_timeout_s=0.3)
     # A process that was killed while it waited for its answers leaves its attempts open.
     desk.house.ledger.write(lambda c: reserve(c, [([Cap(run_scope(RUN))], 0.0009)]))
     assert desk.list_states(["one"], desk.make_prompt(model="openai:gpt-4o")) == ["pending"]
