@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import RUN, House
 from tests.fakes.provider import Call, FakeProvider, Scripted, answer_by_schema
-from tests.trials.conftest import pick
+from tests.trials.conftest import IS_LONG, pick
 from tests.trials.night import Night
 from tests.trials.scripts import Script
 
@@ -103,7 +103,8 @@ def test_processes_share_the_cap_of_a_night(
         f" {' and '.join(str(e['accepted']) for e in ended)}, billed ${billed:.4f}, booked ${booked:.4f}"
     )
     assert all("OVERNIGHT_NIGHTLY_BUDGET_USD" in e["why"] and "\n" not in e["why"] for e in ended)
-    assert all(e["accepted"] > 0 for e in ended)
+    # In the short form all of it may be spent before the second process has begun.
+    assert (all if IS_LONG else any)(e["accepted"] > 0 for e in ended)
     assert billed <= CAP_USD
     assert CAP_USD - worst <= booked <= CAP_USD + 1e-9
     assert fetch_spend_usd(house, "night") == [pytest.approx(booked)]
