@@ -33,6 +33,7 @@ class _Row:
     input_json: str
     values: Mapping[str, Any]
     #: The request as it is first asked.
+    question: Ask
     raw: bytes
     body: Body
     course: Course
@@ -68,14 +69,15 @@ async def ask_row(asking: Asking, key: str, input_json: str, values: Mapping[str
     except PromptRefused as error:
         # The template fails on this row alone: nothing was sent, so nothing is remembered.
         return Outcome(RowState.QUARANTINED, None, FailureClass.UNRENDERABLE, None, str(error))
-    course = Course(asking.prompt, Ask(system, user, asking.schema, asking.prompt.parameters), sends)
+    question = Ask(system, user, asking.schema, asking.prompt.parameters)
+    course = Course(asking.prompt, question, sends)
     if course.is_used_up:
         failure_class, message = sends.failures[-1]
         failure_class = FailureClass.TIMEOUT if failure_class == "open" else failure_class
         return Outcome(RowState.PENDING, None, failure_class, None, message)
     try:
-        body = (await asking.lane("own")).client.encode(course.ask)
-        row = _Row(key, input_json, values, body, pack_body(body), course)
+        raw = (await asking.lane("own")).client.encode(question)
+        row = _Row(key, input_json, values, question, raw, pack_body(raw), course)
         async for attempt in retrying(base_s=asking.engine.settings.retry_base_s, sleep=asking.context.sleep):
             with attempt:
                 return await _attempt(asking, row)
@@ -111,7 +113,8 @@ async def _prepare(asking: Asking, row: _Row) -> _Sending:
     lane, course, now = await asking.lane(row.course.role), row.course, time.time()
     settings = asking.engine.settings
     caps = (asking.context.cap, Cap(night_scope(now), settings.nightly_budget_usd))
-    body = lane.client.encode(course.ask)
+    is_first = course.role == "own" and course.ask is row.question
+    body = row.raw if is_first else lane.client.encode(course.ask)
     # Without a cap too: another run, or this one continued, may have one that covers this call.
     worst = lane.worst_usd(body, course.max_tokens)
     if worst is None and any(cap.usd is not None for cap in caps):

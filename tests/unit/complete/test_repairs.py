@@ -137,8 +137,10 @@ def test_re_asks_of_an_earlier_pass_count(desk: Desk) -> None:
     assert desk.list_states(["some words"]) == ["pending"]
     desk.fake.answer = lambda _: MAUVE
     assert desk.list_states(["some words"]) == ["quarantined"]
-    # One re-ask was used in the first pass: the second has one left.
+    # One re-ask was used in the first pass: the second begins with it, and has one left.
     assert len(desk.fake.calls) == 5 + 2
+    assert ["label" in body["messages"][-1]["content"] for body in _asked(desk)] == [False] + [True] * 6
+    assert desk.house.fetch("SELECT number FROM attempts WHERE sent IS NULL") == [(1,)]
 
 
 def test_a_check_of_the_project_that_breaks_halts_the_run_and_blames_no_row(
