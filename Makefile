@@ -17,8 +17,15 @@ demo: .venv/.stamp
 	$(BIN)/overnight run triage_tickets
 	@echo "Read them and decide: $(BIN)/overnight review"
 
+# The unit tests beside the others, which mostly wait for servers; their output follows.
+define run_tests
+	@mkdir -p .cache; $(BIN)/pytest -q tests/unit > .cache/unit-tests.log 2>&1 & unit=$$!; \
+	$(BIN)/pytest tests/acceptance tests/flows tests/trials; others=$$?; \
+	wait $$unit; units=$$?; cat .cache/unit-tests.log; exit $$((others || units))
+endef
+
 test: .venv/.stamp
-	$(BIN)/pytest
+	$(run_tests)
 
 trials: .venv/.stamp
 	OVERNIGHT_TRIALS=long $(BIN)/pytest tests/trials --timeout 1800
@@ -28,7 +35,7 @@ check: .venv/.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(run_tests)
 
 bench: .venv/.stamp
 	$(BIN)/python -m benchmarks

@@ -93,7 +93,7 @@ def test_an_outage_that_lasts_halts_the_run_and_it_can_be_continued(
     open_night: Callable[..., Night], script: Script, say: Callable[[str], None], *, is_same_process: bool
 ) -> None:
     script.decide = lambda *_: DOWN
-    outage_s, probe_s = pick(short=0.3, long=5.0), pick(short=0.05, long=1.0)
+    outage_s, probe_s = pick(short=1.5, long=5.0), pick(short=0.1, long=1.0)
     night = open_night(TEXTS, probe_s=probe_s, outage_s=outage_s)
     halted = night.work()
     assert halted.states == (0, 0, len(TEXTS))
