@@ -19,8 +19,9 @@ def show_progress(run_id: str, settings: Settings, done: threading.Event) -> Non
     """Show the run's progress on standard error until it is done."""
     engine = get_engine(settings)
 
-    def read() -> Progress:
-        return engine.context(run_id).progress
+    def read() -> tuple[Progress, str]:
+        progress = engine.context(run_id).progress
+        return progress, _words(progress, engine.list_silent())
 
     if sys.stderr.isatty():
         _show_bar(read, done)
@@ -28,7 +29,7 @@ def show_progress(run_id: str, settings: Settings, done: threading.Event) -> Non
         _show_lines(read, done)
 
 
-def _show_bar(read: Callable[[], Progress], done: threading.Event) -> None:
+def _show_bar(read: Callable[[], tuple[Progress, str]], done: threading.Event) -> None:
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - the same
     from rich.progress import Progress as Bar  # noqa: PLC0415 - the same
@@ -37,19 +38,20 @@ def _show_bar(read: Callable[[], Progress], done: threading.Event) -> None:
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("rows", total=None)
         while not done.wait(_BAR_S):
-            progress = read()
-            bar.update(task, total=progress.total or None, completed=progress.done, description=_words(progress))
+            progress, words = read()
+            bar.update(task, total=progress.total or None, completed=progress.done, description=words)
 
 
-def _show_lines(read: Callable[[], Progress], done: threading.Event) -> None:
+def _show_lines(read: Callable[[], tuple[Progress, str]], done: threading.Event) -> None:
     said = ""
     while not done.wait(_LINE_S):
-        progress = read()
-        line = f"{progress.done:,} of {progress.total:,} rows, {_words(progress)}"
+        progress, words = read()
+        line = f"{progress.done:,} of {progress.total:,} rows, {words}"
         if progress.total and line != said:
             click.echo(line, err=True)
             said = line
 
 
-def _words(progress: Progress) -> str:
-    return f"{progress.hits:,} hits, {progress.calls:,} calls, {progress.quarantined:,} quarantined"
+def _words(progress: Progress, silent: list[str]) -> str:
+    words = f"{progress.hits:,} hits, {progress.calls:,} calls, {progress.quarantined:,} quarantined"
+    return words + "".join(f"; {model} does not answer and is tried from time to time" for model in silent)

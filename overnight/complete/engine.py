@@ -70,6 +70,12 @@ class Engine:
             self._lanes[key] = asyncio.ensure_future(self._make_lane(model, endpoint))
         return await self._lanes[key]
 
+    def list_silent(self) -> list[str]:
+        """The models that do not answer now, and are asked by one call at a time."""
+        made = [task for task in list(self._lanes.values()) if task.done() and not task.cancelled()]
+        lanes = [task.result() for task in made if not task.exception()]
+        return [str(lane.model) for lane in lanes if lane.breaker.is_open]
+
     async def _make_lane(self, model: str, endpoint: str) -> Lane:
         reference, terms = parse_model(model), self.find_terms(model)
         client = await make_client(

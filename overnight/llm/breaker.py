@@ -68,6 +68,11 @@ class Breaker:
         self._n_openings = 0
         self._opening: _Opening | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether calls wait for the provider to answer a probe."""
+        return self._opening is not None
+
     async def enter(self) -> Pass:
         """
         The right to send: at once while closed, else when it closes or when it is this caller's turn to probe.

@@ -342,3 +342,16 @@ def test_a_run_that_its_budget_stops_says_what_is_left_and_what_that_will_take(o
     line = describe_halt(desk.engine.context(RUN), prompt, completed.n_pending, desk.house.ledger)
     each = DEAR_USD * completed.n_pending
     assert f"{completed.n_pending} rows are left, which will take about ${each:.4f} to ${each:.4f} more" in line
+
+
+def test_a_provider_that_does_not_answer_is_named_while_it_is_waited_for(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk(probe_s=60.0)
+    desk.fake.answer = lambda _: Scripted(status=503)
+    assert desk.engine.list_silent() == []
+    batch = desk.house.read_batch(TEXTS)
+    with ThreadPoolExecutor() as pool:
+        completed = pool.submit(desk.complete, batch)
+        wait_for(lambda: desk.engine.list_silent() == ["openai:gpt-fake"])
+        desk.engine.context(RUN).halt(CallFailed(FailureClass.STOPPED, "It was stopped by hand."))
+        assert completed.result(10).n_pending == len(TEXTS)
+    assert 20 <= len(desk.fake.calls) <= 20 + desk.engine.settings.concurrency
