@@ -161,7 +161,12 @@ def ledger_url(request: pytest.FixtureRequest, home: Path) -> str:
 @pytest.fixture
 def settings(home: Path, ledger_url: str) -> Settings:
     """Settings under which nothing waits."""
-    return Settings(
+    return make_settings(home, ledger_url)
+
+
+def make_settings(home: Path, ledger_url: str, **changes: Any) -> Settings:
+    """The same, for a process of its own too."""
+    plain = Settings(
         home=home,
         ledger_url=ledger_url,
         allow_hosts=frozenset({"127.0.0.1"}),
@@ -178,6 +183,7 @@ def settings(home: Path, ledger_url: str) -> Settings:
         probe_s=0.05,
         outage_s=5.0,
     )
+    return replace(plain, **changes)
 
 
 @pytest.fixture(scope="session")

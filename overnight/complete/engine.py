@@ -14,8 +14,7 @@ from overnight.complete.lane import Lane
 from overnight.complete.money import Money
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.spend import Cap, run_scope
-from overnight.llm import Breaker, Limiter, Rates, make_client, parse_model
-from overnight.records import ModelTerms
+from overnight.llm import Breaker, Limiter, Rates, find_terms, make_client, parse_model
 from overnight.settings import Settings
 
 T = TypeVar("T")
@@ -59,10 +58,6 @@ class Engine:
             self._runs[run_id] = RunContext(run_id, cap, self._loop, n_in_flight=self.settings.concurrency)
             return self._runs[run_id]
 
-    def find_terms(self, model: str) -> ModelTerms | None:
-        """What the project declares of a model."""
-        return next((terms for terms in self.settings.terms if terms.model == model), None)
-
     async def lane(self, model: str, endpoint: str) -> Lane:
         """The process's lane to a model."""
         key = (model, endpoint)
@@ -77,7 +72,7 @@ class Engine:
         return [str(lane.model) for lane in lanes if lane.breaker.is_open]
 
     async def _make_lane(self, model: str, endpoint: str) -> Lane:
-        reference, terms = parse_model(model), self.find_terms(model)
+        reference, terms = parse_model(model), find_terms(self.settings.terms, model)
         client = await make_client(
             reference,
             endpoint=endpoint,

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from overnight.complete.estimate import Estimate, Range, estimate
 from overnight.ledger.asked import PromptVersion
 from overnight.ledger.usage import sample_usage
-from overnight.llm import DEFAULT_MAX_TOKENS, cost_usd, parse_model
+from overnight.llm import DEFAULT_MAX_TOKENS, cost_usd, find_terms, parse_model
 from overnight.records import ModelTerms, Prompt, Usage
 
 #: Characters that a token stands for: few in code and rare scripts, many in plain English.
@@ -81,7 +81,7 @@ def _guess(n_requests: int, n_characters: int, prompt: Prompt) -> Estimate:
 
 def _price(needs: Estimate, n_requests: int, prompt: Prompt, terms: Sequence[ModelTerms]) -> Range | None:
     """By the call: a price may rise with the length of one."""
-    declared = next((t for t in terms if t.model == prompt.model), None)
+    declared = find_terms(terms, prompt.model)
     n = n_requests or 1
     low, high = (
         cost_usd(parse_model(prompt.model), Usage(round(n_in / n), round(n_out / n)), declared)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from overnight import keys
 from overnight.failures import ModelRefused
-from overnight.llm import check_ready, endpoint_of, parse_model, worst_usd
+from overnight.llm import check_ready, endpoint_of, find_terms, parse_model, worst_usd
 from overnight.records import Prompt
 from overnight.settings import Settings
 
@@ -49,8 +49,7 @@ def refuse_unpriced(prompt: Prompt, settings: Settings) -> None:
     if settings.budget_usd is None and settings.nightly_budget_usd is None:
         return
     for model in (prompt.model, prompt.stronger, prompt.fallback):
-        terms = next((t for t in settings.terms if t.model == model), None)
-        if model and worst_usd(parse_model(model), b"", 1, terms) is None:
+        if model and worst_usd(parse_model(model), b"", 1, find_terms(settings.terms, model)) is None:
             raise ModelRefused(
                 f"There is a budget, but no price is known for {model}. Declare one in pyproject.toml under"
                 f' [tool.overnight.models."{model}"], or run without a budget.'

@@ -5,7 +5,7 @@ from overnight.llm.breaker import Breaker, Outage, Pass
 from overnight.llm.client import Client, make_client
 from overnight.llm.limiter import Limiter
 from overnight.llm.model import ModelRef, check_ready, endpoint_of, parse_model
-from overnight.llm.prices import cost_usd, worst_usd
+from overnight.llm.prices import cost_usd, find_terms, worst_usd
 from overnight.llm.rate_headers import find_hold_s
 from overnight.llm.rates import Rates
 from overnight.llm.retry import MAX_WAIT_S, repeating_passes, retrying
@@ -28,6 +28,7 @@ __all__ = [
     "endpoint_of",
     "find_hold_s",
     "find_retry_after_s",
+    "find_terms",
     "make_client",
     "make_validator",
     "parse_answer",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -35,6 +36,11 @@ def cost_usd(model: ModelRef, usage: Usage, terms: ModelTerms | None = None) -> 
         return 0.0
     listed = _find_listed(model)
     return _add_up(listed.get_prices(datetime.now(tz=UTC)), usage) if listed else None
+
+
+def find_terms(terms: Sequence[ModelTerms], model: str) -> ModelTerms | None:
+    """What the project declares of a model, PROVIDER:NAME."""
+    return next((t for t in terms if t.model == model), None)
 
 
 def worst_usd(model: ModelRef, body: bytes, max_tokens: int, terms: ModelTerms | None = None) -> float | None:

@@ -52,7 +52,7 @@ def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport
         summary = summarize(connection, run_id, now)
         batches = find_batches(connection, run_id, CheckedBatch)
         latest = find_latest_batches(connection, run_id)
-    site = next((Path(b.docs) for b in batches if b.docs), None)
+    site = next((Path(b.docs) for b in reversed(batches) if b.docs), None)
     reasons = _count_reasons(list(latest.values()), home)
     return RunReport(
         summary=summary,

@@ -11,29 +11,15 @@ import orjson
 from overnight.complete import Engine
 from overnight.ledger import Ledger
 from overnight.llm import parse_model, worst_usd
-from overnight.settings import Settings
-from tests.conftest import House
+from tests.conftest import House, make_settings
 from tests.trials.night import Night, cut_source
 
 
 def main() -> None:
     """Take rows on one line, complete them after the next; print how many, and why not all."""
     home, endpoint, run_id, cap = Path(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4])
-    settings = Settings(
-        home=home,
-        ledger_url=f"sqlite:///{home / 'ledger.sqlite'}",
-        allow_hosts=frozenset(),
-        concurrency=8,
-        call_timeout_s=10.0,
-        retry_base_s=0.0,
-        budget_usd=None,
-        nightly_budget_usd=cap,
-        limit=None,
-        wait=False,
-        run_id=None,
-        waits_s=60.0,
-        approval_s=60.0,
-    )
+    ledger_url = f"sqlite:///{home / 'ledger.sqlite'}"
+    settings = make_settings(home, ledger_url, concurrency=8, nightly_budget_usd=cap)
     texts = orjson.loads(sys.stdin.readline())
     with closing(Ledger(settings.ledger_url)) as ledger, closing(Engine(settings, ledger)) as engine:
         house = House(settings, ledger)

@@ -11,6 +11,7 @@ from overnight.complete import engine, judge
 from overnight.keys import digest_bytes
 from overnight.ledger.bodies import get_body
 from overnight.llm import Client, ModelRef, make_client
+from overnight.records import ModelTerms
 from tests.fakes.provider import Call, Scripted
 from tests.unit.complete.conftest import Desk
 
@@ -241,3 +242,11 @@ def test_a_call_to_a_provider_does_not_wait_for_the_embedded_model(desk: Desk, m
     )
     assert embedded.limiter is desk.engine.local_limiter
     assert remote.limiter is desk.engine.limiter is not desk.engine.local_limiter
+
+
+def test_declared_requests_a_minute_are_kept(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk(terms=(ModelTerms("openai:gpt-fake", requests_per_minute=240),))
+    assert desk.list_states([f"row {n}" for n in range(8)]) == ["accepted"] * 8
+    times = sorted(call.time for call in desk.fake.calls)
+    # A second's worth at once, which are four, and then one each quarter of a second.
+    assert times[-1] - times[0] >= 0.8
