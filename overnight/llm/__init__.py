@@ -1,10 +1,11 @@
 """Language models behind one protocol: encode, send, parse; every fault named for what the caller must do."""
 
 from overnight.llm.answer import AnswerValidator, make_validator, parse_answer
-from overnight.llm.breaker import Breaker, Outage, Pass
+from overnight.llm.breaker import Breaker
 from overnight.llm.client import Client, make_client
 from overnight.llm.limiter import Limiter
 from overnight.llm.model import ModelRef, check_ready, endpoint_of, parse_model
+from overnight.llm.opening import Outage, Pass
 from overnight.llm.prices import cost_usd, find_terms, worst_usd
 from overnight.llm.rate_headers import find_hold_s
 from overnight.llm.rates import Rates

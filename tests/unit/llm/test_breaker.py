@@ -10,7 +10,8 @@ from itertools import pairwise
 import pytest
 
 from overnight.failures import CallFailed
-from overnight.llm.breaker import Breaker, Outage, Pass
+from overnight.llm.breaker import Breaker
+from overnight.llm.opening import Outage, Pass
 from overnight.taxonomy import FailureClass, FailureKind
 from tests.fakes import virtual_time
 from tests.fakes.virtual_time import clock
