@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import tempfile
+from array import array
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +39,32 @@ _FIELDS: list[pa.Field[Any]] = [
 PART_SCHEMA = pa.schema(_FIELDS)
 
 
-def write_part(rows: list[dict[str, Any]], home: Path) -> Part:
+def write_part(rows: Sequence[Mapping[str, Any]], home: Path) -> Part:
     """Write rows as a part under `home`; the same rows give the same part, and an existing one is kept."""
+    return write_columns({name: [row.get(name) for row in rows] for name in PART_SCHEMA.names}, home)
+
+
+def write_columns(columns: Mapping[str, Sequence[Any]], home: Path) -> Part:
+    """Write columns of one length as a part, as `write_part` writes rows; one that is not given is null."""
+    n_rows = len(columns["row_id"])
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=PART_SCHEMA), buffer, compression="zstd")
+    pq.write_table(_make_table(columns, n_rows), buffer, compression="zstd")
     data = buffer.getvalue()
     digest = digest_bytes(data)
     path = Path("parts") / digest[:2] / f"{digest}.parquet"
-    if not is_whole(Part(str(path), digest, len(rows)), home):
+    if not is_whole(Part(str(path), digest, n_rows), home):
         _write_atomically(home / path, data)
-    return Part(str(path), digest, len(rows))
+    return Part(str(path), digest, n_rows)
+
+
+def read_columns(part: Part, home: Path) -> dict[str, list[Any]]:
+    """
+    The columns of a part by name, each in the order of its rows; a third of the time of row dicts.
+
+    Raises:
+        PartRefused: The file is missing, or its bytes are not those that were written.
+    """
+    return read_part(part, home).to_pydict()
 
 
 def read_part(part: Part, home: Path) -> pa.Table:
@@ -75,6 +93,24 @@ def is_whole(part: Part, home: Path) -> bool:
         return digest_bytes((home / part.path).read_bytes()) == part.digest
     except OSError:
         return False
+
+
+def _make_table(columns: Mapping[str, Sequence[Any]], n_rows: int) -> pa.Table:
+    arrays = [_make_array(columns.get(field.name), field, n_rows) for field in PART_SCHEMA]
+    return pa.Table.from_arrays(arrays, schema=PART_SCHEMA)
+
+
+def _make_array(values: Sequence[Any] | None, field: pa.Field[Any], n_rows: int) -> Any:
+    """The values as an array; not by `pa.array`, which imports pandas to ask whether they are pandas' own."""
+    if values is None:
+        return pa.nulls(n_rows, field.type)
+    if field.type == pa.int64():
+        return pa.Array.from_buffers(field.type, n_rows, [None, pa.py_buffer(array("q", values))])
+    builder = pa.lib.StringBuilder()
+    builder.append_values(values)
+    if len(builder) < n_rows:  # it leaves out, and does not say so, what would make more than 2 GiB
+        return pa.array(values, field.type)
+    return builder.finish()
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

@@ -49,6 +49,8 @@ class Settings:
     #: How often a provider that does not answer is tried, and how long before the run halts.
     probe_s: float = 30.0
     outage_s: float = 3600.0
+    #: How long the claims of a process outlive the last sign of its life.
+    lease_s: float = 120.0
     #: What the project declares of its models in pyproject.toml.
     terms: tuple[ModelTerms, ...] = ()
 
@@ -79,6 +81,7 @@ class Settings:
             approval_s=_number("OVERNIGHT_APPROVAL_S", float, 86_400.0, least=0) or 0.0,
             probe_s=_number("OVERNIGHT_PROBE_S", float, 30.0, least=0.0) or 0.0,
             outage_s=_number("OVERNIGHT_OUTAGE_S", float, 3600.0, least=0.0) or 0.0,
+            lease_s=_number("OVERNIGHT_LEASE_S", float, 120.0, least=1.0) or 120.0,
             terms=_read_terms(),
         )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import sqlalchemy as sa
 
 from overnight.checks import BatchMemory, Checks, parse_checks
 from overnight.complete.asking import Asking, Outcome
@@ -17,7 +18,7 @@ from overnight.complete.deferral import find_reason_to_wait
 from overnight.complete.engine import Engine
 from overnight.complete.judge import judge_recorded
 from overnight.complete.manifest import write_completed
-from overnight.complete.recall import recall
+from overnight.complete.recall import Recalled, recall
 from overnight.complete.row import ask_row
 from overnight.failures import RunHalted
 from overnight.keys import request_key
@@ -96,9 +97,11 @@ async def _complete_requests(
 def _look_up(
     asked: Mapping[str, str], checks: Checks, memory: BatchMemory | None, engine: Engine, run_id: str
 ) -> _Known:
-    with engine.ledger.reading() as connection:
+    def look(connection: sa.Connection) -> tuple[Recalled, dict[str, Sends]]:
         found = recall(asked, checks, memory, connection)
-        sends = find_sends(connection, run_id, [key for key in asked if key not in found.outcomes])
+        return found, find_sends(connection, run_id, [key for key in asked if key not in found.outcomes])
+
+    found, sends = engine.ledger.read(look)
     if found.freed:
         engine.ledger.write(lambda connection: accept(connection, list(found.freed.items()), time.time()))
     waiting = {

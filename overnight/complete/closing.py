@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from overnight.checks import RowFault
 from overnight.failures import CallFailed
-from overnight.ledger.attempts import Closing
 from overnight.ledger.bodies import pack_body
+from overnight.ledger.closings import Closing
 from overnight.ledger.completions import Completion, Refusal
 from overnight.ledger.spend import Cap
 from overnight.records import Reply

@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from overnight.complete.context import RunContext
+from overnight.complete.elsewhere import Elsewhere
 from overnight.complete.lane import Lane
 from overnight.complete.money import Money
 from overnight.ledger import Ledger, open_ledger
@@ -31,7 +32,8 @@ class Engine:
         self.local_limiter = Limiter(1)
         #: Rows whose attempt is open: a few wait for their slot, so that a slot never waits for them.
         self.window = asyncio.Semaphore(2 * settings.concurrency)
-        self.money = Money(patience_s=settings.call_timeout_s)
+        self.money = Money(ledger, patience_s=settings.call_timeout_s)
+        self.elsewhere = Elsewhere(ledger)
         #: Requests being asked now, by key: the same request is asked once, whichever batches hold it.
         self.asking: dict[str, asyncio.Task[Any]] = {}
         self._lanes: dict[tuple[str, str], asyncio.Task[Lane]] = {}
@@ -72,6 +74,7 @@ class Engine:
         return [str(lane.model) for lane in lanes if lane.breaker.is_open]
 
     async def _make_lane(self, model: str, endpoint: str) -> Lane:
+        await asyncio.to_thread(self.money.register, self.settings.lease_s)
         reference, terms = parse_model(model), find_terms(self.settings.terms, model)
         client = await make_client(
             reference,

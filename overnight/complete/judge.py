@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
+import sqlalchemy as sa
 
 from overnight.checks import BatchMemory, Checks, check_row
 from overnight.complete.asking import Asking, Outcome
@@ -62,12 +64,14 @@ def recall_refusal(refusal: Refusal) -> Outcome:
     return Outcome(RowState.QUARANTINED, None, refusal.failure_class, refusal.rule, refusal.reason)
 
 
-def find_outcome(asking: Asking, key: str, values: Mapping[str, Any]) -> Outcome:
+async def find_outcome(asking: Asking, key: str, values: Mapping[str, Any]) -> Outcome:
     """What somebody else has had answered meanwhile, judged as any recorded answer is."""
-    with asking.engine.ledger.reading() as connection:
-        completion = find_completions(connection, [key]).get(key)
-        refusal = find_refusals(connection, [key]).get(key)
+    completion, refusal = await asyncio.to_thread(asking.engine.ledger.read, lambda connection: _find(connection, key))
     if completion:
         return judge_recorded(asking.checks, asking.memory, values, completion)
     assert refusal is not None, "an attempt is not opened only where an answer or a refusal stands"  # noqa: S101 - narrows the type
     return recall_refusal(refusal)
+
+
+def _find(connection: sa.Connection, key: str) -> tuple[Completion | None, Refusal | None]:
+    return find_completions(connection, [key]).get(key), find_refusals(connection, [key]).get(key)

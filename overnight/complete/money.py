@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import functools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Sequence
+
+import sqlalchemy as sa
 
 from overnight.complete.context import RunContext
 from overnight.failures import CallFailed
 from overnight.ledger import Ledger
-from overnight.ledger.attempts import Closing, Opening, close_attempts, open_attempts
+from overnight.ledger.attempts import NotOpened, Opening, open_attempts
+from overnight.ledger.closings import Closing, close_attempts
+from overnight.ledger.leases import Worker
 from overnight.ledger.spend import TOLERANCE_USD, Shortfall
 from overnight.taxonomy import FailureClass
 
@@ -23,47 +27,39 @@ class Money:
     Which attempts of this process are open; on one event loop.
 
     Args:
+        ledger: Where they are recorded.
         patience_s: How long to wait for the calls of other processes while nothing comes of them: one that was killed
             never frees what it set aside.
     """
 
-    def __init__(self, patience_s: float = 0.0) -> None:
+    def __init__(self, ledger: Ledger, patience_s: float = 0.0) -> None:
+        self._ledger = ledger
         self._patience_s = patience_s
         self._n_opening = 0
         self._open: set[int] = set()
         self._n_settled = 0
         self._changed = asyncio.Event()
+        self._open_all: Callable[[sa.Connection, Sequence[Opening]], list[int | Shortfall | NotOpened]] | None = None
 
-    @contextlib.asynccontextmanager
-    async def attempt(self, opening: Opening, ledger: Ledger, context: RunContext) -> AsyncIterator[int | None]:
+    def register(self, lease_s: float) -> None:
+        """Make the process a worker whose claims outlive it for so long: from any thread, before anything is opened."""
+        # One function for all, so that what is opened at the same time goes into one commit.
+        self._open_all = self._open_all or functools.partial(_open_as, self._ledger.register(lease_s))
+
+    async def open(self, opening: Opening, context: RunContext) -> int | NotOpened:
         """
-        The id of the attempt, its worst price set aside; None where its key is settled already.
+        The id of the attempt, its worst price set aside; or why it is not for this process to send.
+
+        Every id is given back: by `close`, or by `abandon`.
 
         Raises:
             CallFailed: No cap leaves room for it, and nothing is in flight that might.
             RunHalted: The run stops while it waits for money.
         """
-        attempt_id = await self._open_attempt(opening, ledger, context)
-        try:
-            yield attempt_id
-        finally:
-            if attempt_id in self._open:
-                # It was not closed: what was set aside for it stays so.
-                self._open.remove(attempt_id)
-                self._wake()
-
-    async def close(self, closing: Closing, ledger: Ledger) -> None:
-        """Wait until the end of the attempt, and what it cost, is on disk."""
-        await asyncio.wrap_future(ledger.submit_each(close_attempts, closing))
-        self._open.remove(closing.attempt_id)
-        self._n_settled += 1
-        self._wake()
-
-    async def _open_attempt(self, opening: Opening, ledger: Ledger, context: RunContext) -> int | None:
         patience = _Patience(self._patience_s)
         while True:
             n_settled = self._n_settled
-            found = await self._try_to_open(opening, ledger)
+            found = await self._try_to_open(opening)
             if not isinstance(found, Shortfall):
                 return found
             if not self._open and not self._n_opening:
@@ -75,14 +71,29 @@ class Money:
                 with context.waiting():
                     await self._changed.wait()
 
-    async def _try_to_open(self, opening: Opening, ledger: Ledger) -> int | Shortfall | None:
-        found: int | Shortfall | None = None
+    async def close(self, closing: Closing) -> bool:
+        """Wait until the end of the attempt, and what it cost, is on disk; False where another worker took it over."""
+        stands = await self._ledger.record(close_attempts, closing)
+        self._open.remove(closing.attempt_id)
+        self._n_settled += 1
+        self._wake()
+        return stands
+
+    def abandon(self, attempt_id: int) -> None:
+        """Where it was not closed: what was set aside for it stays so."""
+        if attempt_id in self._open:
+            self._open.remove(attempt_id)
+            self._wake()
+
+    async def _try_to_open(self, opening: Opening) -> int | Shortfall | NotOpened:
+        assert self._open_all is not None, "a lane is made before anything is opened"  # noqa: S101 - narrows the type
+        found: int | Shortfall | NotOpened | None = None
         self._n_opening += 1
         try:
-            found = await asyncio.wrap_future(ledger.submit_each(open_attempts, opening))
+            found = await self._ledger.record(self._open_all, opening)
         finally:
             self._n_opening -= 1
-            if found is None:
+            if not isinstance(found, int | Shortfall):
                 # Nothing was opened: whoever waited for it to come back must look again.
                 self._wake()
         if isinstance(found, int):
@@ -92,6 +103,12 @@ class Money:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _open_as(
+    worker: Worker, connection: sa.Connection, openings: Sequence[Opening]
+) -> list[int | Shortfall | NotOpened]:
+    return open_attempts(connection, worker, openings)
 
 
 class _Patience:

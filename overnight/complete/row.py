@@ -15,9 +15,11 @@ from overnight.complete.context import RunContext
 from overnight.complete.course import Course
 from overnight.complete.judge import find_outcome, judge_reply
 from overnight.complete.lane import Lane
+from overnight.failpoints import reach
 from overnight.failures import CallFailed, PromptRefused, RunHalted
-from overnight.ledger.attempts import Closing, Opening
+from overnight.ledger.attempts import NotOpened, Opening
 from overnight.ledger.bodies import Body, pack_body
+from overnight.ledger.closings import Closing
 from overnight.ledger.completions import Completion
 from overnight.ledger.sends import Sends
 from overnight.ledger.spend import Cap, night_scope
@@ -87,26 +89,53 @@ async def ask_row(asking: Asking, key: str, input_json: str, values: Mapping[str
 
 
 async def _attempt(asking: Asking, row: _Row) -> Outcome:
-    """Wait for the provider, open the attempt ahead of the slot, and hold the slot until the answer is on disk."""
-    context, engine = asking.context, asking.engine
+    """The row's outcome, of its own call or of another process's."""
     sending = await _prepare(asking, row)
     while True:
-        with context.waiting():
-            pass_ = await sending.lane.admit(sending.body, sending.max_tokens)
-        try:
-            async with engine.window:
-                context.raise_if_halted()
-                async with engine.money.attempt(_opening(asking, row, sending), engine.ledger, context) as attempt_id:
-                    if attempt_id is None:
-                        return find_outcome(asking, row.key, row.values)
-                    with contextlib.suppress(RunHalted):
-                        async with sending.lane.limiter.slot(context.waiting):
-                            if not context.halted and sending.lane.breaker.lets(pass_):
-                                return await _send(asking, row, sending, attempt_id, pass_)
-                    # The run stops, or the provider has stopped answering since: nothing was sent.
-                    await engine.money.close(_unsent(row, sending, attempt_id), engine.ledger)
-        finally:
-            sending.lane.breaker.gave_up(pass_)
+        found = await _try(asking, row, sending)
+        if isinstance(found, Outcome):
+            return found
+        if found is NotOpened.SETTLED:
+            return await find_outcome(asking, row.key, row.values)
+        if found is NotOpened.ELSEWHERE:
+            with asking.context.waiting():
+                await asking.engine.elsewhere.wait(row.key)
+
+
+async def _try(asking: Asking, row: _Row, sending: _Sending) -> Outcome | NotOpened | None:
+    """
+    Wait for the provider, open the attempt ahead of the slot, and hold the slot until the answer is on disk.
+
+    None where nothing was sent because the provider has stopped answering meanwhile.
+    """
+    context, engine = asking.context, asking.engine
+    with context.waiting():
+        pass_ = await sending.lane.admit(sending.body, sending.max_tokens)
+    try:
+        async with engine.window:
+            context.raise_if_halted()
+            opened = await engine.money.open(_opening(asking, row, sending), context)
+            if isinstance(opened, NotOpened):
+                return opened
+            try:
+                return await _use_slot(asking, row, sending, opened, pass_)
+            finally:
+                engine.money.abandon(opened)
+    finally:
+        sending.lane.breaker.gave_up(pass_)
+
+
+async def _use_slot(
+    asking: Asking, row: _Row, sending: _Sending, attempt_id: int, pass_: Pass
+) -> Outcome | NotOpened | None:
+    context, lane = asking.context, sending.lane
+    with contextlib.suppress(RunHalted):
+        async with lane.limiter.slot(context.waiting):
+            if not context.halted and lane.breaker.lets(pass_):
+                return await _send(asking, row, sending, attempt_id, pass_)
+    # The run stops, or the provider has stopped answering since: nothing was sent.
+    await asking.engine.money.close(_unsent(row, sending, attempt_id))
+    return None
 
 
 async def _prepare(asking: Asking, row: _Row) -> _Sending:
@@ -145,7 +174,8 @@ def _unsent(row: _Row, sending: _Sending, attempt_id: int) -> Closing:
     return Closing(attempt_id, row.key, time.time(), "unsent", reserved_usd=sending.reserved_usd, caps=sending.caps)
 
 
-async def _send(asking: Asking, row: _Row, sending: _Sending, attempt_id: int, pass_: Pass) -> Outcome:
+async def _send(asking: Asking, row: _Row, sending: _Sending, attempt_id: int, pass_: Pass) -> Outcome | NotOpened:
+    """Send, and record what came of it; ELSEWHERE where another worker has taken the request over meanwhile."""
     context, engine = asking.context, asking.engine
     context.progress.calls += 1
     started = time.monotonic()
@@ -154,6 +184,7 @@ async def _send(asking: Asking, row: _Row, sending: _Sending, attempt_id: int, p
         took_s = time.monotonic() - started
         return Call(attempt_id, row.key, cost_usd, took_s, sending.reserved_usd, sending.caps)
 
+    reach("before-send")
     try:
         reply = await sending.lane.send(sending.body, pass_)
         output = judge_reply(asking, row.values, row.course, sending.lane.model, reply)
@@ -161,13 +192,17 @@ async def _send(asking: Asking, row: _Row, sending: _Sending, attempt_id: int, p
         row.course.take(failure)
         if failure.kind is FailureKind.HALT:
             context.halt(failure)  # at once: while its end is recorded, nobody else is sent
-        await engine.money.close(failed_closing(end(_cost_of(failure, sending.lane)), failure), engine.ledger)
+        stands = await engine.money.close(failed_closing(end(_cost_of(failure, sending.lane)), failure))
+        if not stands and failure.kind is not FailureKind.HALT:
+            return NotOpened.ELSEWHERE
         if failure.failure_class is FailureClass.BAD_REQUEST:
             context.count_bad_request(row.key, failure)
         raise
+    reach("after-send")
     model = str(sending.lane.model) if row.course.role != "own" else None
     completion = Completion(attempt_id, output, model)
-    await engine.money.close(accepted_closing(end(sending.lane.cost_usd(reply)), reply, completion), engine.ledger)
+    if not await engine.money.close(accepted_closing(end(sending.lane.cost_usd(reply)), reply, completion)):
+        return NotOpened.ELSEWHERE
     context.n_accepted += 1
     return Outcome(RowState.ACCEPTED, output, model=model)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -32,6 +33,13 @@ class SeenIds:
             return None
         first: int = self._db.execute("SELECT number FROM seen WHERE id = ?", (row_id,)).fetchone()[0]
         return first
+
+    def claim_all(self, claims: Sequence[tuple[str, int]]) -> bool:
+        """Give each id to the row of this number, several at once; none of them, and False, where one is taken."""
+        given = self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", claims).rowcount
+        if given < len(claims):
+            self._db.executemany("DELETE FROM seen WHERE id = ? AND number = ?", claims)
+        return given == len(claims)
 
     def claim_spare(self, number: int) -> str:
         """Name a row that has no id of its own: "row-7", and never a name that another row bears."""

@@ -5,20 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 
 import sqlalchemy as sa
 import zstandard
-from sqlalchemy.dialects.sqlite import insert
 
 from overnight.failures import LedgerRefused
 from overnight.keys import digest_bytes
-from overnight.ledger.schema import bodies
+from overnight.ledger.prepared import Prepared, insert
+from overnight.ledger.schema import bodies, to_bytes
 
 #: zstd's middle ground: 2-3 microseconds a row, a third of the size.
 _LEVEL = 3
 
 
-_ADD_BODY = insert(bodies).on_conflict_do_nothing()
+_ADD_BODY = Prepared(insert(bodies).on_conflict_do_nothing())
 #: A compressor is made once a thread: making one costs more than a row's compression.
 _local = threading.local()
 
@@ -46,9 +47,9 @@ def _compressor() -> zstandard.ZstdCompressor:
 
 def record_bodies(connection: sa.Connection, packed: Iterable[Body]) -> None:
     """Keep each body unless one with its digest is there."""
-    rows = [{"digest": b.digest, "data": b.packed, "n_bytes": b.n_bytes} for b in packed]
-    if rows:
-        connection.execute(_ADD_BODY, rows)
+    # In one order, so that two writers of the same bodies never wait for each other in a circle.
+    rows = sorted(((b.digest, b.packed, b.n_bytes) for b in packed), key=itemgetter(0))
+    _ADD_BODY.run(connection, [{"digest": to_bytes(d), "data": data, "n_bytes": n} for d, data, n in rows])
 
 
 def get_body(connection: sa.Connection, digest: str) -> bytes:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from overnight.failures import LedgerRefused
 from overnight.keys import digest_bytes
 from overnight.ledger.batching import batched
-from overnight.ledger.schema import attempts, completions, quarantines
+from overnight.ledger.prepared import Prepared, insert
+from overnight.ledger.schema import attempts, completions, quarantines, to_bytes
 
 
 @dataclass(frozen=True)
@@ -44,33 +44,34 @@ def accept(connection: sa.Connection, answers: Sequence[tuple[str, Completion]],
     """Make each answer the completion of its key; the first one stays."""
     rows = [
         {
-            "request_key": key,
+            "request_key": to_bytes(key),
             "attempt_id": c.attempt_id,
             "output": c.output,
-            "output_digest": digest_bytes(c.output.encode()),
+            "output_digest": to_bytes(digest_bytes(c.output.encode())),
             "accepted_at": now,
             "model": c.model,
         }
         for key, c in answers
     ]
-    connection.execute(_ADD_COMPLETION, rows)
+    _ADD_COMPLETION.run(connection, rows)
 
 
 def refuse(connection: sa.Connection, refusals: Sequence[tuple[str, Refusal]], now: float) -> None:
     """Remember why each key was refused for good; the first reason stays."""
     rows = [
         {
-            "request_key": key,
+            "request_key": to_bytes(key),
             "attempt_id": r.attempt_id,
-            "failure_class": r.failure_class,
+            "failure_class": str(r.failure_class),
             "rule": r.rule,
             "reason": r.reason,
             "output": r.output,
+            "output_digest": None if r.output is None else to_bytes(digest_bytes(r.output.encode())),
             "recorded_at": now,
         }
         for key, r in refusals
     ]
-    connection.execute(_ADD_REFUSAL, rows)
+    _ADD_REFUSAL.run(connection, rows)
 
 
 def forget_refusals(connection: sa.Connection, keys: Sequence[str], failure_class: str) -> list[str]:
@@ -95,26 +96,39 @@ def find_completions(connection: sa.Connection, keys: Sequence[str]) -> dict[str
     query = sa.select(c.request_key, c.attempt_id, c.output, c.output_digest, c.model)
     found: dict[str, Completion] = {}
     for row in rows_of(connection, query, c.request_key, keys):
-        if digest_bytes(row.output.encode()) != row.output_digest:
-            raise LedgerRefused(
-                f"The answer of request {row.request_key[:12]} was altered in the ledger. Restore it from a backup."
-            )
+        _verify(row)
         found[row.request_key] = Completion(row.attempt_id, row.output, row.model)
     return found
 
 
 def find_refusals(connection: sa.Connection, keys: Sequence[str]) -> dict[str, Refusal]:
-    """The final refusals among the keys."""
-    c = quarantines.c
-    query = sa.select(c.request_key, c.attempt_id, c.failure_class, c.rule, c.reason, c.output, attempts.c.model)
-    query = query.join(attempts, attempts.c.attempt_id == c.attempt_id)
-    return {row.request_key: Refusal(*row[1:]) for row in rows_of(connection, query, c.request_key, keys)}
+    """
+    The final refusals among the keys.
+
+    Raises:
+        LedgerRefused: A recorded answer is not the one that was refused.
+    """
+    c, found = quarantines.c, dict[str, Refusal]()
+    for row in rows_of(connection, _REFUSALS, c.request_key, keys):
+        if row.output is not None and row.output_digest is not None:
+            _verify(row)
+        found[row.request_key] = Refusal(row.attempt_id, row.failure_class, row.rule, row.reason, row.output, row.model)
+    return found
 
 
 def find_settled(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
     """The keys that have an answer or a final refusal."""
-    columns = (completions.c.request_key, quarantines.c.request_key)
-    return {row[0] for c in columns for row in rows_of(connection, sa.select(c), c, keys)}
+    found: set[str] = set()
+    for some in batched(keys):
+        found.update(connection.execute(_SETTLED, {"keys": list(some)}).scalars())
+    return found
+
+
+def _verify(row: sa.Row[Any]) -> None:
+    if digest_bytes(row.output.encode()) != row.output_digest:
+        raise LedgerRefused(
+            f"The answer of request {row.request_key[:12]} was altered in the ledger. Restore it from a backup."
+        )
 
 
 def rows_of(
@@ -127,6 +141,11 @@ def rows_of(
     return rows
 
 
-# Statements are made once: building one, and SQLAlchemy's key of it, costs more than running it.
-_ADD_COMPLETION = insert(completions).on_conflict_do_nothing()
-_ADD_REFUSAL = insert(quarantines).on_conflict_do_nothing()
+_ADD_COMPLETION = Prepared(insert(completions).on_conflict_do_nothing())
+_ADD_REFUSAL = Prepared(insert(quarantines).on_conflict_do_nothing())
+_REFUSALS = sa.select(quarantines, attempts.c.model).join(attempts, attempts.c.attempt_id == quarantines.c.attempt_id)
+_KEYS: sa.BindParameter[Any] = sa.bindparam("keys", expanding=True)
+_SETTLED = sa.union_all(
+    sa.select(completions.c.request_key).where(completions.c.request_key.in_(_KEYS)),
+    sa.select(quarantines.c.request_key).where(quarantines.c.request_key.in_(_KEYS)),
+)

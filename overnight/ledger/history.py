@@ -32,7 +32,10 @@ def find_request(connection: sa.Connection, key: str) -> dict[str, Any] | None:
         return None
     found = as_dict(row)
     found["request"] = get_body(connection, found.pop("body")).decode(errors="replace")
-    found["attempts"] = [_attempt(connection, a) for a in _all(connection, attempts, key, attempts.c.attempt_id)]
+    order = (attempts.c.opened_at, attempts.c.attempt_id)
+    found["attempts"] = [
+        _attempt(connection, a) | {"number": n} for n, a in enumerate(_all(connection, attempts, key, *order), 1)
+    ]
     found["completion"] = next(iter(_all(connection, completions, key)), None)
     found["quarantine"] = next(iter(_all(connection, quarantines, key)), None)
     return found

@@ -9,10 +9,15 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from overnight.failpoints import reach
 from overnight.failures import LedgerRefused
+from overnight.ledger.database import Database
+
+#: Any number, the same everywhere: one process migrates a Postgres at a time.
+_LOCK = 0x6F766572
 
 
-def upgrade(engine: sa.Engine, found: str | None) -> None:
+def upgrade(database: Database, found: str | None) -> None:
     """
     Bring the schema to the newest version; an interrupted upgrade leaves the old one.
 
@@ -28,11 +33,27 @@ def upgrade(engine: sa.Engine, found: str | None) -> None:
             " OVERNIGHT_HOME to another place."
         )
     try:
-        with engine.begin() as connection:
+        if found is not None and database.path:
+            _back_up(database, database.path.with_name(f"{database.path.name}.before-upgrade-from-{found}"))
+        with database.writing.begin() as connection:
+            if database.is_postgres:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            reach("before-migrated")
     except sa.exc.DBAPIError as error:
         raise LedgerRefused(
-            f"The ledger {engine.url} cannot be brought from schema {found or 'none'} to this version's ({error.orig})."
-            " It is as it was. Restore a backup, or set OVERNIGHT_HOME to another place."
+            f"The ledger {database.name} cannot be brought from schema {found or 'none'} to this version's"
+            f" ({error.orig}). It is as it was. Restore a backup, or set OVERNIGHT_HOME to another place."
         ) from error
+
+
+def _back_up(database: Database, copy: Path) -> None:
+    """A copy of the file as it is before the upgrade, whole and without its -wal file."""
+    part = copy.with_name(copy.name + ".part")
+    part.unlink(missing_ok=True)
+    with database.reading.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None, "a connection that is in use has one of the driver's"  # noqa: S101 - narrows the type
+        driver.execute("VACUUM INTO ?", (str(part),))
+    part.replace(copy)

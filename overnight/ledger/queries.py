@@ -121,7 +121,7 @@ def as_dict(row: sa.Row[Any]) -> dict[str, Any]:
 
 def _spent(connection: sa.Connection, run_id: str) -> sa.Row[Any]:
     c = attempts.c
-    closed = c.outcome.in_(["accepted", "failed"])
+    closed = c.outcome.in_(["accepted", "failed", "fenced"])
     unpriced = closed & c.cost_usd.is_(None) & ((c.outcome == "accepted") | (c.input_tokens > 0))
     query = sa.select(
         sa.func.count().label("attempts"),

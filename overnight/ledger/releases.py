@@ -9,10 +9,10 @@ from typing import Any
 
 import orjson
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
 from overnight.keys import canonical_json
 from overnight.ledger.bodies import Body, record_bodies
+from overnight.ledger.prepared import insert
 from overnight.ledger.schema import approvals, held_rows, release_rows, releases, review_answers, verdicts
 from overnight.records import Approval, Release, ReviewItem
 

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from pydantic import TypeAdapter
-from sqlalchemy.dialects.sqlite import insert
 
 from overnight.keys import canonical_json
+from overnight.ledger.prepared import Prepared, insert
 from overnight.ledger.schema import parts, passes, run_batches, run_prompts, runs
 from overnight.records import Batch, CheckedBatch, CompletedBatch, Prompt, RunState
 
@@ -117,16 +117,17 @@ def get_prompt_name(connection: sa.Connection, run_id: str, prompt_hash: str) ->
 
 def record_batches(connection: sa.Connection, run_id: str, manifests: list[M]) -> None:
     """Record the manifests that the run uses at their stage; a later pass may replace them."""
-    for manifest in manifests:
-        row = {
+    rows = [
+        {
             "run_id": run_id,
             "step": manifest.step,
             "stage": _STAGES[type(manifest)],
             "n": manifest.n,
             "manifest": _dump(manifest),
         }
-        statement = insert(run_batches).values(row)
-        connection.execute(statement.on_conflict_do_update(set_={"manifest": statement.excluded.manifest}))
+        for manifest in manifests
+    ]
+    _ADD_MANIFEST.run(connection, rows)
 
 
 def replace_input(connection: sa.Connection, run_id: str, name: str, step: int, batches: list[Batch]) -> None:
@@ -207,3 +208,11 @@ def _dump(manifest: Batch | CompletedBatch | CheckedBatch) -> str:
 
 def _load(kind: type[M], text: str) -> M:
     return TypeAdapter(kind).validate_json(text)
+
+
+_NEW_MANIFEST = insert(run_batches)
+_ADD_MANIFEST = Prepared(
+    _NEW_MANIFEST.on_conflict_do_update(
+        index_elements=list(run_batches.primary_key), set_={"manifest": _NEW_MANIFEST.excluded.manifest}
+    )
+)

@@ -28,8 +28,17 @@ class HexKey(sa.types.TypeDecorator[str]):
         return None if value is None else bytes(value).hex()
 
 
-def _table(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
-    return sa.Table(name, metadata, *columns)
+def to_bytes(key: str | None) -> bytes | None:
+    """A key as the database holds it, for statements that SQLAlchemy's types do not see."""
+    return None if key is None else bytes.fromhex(key)
+
+
+#: What SQLite numbers by itself must be called INTEGER there; elsewhere an attempt's id does not fit into one.
+BigId = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _table(name: str, *columns: sa.schema.SchemaItem, **options: Any) -> sa.Table:
+    return sa.Table(name, metadata, *columns, **options)
 
 
 def _required(
@@ -42,7 +51,7 @@ def _required(
     return sa.Column(name, kind, *more, nullable=False, index=index, server_default=server_default)
 
 
-#: One row: the ledger's own id, so that a cache never answers for a ledger that is gone.
+#: The ledger's own id, so that a cache never answers for a ledger that is gone, and how many commits it has had.
 meta = _table("meta", sa.Column("name", sa.Text, primary_key=True), _required("value", sa.Text))
 
 #: Request and response bodies, zstd, stored once by the digest of their plain bytes.
@@ -141,13 +150,13 @@ requests = _table(
 #: One row a send: opened before it, closed after it. Opened and never closed: unknown, possibly billed.
 attempts = _table(
     "attempts",
-    sa.Column("attempt_id", sa.Integer, primary_key=True),
+    #: Made by who opens it: the number of the worker, then its own count (`leases.Worker`).
+    sa.Column("attempt_id", BigId, primary_key=True, autoincrement=False),
     _required("request_key", HexKey, sa.ForeignKey("requests.request_key"), index=True),
     _required("run_id", sa.Text, sa.ForeignKey("runs.run_id"), index=True),
-    _required("number", sa.Integer),
     _required("opened_at", sa.Float),
     sa.Column("closed_at", sa.Float),
-    #: "open", "accepted", "failed" or "unsent".
+    #: "open", "accepted", "failed", "unsent", or "fenced": answered after another worker had taken its request over.
     _required("outcome", sa.Text),
     sa.Column("failure_class", sa.Text),
     sa.Column("message", sa.Text),
@@ -176,6 +185,27 @@ attempts = _table(
     sa.Column("sent", HexKey),
 )
 
+#: One row a process that has sent anything; kept for ever, so that no number is given twice.
+leases = _table(
+    "leases",
+    sa.Column("worker_id", sa.Integer, primary_key=True),
+    #: Which process it is, as far as the machine tells: another one on it can see that it is gone.
+    _required("process", sa.Text),
+    #: The clock that it is told in, and when the right to what it has claimed ends by that clock.
+    _required("clock", sa.Text),
+    _required("until", sa.Float),
+    sqlite_autoincrement=True,
+)
+
+#: The requests that are being asked, each by one worker: the lock of the single flight.
+claims = _table(
+    "claims",
+    sa.Column("request_key", HexKey, primary_key=True),
+    _required("worker_id", sa.Integer, sa.ForeignKey("leases.worker_id")),
+    #: The fence: an attempt that is no longer named here has lost its request to another.
+    _required("attempt_id", BigId),
+)
+
 #: Money by scope, "run:ID" or "night:DATE": spent, and set aside for calls that have not come back.
 spend = _table(
     "spend",
@@ -188,7 +218,7 @@ spend = _table(
 completions = _table(
     "completions",
     sa.Column("request_key", HexKey, sa.ForeignKey("requests.request_key"), primary_key=True),
-    _required("attempt_id", sa.Integer, sa.ForeignKey("attempts.attempt_id")),
+    _required("attempt_id", BigId, sa.ForeignKey("attempts.attempt_id")),
     _required("output", sa.Text),
     _required("output_digest", HexKey),
     _required("accepted_at", sa.Float),
@@ -200,12 +230,13 @@ completions = _table(
 quarantines = _table(
     "quarantines",
     sa.Column("request_key", HexKey, sa.ForeignKey("requests.request_key"), primary_key=True),
-    _required("attempt_id", sa.Integer, sa.ForeignKey("attempts.attempt_id")),
+    _required("attempt_id", BigId, sa.ForeignKey("attempts.attempt_id")),
     _required("failure_class", sa.Text),
     sa.Column("rule", sa.Text),
     _required("reason", sa.Text),
     #: The answer, where one was understood: judged again, unpaid, when the row checks change.
     sa.Column("output", sa.Text),
+    sa.Column("output_digest", HexKey),
     _required("recorded_at", sa.Float),
 )
 

@@ -29,7 +29,7 @@ def find_sends(connection: sa.Connection, run_id: str, keys: Sequence[str]) -> d
     """What the run has sent in vain for each of the keys that it has sent."""
     c = attempts.c
     query = sa.select(c.request_key, c.outcome, c.failure_class, c.message, c.closed_at, c.headers)
-    query = query.where(c.run_id == run_id, c.outcome.in_(["open", "failed"])).order_by(c.attempt_id)
+    query = query.where(c.run_id == run_id, c.outcome.in_(["open", "failed"])).order_by(c.opened_at, c.attempt_id)
     found: dict[str, list[sa.Row[Any]]] = {}
     for row in rows_of(connection, query, c.request_key, keys):
         found.setdefault(row.request_key, []).append(row)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
+from overnight.ledger.prepared import Prepared, insert
 from overnight.ledger.schema import spend
 
 #: Sums of floats that should be equal to a cap may differ by this much.
@@ -59,7 +59,7 @@ def night_scope(now: float) -> str:
 
 def reserve(connection: sa.Connection, wanted: Sequence[tuple[Sequence[Cap], float]]) -> list[Shortfall | None]:
     """Set the worst price of each call aside where it fits under all of its caps; why not, where it does not."""
-    found = find_spend(connection, {cap.scope for caps, _ in wanted for cap in caps})
+    found = _hold_spend(connection, {cap.scope for caps, _ in wanted for cap in caps})
     taken: dict[str, float] = {}
     results: list[Shortfall | None] = []
     for caps, worst in wanted:
@@ -88,6 +88,16 @@ def find_spend(connection: sa.Connection, scopes: Iterable[str]) -> dict[str, Sp
     return {row.scope: Spend(row.spent_usd, row.reserved_usd) for row in connection.execute(query)}
 
 
+def _hold_spend(connection: sa.Connection, scopes: set[str]) -> dict[str, Spend]:
+    """As `find_spend`; until this transaction ends nobody else adds to them."""
+    query = sa.select(spend).where(spend.c.scope.in_(sorted(scopes))).order_by(spend.c.scope).with_for_update()
+    rows = connection.execute(query).all()
+    if missing := scopes - {row.scope for row in rows}:
+        _add(connection, [(scope, 0.0, 0.0) for scope in missing])
+        rows = connection.execute(query).all()
+    return {row.scope: Spend(row.spent_usd, row.reserved_usd) for row in rows}
+
+
 def _find_shortfall(cap: Cap, worst: float, found: Mapping[str, Spend], taken: Mapping[str, float]) -> Shortfall | None:
     if cap.usd is None:
         return None
@@ -99,18 +109,19 @@ def _find_shortfall(cap: Cap, worst: float, found: Mapping[str, Spend], taken: M
 
 
 def _add(connection: sa.Connection, changes: Sequence[tuple[str, float, float]]) -> None:
-    rows = [{"scope": s, "spent_usd": spent, "reserved_usd": reserved} for s, spent, reserved in changes]
-    if rows:
-        connection.execute(_ADD, rows)
+    rows = [{"scope": s, "spent_usd": spent, "reserved_usd": reserved} for s, spent, reserved in sorted(changes)]
+    _ADD.run(connection, rows)
 
 
 _NEW = insert(spend)
 _RESERVED = spend.c.reserved_usd + _NEW.excluded.reserved_usd
-_ADD = _NEW.on_conflict_do_update(
-    index_elements=[spend.c.scope],
-    set_={
-        "spent_usd": spend.c.spent_usd + _NEW.excluded.spent_usd,
-        # Never below nothing, whatever the sums of floats come to.
-        "reserved_usd": sa.case((_RESERVED > 0, _RESERVED), else_=0.0),
-    },
+_ADD = Prepared(
+    _NEW.on_conflict_do_update(
+        index_elements=[spend.c.scope],
+        set_={
+            "spent_usd": spend.c.spent_usd + _NEW.excluded.spent_usd,
+            # Never below nothing, whatever the sums of floats come to.
+            "reserved_usd": sa.case((sa.literal_column("0.0") < _RESERVED, _RESERVED), else_=sa.literal_column("0.0")),
+        },
+    )
 )

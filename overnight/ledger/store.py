@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import functools
@@ -9,33 +10,57 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 
-from overnight.failures import LedgerRefused
-from overnight.ledger import schema
+from overnight.ledger import leases, schema
+from overnight.ledger.database import Database
+from overnight.ledger.high_water import HighWater
+from overnight.ledger.leases import Worker
+from overnight.ledger.prepared import insert
+from overnight.ledger.transaction import COUNTER, Transaction
 from overnight.ledger.writer import Writer
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item
 
 #: The newest migration: `migrations/versions/`.
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
+#: How long a database may be locked, or a server away, before what waits for it fails.
+PATIENCE_S = 300.0
 
 
 class Ledger:
-    """The append-only record of what was asked, answered, decided and delivered."""
+    """
+    The append-only record of what was asked, answered, decided and delivered.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: SQLite or Postgres.
+        patience_s: How long to wait for a database that is locked or away.
+    """
+
+    def __init__(self, url: str, *, patience_s: float = PATIENCE_S) -> None:
         self.url = url
-        self._reading = _make_engine(url, begin="BEGIN")
-        self._writing = _make_engine(url, begin="BEGIN IMMEDIATE")
-        self._migrate()
-        self._writer = Writer(self._writing)
+        self._database = Database(url)
+        self._patience_s = patience_s
+        self._high_water = HighWater(self._database.path) if self._database.path else None
+        self._n_commits = 0
+        self._worker: Worker | None = None
+        self._registering = threading.Lock()
+        try:
+            self._check_whole()
+            self._migrate()
+        except BaseException:
+            self._database.dispose()
+            raise
+        self._writer = Writer(self._database, patience_s=patience_s, after_commit=self._note_commit)
         self.ledger_id = self._identify()
+
+    @property
+    def name(self) -> str:
+        """Its address, for people: without a password."""
+        return self._database.name
 
     def write(self, job: Callable[[sa.Connection], T]) -> T:
         """Run a job in a transaction and wait until it is on disk; it may run twice, so it is SQL alone."""
@@ -49,55 +74,108 @@ class Ledger:
         """Queue an item for a job that takes all items of a commit together, and gives a result for each."""
         return self._writer.submit_each(job, item)
 
+    def record(self, job: Callable[[sa.Connection, Sequence[I]], Sequence[T]], item: I) -> asyncio.Future[T]:
+        """As `submit_each`, for who waits on an event loop."""
+        return self._writer.record(job, item)
+
+    def read(self, job: Callable[[sa.Connection], T]) -> T:
+        """
+        The result of a job over one state of the ledger; it runs again where the database goes away meanwhile.
+
+        Raises:
+            LedgerRefused: The ledger is damaged, or stays away.
+        """
+
+        def work() -> T:
+            with self._database.reading.connect() as connection:
+                return job(connection)
+
+        try:
+            return self._database.insist(work, self._patience_s)
+        except sa.exc.DatabaseError as error:
+            raise self._database.describe(error, "read") from error
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """A connection that sees one state of the ledger."""
         try:
-            with self._reading.connect() as connection:
+            with self._database.reading.connect() as connection:
                 yield connection
-        except sa.exc.OperationalError as error:
-            raise LedgerRefused(
-                f"The ledger {self.url} cannot be read ({error.orig}). Free what holds it and try again."
-            ) from error
+        except sa.exc.DatabaseError as error:
+            raise self._database.describe(error, "read") from error
+
+    def register(self, lease_s: float) -> Worker:
+        """
+        Make this process a worker: its right to what it claims is renewed from now on.
+
+        Args:
+            lease_s: How long the right outlives the last sign of the process's life.
+        """
+        with self._registering:
+            if self._worker is None:
+                worker = self.write(lambda connection: leases.register(connection, lease_s))
+                self._writer.repeat(lambda connection: leases.renew(connection, worker, lease_s), lease_s / 3)
+                self._worker = worker
+            return self._worker
 
     def close(self) -> None:
         """Commit what is queued and let go of the database."""
+        if worker := self._worker:
+            self._writer.submit(lambda connection: leases.release(connection, worker))
         self._writer.close()
-        self._reading.dispose()
-        self._writing.dispose()
+        if self._high_water and self._n_commits:
+            self._high_water.raise_to(self._n_commits, now=True)
+        self._database.dispose()
+
+    def _note_commit(self, transaction: Transaction[Any]) -> None:
+        if self._high_water and transaction.n_commits:
+            self._n_commits = transaction.n_commits
+            self._high_water.raise_to(self._n_commits)
+
+    def _check_whole(self) -> None:
+        if self._high_water is None:
+            return
+        # The mark first: whatever another process commits meanwhile only raises the count.
+        if mark := self._high_water.read():
+            query = sa.select(schema.meta.c.value).where(schema.meta.c.name == COUNTER)
+            count = self.read(
+                lambda c: c.execute(query).scalar() if sa.inspect(c).has_table(schema.meta.name) else None
+            )
+            self._high_water.check(mark, int(count or 0))
 
     def _migrate(self) -> None:
-        found = self._version()
+        found = self.read(_find_version)
         if found == SCHEMA_VERSION:
             return
         from overnight.ledger.migrate import upgrade  # noqa: PLC0415 - alembic is only needed when the schema is old
 
-        upgrade(self._writing, found)
-
-    def _version(self) -> str | None:
-        try:
-            with self._reading.connect() as connection:
-                if not sa.inspect(connection).has_table("alembic_version"):
-                    return None
-                return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
-        except sa.exc.DBAPIError as error:
-            raise LedgerRefused(
-                f"The ledger {self.url} cannot be read ({error.orig}). Restore it from a backup, or set"
-                " OVERNIGHT_LEDGER_URL or OVERNIGHT_HOME to another place."
-            ) from error
+        upgrade(self._database, found)
 
     def _identify(self) -> str:
-        query = sa.select(schema.meta.c.value).where(schema.meta.c.name == "ledger_id")
-        with self.reading() as connection:
-            if found := connection.execute(query).scalar():
-                return str(found)
-        made = insert(schema.meta).on_conflict_do_nothing()
+        query = sa.select(schema.meta.c.name, schema.meta.c.value)
+        found = {row.name: row.value for row in self.read(lambda c: c.execute(query).all())}
+        if {"ledger_id", COUNTER} <= found.keys():
+            return str(found["ledger_id"])
+        values = [{"name": "ledger_id", "value": uuid.uuid4().hex}, {"name": COUNTER, "value": "0"}]
 
         def job(connection: sa.Connection) -> str:
-            connection.execute(made, {"name": "ledger_id", "value": uuid.uuid4().hex})
-            return str(connection.execute(query).scalar_one())
+            connection.execute(insert(schema.meta).on_conflict_do_nothing(), values)
+            return str(connection.execute(query.where(schema.meta.c.name == "ledger_id")).one().value)
 
         return self.write(job)
+
+
+def _count_commits(connection: sa.Connection) -> int:
+    if not sa.inspect(connection).has_table(schema.meta.name):
+        return 0
+    found = connection.execute(sa.select(schema.meta.c.value).where(schema.meta.c.name == COUNTER)).scalar()
+    return int(found or 0)
+
+
+def _find_version(connection: sa.Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
 _opening = threading.Lock()
@@ -108,7 +186,7 @@ def open_ledger(url: str) -> Ledger:
     The process's one ledger at this address, made and migrated if need be.
 
     Raises:
-        LedgerRefused: It is damaged, newer than this code, or cannot be opened.
+        LedgerRefused: It is damaged, went backwards, is newer than this code, or cannot be opened.
     """
     with _opening:
         return _open(url)
@@ -119,38 +197,3 @@ def _open(url: str) -> Ledger:
     ledger = Ledger(url)
     atexit.register(ledger.close)
     return ledger
-
-
-def _make_engine(url: str, *, begin: str) -> sa.Engine:
-    try:
-        parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
-        raise LedgerRefused(
-            f"OVERNIGHT_LEDGER_URL is {url!r}, which is not a database URL. Unset or mend it."
-        ) from error
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        raise LedgerRefused(f"The ledger cannot be kept in {parsed.drivername!r}. Use sqlite:///PATH.")
-    _make_folder(Path(parsed.database).parent)
-    engine = sa.create_engine(parsed)
-
-    @sa.event.listens_for(engine, "connect")
-    def set_up(connection: Any, record: Any) -> None:  # noqa: ARG001 - SQLAlchemy's signature
-        # The driver's own BEGIN is deferred: one that reads first and writes later fails when another writes.
-        connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @sa.event.listens_for(engine, "begin")
-    def start(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LedgerRefused(
-            f"The ledger's folder {folder} cannot be made ({error.strerror}). Set OVERNIGHT_HOME to another."
-        ) from error

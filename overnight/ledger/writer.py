@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from overnight.failures import LedgerRefused
+from overnight.failpoints import reach
+from overnight.ledger.database import Database
+from overnight.ledger.transaction import Transaction
 
 T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item
@@ -19,13 +23,24 @@ I = TypeVar("I")  # noqa: E741 - an item
 #: Jobs in one transaction, at the most.
 GROUP = 256
 
+#: What a function makes of the items of all its jobs in a group: a result for each.
+Run = Callable[[sa.Connection, Sequence[Any]], Sequence[Any]]
+
 
 @dataclass(frozen=True)
 class _Job:
-    #: Takes the items of all its jobs in the group, gives a result for each.
-    run: Callable[[sa.Connection, Sequence[Any]], Sequence[Any]]
+    run: Run
     item: Any
-    done: Future[Any]
+    done: Future[Any] | asyncio.Future[Any]
+
+
+@dataclass
+class _Repeated:
+    """A job that is run again and again while the writer lives."""
+
+    run: Callable[[sa.Connection], object]
+    every_s: float
+    due_at: float = field(default_factory=lambda: float("inf"))
 
 
 class Writer:
@@ -34,11 +49,25 @@ class Writer:
 
     A job may be run twice: where one of a group fails, the group is rolled back and
     each job gets a transaction of its own. So a job does nothing but SQL.
+
+    Args:
+        database: Where it writes.
+        patience_s: How long it waits for a database that is locked or away.
+        after_commit: Told after each commit, in the writer's thread.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+    def __init__(
+        self,
+        database: Database,
+        *,
+        patience_s: float,
+        after_commit: Callable[[Transaction[Any]], None] = lambda _: None,
+    ) -> None:
+        self._database = database
+        self._patience_s = patience_s
+        self._after_commit = after_commit
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._repeated: _Repeated | None = None
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -50,7 +79,18 @@ class Writer:
         """Queue an item for a function that takes all items of a group at once, and has a result for each."""
         job = _Job(run, item, Future())
         self._jobs.put(job)
-        return job.done
+        return job.done  # type: ignore[return-value]
+
+    def record(self, run: Callable[[sa.Connection, Sequence[I]], Sequence[T]], item: I) -> asyncio.Future[T]:
+        """As `submit_each`, for who waits on an event loop: all of a commit are woken together."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Job(run, item, done))
+        return done
+
+    def repeat(self, run: Callable[[sa.Connection], object], every_s: float) -> None:
+        """Run a job every so often, between the others."""
+        self._repeated = _Repeated(run, every_s, time.monotonic() + every_s)
+        self.submit(lambda _: None)  # wakes a writer that sleeps without an end
 
     def close(self) -> None:
         """Commit what is queued, then end the thread."""
@@ -67,54 +107,83 @@ class Writer:
                 return
 
     def _next_group(self) -> tuple[list[_Job], bool]:
-        group: list[_Job] = []
-        job = self._jobs.get()
-        while job is not None:
-            group.append(job)
-            if len(group) == GROUP:
-                return group, False
-            try:
+        group = [_Job(_call_each, again.run, Future())] if (again := self._find_due()) else []
+        try:
+            job = self._jobs.get(timeout=0 if group else self._find_wait_s())
+            while job is not None:
+                group.append(job)
+                if len(group) == GROUP:
+                    return group, False
                 job = self._jobs.get_nowait()
-            except queue.Empty:
-                return group, False
+        except queue.Empty:
+            return group, False
         return group, True
 
+    def _find_due(self) -> _Repeated | None:
+        again, now = self._repeated, time.monotonic()
+        if again is None or again.due_at > now:
+            return None
+        again.due_at = now + again.every_s
+        return again
+
+    def _find_wait_s(self) -> float | None:
+        return None if self._repeated is None else max(self._repeated.due_at - time.monotonic(), 0.0)
+
     def _commit(self, group: list[_Job], *, alone: bool = False) -> bool:
+        transaction = Transaction(self._database, lambda connection: _run_all(group, connection))
         try:
-            with self._engine.begin() as connection:
-                results = [done for run, jobs in _by_function(group) for done in _run(run, jobs, connection)]
+            results = transaction.run(self._patience_s)
         except BaseException as error:  # noqa: BLE001 - whatever it is belongs to the one who waits for the job
-            if alone or isinstance(error, sa.exc.OperationalError):
-                # A ledger that is locked or full fails each of them alike.
-                for job in group:
-                    job.done.set_exception(_name(error))
-                return True
-            return False
-        for job, result in results:
-            job.done.set_result(result)
+            # A database that is full, locked or away fails each of them alike.
+            if not alone and not isinstance(error, sa.exc.OperationalError):
+                return False
+            named = self._database.describe(error, "written") if isinstance(error, sa.exc.OperationalError) else error
+            named.__cause__ = None if named is error else error
+            _settle((job.done, None, named) for job in group)
+            return True
+        self._after_commit(transaction)
+        reach("after-commit")
+        _settle((job.done, result, None) for job, result in results)
         return True
 
 
-def _name(error: BaseException) -> BaseException:
-    if not isinstance(error, sa.exc.OperationalError):
-        return error
-    refused = LedgerRefused(
-        f"The ledger cannot be written ({error.orig}). Free what holds it, or its disk, and run again: what was"
-        " recorded is kept."
-    )
-    refused.__cause__ = error
-    return refused
+_Settled = tuple[Future[Any] | asyncio.Future[Any], Any, BaseException | None]
 
 
-def _by_function(group: list[_Job]) -> Iterable[tuple[Any, list[_Job]]]:
-    """The group's jobs by what they run, in the order in which each was first asked for."""
-    found: dict[Any, list[_Job]] = {}
+def _settle(ended: Iterable[_Settled]) -> None:
+    """Tell whoever waits; those of one event loop by one call."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Settled]] = {}
+    for one in ended:
+        if isinstance(one[0], asyncio.Future):
+            by_loop.setdefault(one[0].get_loop(), []).append(one)
+        else:
+            _set(*one)
+    for loop, ones in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_set_all, ones)
+
+
+def _set_all(ended: Iterable[_Settled]) -> None:
+    for done, result, error in ended:
+        if not done.cancelled():
+            _set(done, result, error)
+
+
+def _set(done: Future[Any] | asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if error is None:
+        done.set_result(result)
+    else:
+        done.set_exception(error)
+
+
+def _run_all(group: list[_Job], connection: sa.Connection) -> list[tuple[_Job, Any]]:
+    found: dict[Run, list[_Job]] = {}
     for job in group:
         found.setdefault(job.run, []).append(job)
-    return found.items()
+    return [done for run, jobs in found.items() for done in _run(run, jobs, connection)]
 
 
-def _run(run: Any, jobs: list[_Job], connection: sa.Connection) -> Iterable[tuple[_Job, Any]]:
+def _run(run: Run, jobs: list[_Job], connection: sa.Connection) -> Iterable[tuple[_Job, Any]]:
     return zip(jobs, run(connection, [job.item for job in jobs]), strict=True)
 
 

@@ -109,10 +109,17 @@ class WireSchema:
 def read_object(data: bytes | str) -> dict[str, Any]:
     """The JSON object in the bytes; empty where they hold none."""
     try:
-        value = json.loads(data)
+        return as_object(orjson.loads(data))
+    except orjson.JSONDecodeError:
+        # It may still hold what orjson refuses and Python takes: a lone surrogate, another encoding, NaN.
+        return _read_loosely(data)
+
+
+def _read_loosely(data: bytes | str) -> dict[str, Any]:
+    try:
+        return as_object(json.loads(data))
     except (ValueError, RecursionError):
         return {}
-    return as_object(value)
 
 
 def as_object(value: Any) -> dict[str, Any]:
@@ -122,7 +129,9 @@ def as_object(value: Any) -> dict[str, Any]:
 
 def as_text(value: Any) -> str | None:
     """The value where it is a text; a lone surrogate becomes its JSON escape, so that the text has a UTF-8 form."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
 
 
 def as_count(value: Any) -> int:

@@ -23,7 +23,9 @@ REFUSED = Scripted(refusal="I may not.")
 
 
 def _causes(desk: Desk) -> list[tuple[Any, ...]]:
-    return desk.house.fetch("SELECT number, outcome, cause, model FROM attempts ORDER BY number")
+    """Each attempt, numbered from 1: how it ended, why it was made, and whom it asked."""
+    found = desk.house.fetch("SELECT outcome, cause, model FROM attempts ORDER BY attempt_id")
+    return [(n, *attempt) for n, attempt in enumerate(found, 1)]
 
 
 def _asked(desk: Desk) -> list[dict[str, Any]]:
@@ -140,7 +142,7 @@ def test_re_asks_of_an_earlier_pass_count(desk: Desk) -> None:
     # One re-ask was used in the first pass: the second begins with it, and has one left.
     assert len(desk.fake.calls) == 5 + 2
     assert ["label" in body["messages"][-1]["content"] for body in _asked(desk)] == [False] + [True] * 6
-    assert desk.house.fetch("SELECT number FROM attempts WHERE sent IS NULL") == [(1,)]
+    assert [sent is None for (sent,) in desk.house.fetch("SELECT sent FROM attempts ORDER BY attempt_id")].index(False) == 1
 
 
 def test_a_check_of_the_project_that_breaks_halts_the_run_and_blames_no_row(
@@ -192,7 +194,7 @@ def test_a_complaint_has_no_words_of_the_answer(desk: Desk) -> None:
     assert "and this" not in complaint
     assert 'your value is not one of "red"' in complaint
     assert "properties that the schema does not know" in complaint
-    [(message,)] = desk.house.fetch("SELECT message FROM attempts WHERE number = 1")
+    (message,), *_ = desk.house.fetch("SELECT message FROM attempts ORDER BY attempt_id")
     assert "obey me" in message  # people are told
 
 

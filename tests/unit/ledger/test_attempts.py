@@ -6,10 +6,18 @@ import pytest
 
 from overnight.failures import LedgerRefused
 from overnight.keys import digest_bytes
-from overnight.ledger import attempts
-from overnight.ledger.attempts import Closing, Opening
+from overnight.ledger.attempts import NotOpened, Opening, open_attempts
 from overnight.ledger.bodies import get_body, pack_body, record_bodies
-from overnight.ledger.completions import Completion, Refusal, accept, find_completions, find_refusals, forget_refusals
+from overnight.ledger.closings import Closing, close_attempts
+from overnight.ledger.completions import (
+    Completion,
+    Refusal,
+    accept,
+    find_completions,
+    find_refusals,
+    forget_refusals,
+    refuse,
+)
 from overnight.ledger.spend import Shortfall
 from overnight.records import Prompt, Reply, Usage
 from tests.conftest import RUN, House
@@ -23,9 +31,13 @@ def prompt(house: House) -> Prompt:
     return house.make_prompt()
 
 
-def _open_all(house: House, prompt: Prompt, *keys: str) -> list[int | Shortfall | None]:
-    openings = [Opening(key, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0) for key in keys]
-    return house.ledger.write(lambda c: attempts.open_attempts(c, openings))
+def _open_all(house: House, prompt: Prompt, *keys: str) -> list[int | Shortfall | NotOpened]:
+    return _record(house, [Opening(key, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0) for key in keys])
+
+
+def _record(house: House, openings: list[Opening]) -> list[int | Shortfall | NotOpened]:
+    worker = house.ledger.register(60.0)
+    return house.ledger.write(lambda c: open_attempts(c, worker, openings))
 
 
 def _open(house: House, prompt: Prompt, key: str = KEY) -> int:
@@ -35,7 +47,7 @@ def _open(house: House, prompt: Prompt, key: str = KEY) -> int:
 
 
 def _close(house: House, *closings: Closing) -> None:
-    house.ledger.write(lambda c: attempts.close_attempts(c, closings))
+    house.ledger.write(lambda c: close_attempts(c, closings))
 
 
 def _accept(house: House, attempt_id: int, output: str, key: str = KEY) -> None:
@@ -47,14 +59,10 @@ def _find(house: House) -> dict[str, Completion]:
         return find_completions(connection, [KEY, OTHER])
 
 
-def test_attempts_are_numbered_per_request(house: House, prompt: Prompt) -> None:
+def test_each_attempt_has_an_id_of_its_own_and_ids_grow(house: House, prompt: Prompt) -> None:
     ids = [_open(house, prompt, key) for key in (KEY, OTHER, KEY, KEY)]
-    assert house.fetch("SELECT attempt_id, number, outcome FROM attempts ORDER BY attempt_id") == [
-        (ids[0], 1, "open"),
-        (ids[1], 1, "open"),
-        (ids[2], 2, "open"),
-        (ids[3], 3, "open"),
-    ]
+    assert ids == sorted(set(ids))
+    assert house.fetch("SELECT attempt_id, outcome FROM attempts ORDER BY attempt_id") == [(i, "open") for i in ids]
 
 
 def test_a_closed_attempt_holds_all_that_came_back(house: House, prompt: Prompt) -> None:
@@ -99,21 +107,31 @@ def test_of_requests_opened_together_each_has_an_attempt_of_its_own_and_a_settle
     _close(house, Closing(attempt_id, refused, 2.0, "failed", refusal=Refusal(attempt_id, "refusal", None, "no", None)))
     _open(house, prompt, again)
     first, settled, second, closed, third = _open_all(house, prompt, KEY, done, again, refused, OTHER)
-    assert (settled, closed) == (None, None)
-    opened = "SELECT request_key, attempt_id, number FROM attempts WHERE attempt_id > 3 ORDER BY attempt_id"
-    found = [(key.hex(), attempt_id, number) for key, attempt_id, number in house.fetch(opened)]
-    assert found == [(KEY, first, 1), (again, second, 2), (OTHER, third, 1)]
+    assert (settled, closed) == (NotOpened.SETTLED, NotOpened.SETTLED)
+    found = {attempt_id: key.hex() for key, attempt_id in house.fetch("SELECT request_key, attempt_id FROM attempts")}
+    assert [found[attempt_id] for attempt_id in (first, second, third)] == [KEY, again, OTHER]
+    assert len(found) == 6
 
 
 def test_where_all_are_settled_nothing_is_opened(house: House, prompt: Prompt) -> None:
     _accept(house, _open(house, prompt), "{}")
-    assert _open_all(house, prompt, KEY, KEY) == [None, None]
+    assert _open_all(house, prompt, KEY, KEY) == [NotOpened.SETTLED, NotOpened.SETTLED]
     assert house.fetch("SELECT count(*) FROM attempts") == [(1,)]
 
 
-def test_the_same_request_opened_twice_together_has_two_numbers(house: House, prompt: Prompt) -> None:
-    assert len(set(_open_all(house, prompt, KEY, OTHER, KEY))) == 3
-    assert house.fetch("SELECT number FROM attempts ORDER BY attempt_id") == [(1,), (1,), (2,)]
+def test_of_the_same_request_opened_twice_together_one_is_sent(house: House, prompt: Prompt) -> None:
+    first, other, second = _open_all(house, prompt, KEY, OTHER, KEY)
+    assert second is NotOpened.ELSEWHERE
+    assert house.fetch("SELECT attempt_id FROM attempts ORDER BY attempt_id") == [(first,), (other,)]
+
+
+def test_a_request_whose_answer_was_lost_is_not_paid_for_again(house: House, prompt: Prompt) -> None:
+    attempt_id = _open(house, prompt)
+    _close(house, Closing(attempt_id, KEY, 2.0, "accepted", completion=Completion(attempt_id, "{}")))
+    house.tamper("DELETE FROM completions")
+    with pytest.raises(LedgerRefused, match=f"Request {KEY[:12]} was answered, and the ledger has lost its answer"):
+        _open(house, prompt)
+    assert house.fetch("SELECT count(*) FROM attempts") == [(1,)]
 
 
 def test_attempts_closed_together_end_each_in_its_own_way(house: House, prompt: Prompt) -> None:
@@ -146,7 +164,7 @@ def test_attempts_closed_together_end_each_in_its_own_way(house: House, prompt: 
 
 def test_what_was_reserved_stays_with_the_attempt(house: House, prompt: Prompt) -> None:
     opening = Opening(KEY, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0, reserved_usd=0.25)
-    [attempt_id] = house.ledger.write(lambda c: attempts.open_attempts(c, [opening]))
+    [attempt_id] = _record(house, [opening])
     assert isinstance(attempt_id, int)
     _close(house, Closing(attempt_id, KEY, 2.0, "failed", failure_class="timeout"))
     assert house.fetch("SELECT outcome, reserved_usd, cost_usd FROM attempts") == [("failed", 0.25, None)]
@@ -156,7 +174,7 @@ def test_the_first_refusal_of_a_request_stays(house: House, prompt: Prompt) -> N
     attempt_id = _open(house, prompt)
     for reason in ("it is blue", "it is green"):
         refusal = Refusal(attempt_id, "check_failed", "max_chars(quote)", reason, "{}")
-        _close(house, Closing(attempt_id, KEY, 2.0, "failed", refusal=refusal))
+        house.ledger.write(lambda c, r=refusal: refuse(c, [(KEY, r)], 2.0))  # type: ignore[misc]
     with house.ledger.reading() as connection:
         assert find_refusals(connection, [KEY, OTHER])[KEY].reason == "it is blue"
 
@@ -178,8 +196,9 @@ def test_what_was_refused_for_one_reason_is_taken_back_and_nothing_else(house: H
 def test_an_attempt_that_asks_otherwise_keeps_what_it_sent_to_whom_and_why(house: House, prompt: Prompt) -> None:
     first = Opening(KEY, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0)
     other = replace(first, cause="stronger", sent=pack_body(b"asked anew"), model="openai:big", endpoint="http://there")
-    house.ledger.write(lambda c: attempts.open_attempts(c, [first, other]))
-    found = house.fetch("SELECT cause, model, endpoint, sent FROM attempts ORDER BY number")
+    for opening in (first, other):
+        _record(house, [opening])
+    found = house.fetch("SELECT cause, model, endpoint, sent FROM attempts ORDER BY attempt_id")
     assert found[0] == ("first", None, None, None)
     assert found[1] == ("stronger", "openai:big", "http://there", bytes.fromhex(digest_bytes(b"asked anew")))
     with house.ledger.reading() as connection:
@@ -199,6 +218,14 @@ def test_an_altered_completion_is_refused_when_it_is_read(house: House, prompt: 
     house.tamper("""UPDATE completions SET output = '{"label":"blue"}'""")
     with pytest.raises(LedgerRefused, match=f"answer of request {KEY[:12]} was altered"):
         _find(house)
+
+
+def test_an_altered_answer_that_was_refused_is_noticed_too(house: House, prompt: Prompt) -> None:
+    refusal = Refusal(_open(house, prompt), "check_failed", None, "it is red", '{"label":"red"}')
+    house.ledger.write(lambda c: refuse(c, [(KEY, refusal)], 2.0))
+    house.tamper("""UPDATE quarantines SET output = '{"label":"blue"}'""")
+    with house.ledger.reading() as connection, pytest.raises(LedgerRefused, match=f"answer of request {KEY[:12]} was"):
+        find_refusals(connection, [KEY])
 
 
 @pytest.mark.parametrize("data", [pack_body(b"other").packed, b"no zstd", b""], ids=["other bytes", "garbage", "empty"])

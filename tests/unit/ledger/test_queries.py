@@ -6,9 +6,9 @@ import pytest
 
 from overnight.failures import OvernightError
 from overnight.keys import digest_bytes
-from overnight.ledger import attempts
-from overnight.ledger.attempts import Closing, Opening
+from overnight.ledger.attempts import Opening, open_attempts
 from overnight.ledger.bodies import pack_body
+from overnight.ledger.closings import Closing, close_attempts
 from overnight.ledger.completions import Completion, Refusal, accept
 from overnight.ledger.queries import find_run, get_run, list_runs, summarize
 from overnight.ledger.runs import end_pass, record_batches, set_state
@@ -42,14 +42,16 @@ def _attempt(
     prompt: Prompt,
     outcome: str = "accepted",
     cost_usd: float | None = 0.5,
+    key: str = BATCH.digest,
 ) -> int:
-    opening = Opening(BATCH.digest, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0)
-    [attempt_id] = house.ledger.write(lambda c: attempts.open_attempts(c, [opening]))
+    opening = Opening(key, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0)
+    worker = house.ledger.register(60.0)
+    [attempt_id] = house.ledger.write(lambda c: open_attempts(c, worker, [opening]))
     assert isinstance(attempt_id, int)
     if outcome != "open":
         reply = Reply(200, b"{}", usage=Usage(10, 5))
-        closing = Closing(attempt_id, BATCH.digest, 2.0, outcome, reply=reply, body=pack_body(b"{}"), cost_usd=cost_usd)
-        house.ledger.write(lambda c: attempts.close_attempts(c, [closing]))
+        closing = Closing(attempt_id, key, 2.0, outcome, reply=reply, body=pack_body(b"{}"), cost_usd=cost_usd)
+        house.ledger.write(lambda c: close_attempts(c, [closing]))
     return attempt_id
 
 
@@ -97,7 +99,7 @@ def test_an_answer_that_was_refused_and_later_accepted_was_paid_for_once(house: 
     attempt_id = _attempt(house, prompt, "failed")
     refusal = Refusal(attempt_id, "check_failed", "max_chars(quote)", "too long", "{}")
     closing = Closing(attempt_id, BATCH.digest, 2.0, "failed", refusal=refusal)
-    house.ledger.write(lambda c: attempts.close_attempts(c, [closing]))
+    house.ledger.write(lambda c: close_attempts(c, [closing]))
     house.ledger.write(lambda c: accept(c, [(BATCH.digest, Completion(attempt_id, "{}"))], 3.0))
     assert _summarize(house).hits == 5
 
@@ -105,7 +107,7 @@ def test_an_answer_that_was_refused_and_later_accepted_was_paid_for_once(house: 
 def test_calls_tokens_and_money_are_those_of_calls_that_were_made(house: House, prompt: Prompt) -> None:
     _record(house, BATCH)
     for outcome in ("accepted", "failed", "unsent"):
-        _attempt(house, prompt, outcome, 0.5 if outcome != "unsent" else None)
+        _attempt(house, prompt, outcome, 0.5 if outcome != "unsent" else None, digest_bytes(outcome.encode()))
     _attempt(house, prompt, "open")
     summary = _summarize(house)
     # One that was opened and never closed is an attempt, possibly billed.
@@ -116,7 +118,7 @@ def test_calls_tokens_and_money_are_those_of_calls_that_were_made(house: House, 
 def test_a_call_without_a_price_makes_the_cost_unknown(house: House, prompt: Prompt) -> None:
     _record(house, BATCH)
     _attempt(house, prompt, cost_usd=0.5)
-    _attempt(house, prompt, cost_usd=None)
+    _attempt(house, prompt, cost_usd=None, key=digest_bytes(b"another"))
     assert _summarize(house).cost_usd is None
 
 

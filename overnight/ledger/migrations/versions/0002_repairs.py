@@ -22,7 +22,13 @@ def upgrade() -> None:
 
 
 def _number_steps() -> None:
-    """SQLite adds no column to a primary key: the table is made anew."""
+    """SQLite adds no column to a primary key: there the table is made anew."""
+    if op.get_context().dialect.name == "postgresql":
+        op.add_column("run_batches", sa.Column("step", sa.Integer(), nullable=False, server_default="1"))
+        op.alter_column("run_batches", "step", server_default=None)
+        op.drop_constraint("pk_run_batches", "run_batches")
+        op.create_primary_key("pk_run_batches", "run_batches", ["run_id", "step", "stage", "n"])
+        return
     op.rename_table("run_batches", "old_run_batches")
     op.create_table(
         "run_batches",

@@ -1,0 +1,142 @@
+"""The database that holds the ledger, SQLite or Postgres: how it is connected to, and what its faults mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+import tenacity
+
+from overnight.failures import LedgerRefused
+
+T = TypeVar("T")
+
+_FIRST_WAIT_S, _MOST_WAIT_S = 0.05, 2.0
+#: How long SQLite waits for another process's transaction before it says so.
+BUSY_TIMEOUT_MS = 10_000
+#: Postgres: a deadlock, or a transaction that another one got in the way of. Whoever runs it again gets through.
+_CROSSED = {"40P01", "40001"}
+
+
+class Database:
+    """
+    One database, by its URL.
+
+    Attributes:
+        reading: Connections that see one state of the ledger.
+        writing: Connections whose transactions exclude each other as far as the database needs it.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = _parse(url)
+        self.is_postgres = parsed.get_backend_name() == "postgresql"
+        #: For people: without the password.
+        self.name = parsed.render_as_string(hide_password=True)
+        #: Where it is a file.
+        self.path = None if self.is_postgres else Path(str(parsed.database))
+        if self.is_postgres:
+            self.reading = self.writing = _connect_postgres(parsed)
+            self.reading = self.writing.execution_options(isolation_level="REPEATABLE READ")
+        else:
+            self.reading = _connect_sqlite(parsed, begin="BEGIN")
+            self.writing = _connect_sqlite(parsed, begin="BEGIN IMMEDIATE")
+
+    def dispose(self) -> None:
+        """Let go of every connection."""
+        self.reading.dispose()
+        self.writing.dispose()
+
+    def is_passing(self, error: BaseException) -> bool:
+        """Whether the same transaction may succeed later: another one is in its way, or the server is gone for now."""
+        if not isinstance(error, sa.exc.DBAPIError):
+            return False
+        if not self.is_postgres:
+            # Not "full" or "malformed": those stay.
+            return "locked" in str(error.orig) or "busy" in str(error.orig)
+        # Without a state there was no answer: refused, cut off, or starting up.
+        state = getattr(error.orig, "sqlstate", None) or ""
+        is_away = error.connection_invalidated or state[:2] in {"08", "57"}
+        return is_away or state in _CROSSED or (not state and isinstance(error, sa.exc.OperationalError))
+
+    def insist(self, work: Callable[[], T], patience_s: float) -> T:
+        """The result of the work, done again while its faults are passing ones, for so long."""
+        try:
+            return work()
+        except sa.exc.DBAPIError as error:
+            if not self.is_passing(error):
+                raise
+        again = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(self.is_passing),
+            wait=tenacity.wait_exponential_jitter(_FIRST_WAIT_S, _MOST_WAIT_S, jitter=_FIRST_WAIT_S),
+            stop=tenacity.stop_after_delay(patience_s),
+            reraise=True,
+        )
+        return again(work)
+
+    def describe(self, error: sa.exc.DatabaseError, what: str) -> LedgerRefused:
+        """The fault in one line; what was recorded is kept."""
+        why = " ".join(str(error.orig).split())
+        return LedgerRefused(
+            f"The ledger {self.name} cannot be {what} ({why}). Free what holds it, or its disk, and run again: what was"
+            " recorded is kept. Where it is damaged, restore it from a backup."
+        )
+
+
+def _parse(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise LedgerRefused("OVERNIGHT_LEDGER_URL is not a database URL. Unset or mend it.") from error
+    kind = parsed.get_backend_name()
+    if kind == "postgresql":
+        _refuse_without_driver()
+        return parsed.set(drivername="postgresql+psycopg")
+    if kind != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        raise LedgerRefused(
+            f"The ledger cannot be kept in {parsed.drivername!r}. Use sqlite:///PATH or postgresql+psycopg://…"
+        )
+    _make_folder(Path(parsed.database).parent)
+    return parsed
+
+
+def _refuse_without_driver() -> None:
+    try:
+        import psycopg  # noqa: F401, PLC0415 - only a ledger in Postgres needs it
+    except ImportError as error:
+        raise LedgerRefused(
+            "OVERNIGHT_LEDGER_URL names a Postgres, and its driver is not installed. Install overnight[postgres]."
+        ) from error
+
+
+def _connect_sqlite(url: sa.URL, *, begin: str) -> sa.Engine:
+    engine = sa.create_engine(url)
+
+    @sa.event.listens_for(engine, "connect")
+    def set_up(connection: Any, record: Any) -> None:  # noqa: ARG001 - SQLAlchemy's signature
+        # The driver's own BEGIN is deferred: one that reads first and writes later fails when another writes.
+        connection.isolation_level = None
+        for pragma in ("synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON", "journal_mode=WAL"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def start(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _connect_postgres(url: sa.URL) -> sa.Engine:
+    # Nobody's default may cost an answer: synchronous_commit is what keeps it through a power cut.
+    options = "-c synchronous_commit=on -c timezone=UTC -c application_name=overnight"
+    return sa.create_engine(url, pool_pre_ping=True, connect_args={"options": options, "connect_timeout": 10})
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerRefused(
+            f"The ledger's folder {folder} cannot be made ({error.strerror}). Set OVERNIGHT_HOME to another."
+        ) from error
