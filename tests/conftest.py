@@ -25,6 +25,7 @@ from overnight.parts import write_part
 from overnight.prompts import parse_prompt
 from overnight.records import Approval, Batch, CheckedBatch, Prompt, Release, RowState, RunState
 from overnight.settings import Settings
+from tests.fakes.postgres import Postgres, find_postgres, start_postgres
 from tests.fakes.provider import FakeProvider
 
 NO_CHECKS = '{"row": [], "batch": []}'
@@ -152,10 +153,69 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-@pytest.fixture(params=["sqlite"])
-def ledger_url(request: pytest.FixtureRequest, home: Path) -> str:
-    """One kind of database after another."""
-    return {"sqlite": f"sqlite:///{home / 'ledger.sqlite'}"}[request.param]
+#: Where a ledger may be kept. A test that is of each: `@pytest.mark.parametrize("database", DATABASES)`.
+DATABASES = ("sqlite", "postgres")
+
+
+@pytest.fixture
+def database() -> str:
+    """The kind of database that a test's ledger is kept in: the quicker one, where it does not matter."""
+    return "sqlite"
+
+
+@pytest.fixture
+def ledger_url(request: pytest.FixtureRequest, database: str) -> str:
+    """The address of a ledger with nothing in it."""
+    url: str = request.getfixturevalue(f"{database}_url")
+    return url
+
+
+@pytest.fixture
+def empty_url(request: pytest.FixtureRequest, database: str, home: Path) -> str:
+    """An address where no ledger is yet."""
+    if database == "sqlite":
+        return f"sqlite:///{home / 'empty.sqlite'}"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.make_database()
+
+
+@pytest.fixture
+def sqlite_url(home: Path, blank_sqlite: Path) -> str:
+    home.mkdir(parents=True)
+    shutil.copyfile(blank_sqlite, home / "ledger.sqlite")
+    return f"sqlite:///{home / 'ledger.sqlite'}"
+
+
+@pytest.fixture(scope="session")
+def blank_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database file: a copy of it is quicker than its making."""
+    path = tmp_path_factory.mktemp("ledger") / "blank.sqlite"
+    Ledger(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres, blank_postgres: str) -> Iterator[str]:
+    url = postgres.make_database(blank_postgres)
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def blank_postgres(postgres: Postgres) -> str:
+    """A migrated database, for the same reason."""
+    url = postgres.make_database()
+    Ledger(url).close()
+    return url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One server for all tests, started for the first that asks; it survives a kill, not a power cut."""
+    if find_postgres() is None:
+        pytest.skip("There is no Postgres on this machine: install the package postgresql to run this test.")
+    with start_postgres(fsync=False) as server:
+        yield server
 
 
 @pytest.fixture
@@ -186,20 +246,8 @@ def make_settings(home: Path, ledger_url: str, **changes: Any) -> Settings:
     return replace(plain, **changes)
 
 
-@pytest.fixture(scope="session")
-def blank_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database file: a copy of it is quicker than its making."""
-    path = tmp_path_factory.mktemp("ledger") / "blank.sqlite"
-    Ledger(f"sqlite:///{path}").close()
-    return path
-
-
 @pytest.fixture
-def ledger(ledger_url: str, blank_ledger: Path) -> Iterator[Ledger]:
-    if ledger_url.startswith("sqlite"):
-        path = Path(ledger_url.removeprefix("sqlite:///"))
-        path.parent.mkdir(parents=True)
-        shutil.copyfile(blank_ledger, path)
+def ledger(ledger_url: str) -> Iterator[Ledger]:
     with closing(Ledger(ledger_url)) as ledger:
         yield ledger
 

@@ -33,6 +33,10 @@ _HALTED = Outcome(
     RowState.PENDING, failure_class=FailureClass.STOPPED, reason="The run was halted before this row was sent."
 )
 
+#: Rows of a batch that are under way at once, those that wait to be asked again among them: a batch of a long run may
+#: have many thousands, and each that is under way takes some kilobytes.
+_AT_ONCE = 2000
+
 
 @dataclass(frozen=True)
 class _Known:
@@ -111,13 +115,19 @@ def _look_up(
 
 
 async def _ask_all(asking: Asking, missing: Mapping[str, str], sends: Mapping[str, Sends]) -> dict[str, Outcome]:
-    tasks = [_ask_once(asking, key, text, sends.get(key, Sends())) for key, text in missing.items()]
+    outcomes: dict[str, Outcome] = {}
+    rows = iter(missing.items())
+
+    async def ask_in_turn() -> None:
+        for key, text in rows:
+            outcomes[key] = await _ask_once(asking, key, text, sends.get(key, Sends()))
+
+    asked = await asyncio.gather(*(ask_in_turn() for _ in range(min(len(missing), _AT_ONCE))), return_exceptions=True)
     # All are waited for, whatever one of them meets: a call in flight is paid for, and is recorded.
-    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-    return {key: o for key, o in zip(missing, outcomes, strict=True) if isinstance(o, Outcome)}
+    for error in asked:
+        if error is not None:
+            raise error
+    return outcomes
 
 
 async def _share(asking: Asking, key: str, values: Mapping[str, Any]) -> Outcome | None:
@@ -135,11 +145,20 @@ async def _share(asking: Asking, key: str, values: Mapping[str, Any]) -> Outcome
 
 
 async def _ask_alone(asking: Asking, key: str, input_json: str, values: Mapping[str, Any], sends: Sends) -> Outcome:
-    engine = asking.engine
-    task = asyncio.create_task(ask_row(asking, key, input_json, values, sends))
-    engine.asking[key] = task
-    task.add_done_callback(lambda _: engine.asking.pop(key))
-    return await task
+    asked = asking.engine.asking[key] = asyncio.get_running_loop().create_future()
+    try:
+        outcome = await ask_row(asking, key, input_json, values, sends)
+        asked.set_result(outcome)
+    except asyncio.CancelledError:
+        asked.cancel()
+        raise
+    except BaseException as error:
+        asked.set_exception(error)
+        asked.exception()  # where nobody shares it, nobody misses it
+        raise
+    finally:
+        del asking.engine.asking[key]
+    return outcome
 
 
 async def _ask_once(asking: Asking, key: str, input_json: str, sends: Sends) -> Outcome:

@@ -30,12 +30,10 @@ class Engine:
         self.limiter = Limiter(settings.concurrency)
         #: The embedded model takes one row at a time, and a row that waits for it holds nobody else's slot.
         self.local_limiter = Limiter(1)
-        #: Rows whose attempt is open: a few wait for their slot, so that a slot never waits for them.
-        self.window = asyncio.Semaphore(2 * settings.concurrency)
         self.money = Money(ledger, patience_s=settings.call_timeout_s)
         self.elsewhere = Elsewhere(ledger)
         #: Requests being asked now, by key: the same request is asked once, whichever batches hold it.
-        self.asking: dict[str, asyncio.Task[Any]] = {}
+        self.asking: dict[str, asyncio.Future[Any]] = {}
         self._lanes: dict[tuple[str, str], asyncio.Task[Lane]] = {}
         self._runs: dict[str, RunContext] = {}
         # Reentrant: an interrupt may come while the main thread holds it, and its handler asks for the context.
@@ -89,6 +87,7 @@ class Engine:
             self.local_limiter if reference.provider == "local" else self.limiter,
             Breaker(probe_s=self.settings.probe_s, outage_s=self.settings.outage_s, who=model),
             Rates(terms.requests_per_minute, terms.tokens_per_minute) if terms else Rates(None, None),
+            asyncio.Semaphore(2 * self.settings.concurrency),
             terms,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,6 +38,8 @@ class Lane:
     limiter: Limiter
     breaker: Breaker
     rates: Rates
+    #: Rows that are prepared, or whose attempt is open: a few wait for their slot, so that a slot never waits for them.
+    window: asyncio.Semaphore
     terms: ModelTerms | None = None
 
     async def admit(self, body: bytes, max_tokens: int) -> Pass:

@@ -97,7 +97,10 @@ def _read_header(records: Iterator[list[str]], path: Path) -> list[str]:
 
 
 def _find_fault(number: int, fields: list[str], header: list[str]) -> Fault | None:
-    if _describe_bad_bytes("".join(fields)):
+    text = "".join(fields)
+    if text.isascii() and len(fields) == len(header) and "\0" not in text:
+        return None
+    if _describe_bad_bytes(text):
         at, bad = next((i, bad) for i, bad in enumerate(map(_describe_bad_bytes, fields)) if bad)
         column = f"column {header[at]!r}" if at < len(header) else f"field {at + 1}"
         return Fault(FailureClass.UNDECODABLE, f"Row {number} holds {bad}, in {column}. Save the file as UTF-8.")

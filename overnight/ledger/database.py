@@ -14,10 +14,10 @@ from overnight.failures import LedgerRefused
 T = TypeVar("T")
 
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.05, 2.0
-#: How long SQLite waits for another process's transaction before it says so.
+#: How long a statement waits for another process's transaction before it says so.
 BUSY_TIMEOUT_MS = 10_000
-#: Postgres: a deadlock, or a transaction that another one got in the way of. Whoever runs it again gets through.
-_CROSSED = {"40P01", "40001"}
+#: Postgres: a deadlock, a transaction that another one got in the way of, a lock that another one holds.
+_CROSSED = {"40P01", "40001", "55P03"}
 
 
 class Database:
@@ -55,10 +55,11 @@ class Database:
         if not self.is_postgres:
             # Not "full" or "malformed": those stay.
             return "locked" in str(error.orig) or "busy" in str(error.orig)
-        # Without a state there was no answer: refused, cut off, or starting up.
         state = getattr(error.orig, "sqlstate", None) or ""
-        is_away = error.connection_invalidated or state[:2] in {"08", "57"}
-        return is_away or state in _CROSSED or (not state and isinstance(error, sa.exc.OperationalError))
+        if not state and isinstance(error, sa.exc.OperationalError):
+            # Nobody answered, or who did is starting or ending; a wrong name or password stays wrong.
+            return "FATAL:" not in str(error.orig) or "the database system is" in str(error.orig)
+        return error.connection_invalidated or state in _CROSSED or state[:2] in {"08", "57"}
 
     def insist(self, work: Callable[[], T], patience_s: float) -> T:
         """The result of the work, done again while its faults are passing ones, for so long."""
@@ -69,7 +70,7 @@ class Database:
                 raise
         again = tenacity.Retrying(
             retry=tenacity.retry_if_exception(self.is_passing),
-            wait=tenacity.wait_exponential_jitter(_FIRST_WAIT_S, _MOST_WAIT_S, jitter=_FIRST_WAIT_S),
+            wait=tenacity.wait_exponential_jitter(multiplier=_FIRST_WAIT_S, max=_MOST_WAIT_S, jitter=_FIRST_WAIT_S),
             stop=tenacity.stop_after_delay(patience_s),
             reraise=True,
         )
@@ -129,8 +130,9 @@ def _connect_sqlite(url: sa.URL, *, begin: str) -> sa.Engine:
 
 def _connect_postgres(url: sa.URL) -> sa.Engine:
     # Nobody's default may cost an answer: synchronous_commit is what keeps it through a power cut.
-    options = "-c synchronous_commit=on -c timezone=UTC -c application_name=overnight"
-    return sa.create_engine(url, pool_pre_ping=True, connect_args={"options": options, "connect_timeout": 10})
+    options = f"-c synchronous_commit=on -c lock_timeout={BUSY_TIMEOUT_MS} -c timezone=UTC"
+    arguments = {"options": options, "application_name": "overnight", "connect_timeout": 10}
+    return sa.create_engine(url, pool_pre_ping=True, connect_args=arguments)
 
 
 def _make_folder(folder: Path) -> None:

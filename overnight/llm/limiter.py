@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import anyio
 
@@ -49,21 +49,11 @@ class Limiter:
         """Slots that may be taken at once, as things are."""
         return self._limit
 
-    @asynccontextmanager
-    async def slot(
-        self, waiting: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext
-    ) -> AsyncIterator[None]:
+    def slot(self, waiting: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext) -> _Slot:
         """Wait for a slot, inside the context that `waiting` makes, and hold it."""
         if self._alarm:
             self._open_slots()
-        # A borrower of its own: one task may hold slots of two limiters, or two of one.
-        borrower = object()
-        with waiting():
-            await self._slots.acquire_on_behalf_of(borrower)
-        try:
-            yield
-        finally:
-            self._slots.release_on_behalf_of(borrower)
+        return _Slot(self._slots, waiting)
 
     def succeeded(self) -> None:
         """A call was answered: one slot more for each `limit` of them, up to `most`."""
@@ -108,3 +98,22 @@ class Limiter:
             self._alarm = asyncio.get_running_loop().call_later(wait_s, self._open_slots)
         else:
             self._slots.total_tokens = self._limit
+
+
+class _Slot:
+    """One slot, taken and given back; a borrower of its own: one task may hold slots of two limiters, or two of one."""
+
+    def __init__(self, slots: anyio.CapacityLimiter, waiting: Callable[[], AbstractContextManager[None]]) -> None:
+        self._slots = slots
+        self._waiting = waiting
+
+    async def __aenter__(self) -> None:
+        with self._waiting():
+            try:
+                # Where one is free, `acquire` goes round the event loop once before it gives it.
+                self._slots.acquire_on_behalf_of_nowait(self)
+            except anyio.WouldBlock:
+                await self._slots.acquire_on_behalf_of(self)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._slots.release_on_behalf_of(self)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import tenacity
 
 from overnight.failures import CallFailed
 from overnight.taxonomy import MAX_PASSES, FailureKind
+
+T = TypeVar("T")
 
 MAX_BACKOFF_S = 60.0
 #: A longer wait is not worth a slot: the row is left for a later pass.
@@ -41,6 +44,23 @@ def retrying(*, base_s: float, sleep: Callable[[float], Awaitable[None]] = async
         sleep=sleep,
         reraise=True,
     )
+
+
+async def keep_asking(
+    ask: Callable[[], Awaitable[T]], *, base_s: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> T:
+    """As `retrying` does, for a tenth of the time where the first answer will do: it is set up at the first failure."""
+    try:
+        return await ask()
+    except CallFailed as failure:
+        failed = [failure]
+
+    async def ask_again() -> T:
+        if failed:
+            raise failed.pop()
+        return await ask()
+
+    return await retrying(base_s=base_s, sleep=sleep)(ask_again)
 
 
 def repeating_passes(

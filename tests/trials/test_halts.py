@@ -47,7 +47,7 @@ def test_at_most_c_calls_more_and_the_same_run_completes(
     n_calls, script.decide = len(script.given), lambda *_: GOOD
     with night.continued() as again:
         ended = again.work()
-    name = request.node.callspec.id.removeprefix("sqlite-")
+    name = request.node.callspec.id
     say(
         f"{name} after {N_BEFORE} of {N_ROWS} rows: {refused.total()} calls more,"
         f" quarantined {halted.n_quarantined}; continued: {len(script.given) - n_calls} calls,"

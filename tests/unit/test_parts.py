@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from overnight.failures import PartRefused
-from overnight.parts import PART_SCHEMA, is_whole, read_part, write_part
+from overnight.parts import PART_SCHEMA, is_whole, read_columns, read_part, write_columns, write_part
 
 ROWS: list[dict[str, Any]] = [
     {"row_id": "1", "row_number": 1, "input": '{"body":"a"}', "state": "pending"},
@@ -34,6 +36,29 @@ def test_rows_come_back_whole_and_in_order(home: Path) -> None:
     assert [{k: v for k, v in row.items() if v is not None} for row in table.to_pylist()] == [
         {k: v for k, v in row.items() if v is not None} for row in ROWS
     ]
+
+
+def test_columns_are_the_same_part_as_their_rows(home: Path) -> None:
+    given = {name: [row.get(name) for row in ROWS] for name in ("row_id", "row_number", "input", "state")}
+    part = write_columns(given | {"failure_class": [None, "empty_id"]}, home)
+    assert part == write_part(ROWS, home)
+    columns = read_columns(part, home)
+    assert list(columns) == PART_SCHEMA.names
+    assert (columns["row_number"], columns["input"], columns["output"]) == ([1, 2], ['{"body":"a"}', None], [None] * 2)
+
+
+def test_no_rows_are_a_part(home: Path) -> None:
+    assert read_part(write_part([], home), home).to_pylist() == []
+
+
+def test_writing_and_reading_do_without_pandas(home: Path) -> None:
+    # It takes a quarter of a second, which a run of a few rows would pay.
+    code = (
+        "import sys; from pathlib import Path; from overnight.parts import read_columns, write_part\n"
+        f"read_columns(write_part({ROWS!r}, Path({str(home)!r})), Path({str(home)!r}))\n"
+        "sys.exit('pandas' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_missing_part_is_refused_by_name(home: Path) -> None:

@@ -49,6 +49,27 @@ def test_a_spare_name_never_meets_a_real_one(tmp_path):
     assert read_part(batch.part, tmp_path)["row_id"].to_pylist() == ["row-2", "row-2_", "row-3"]
 
 
+@pytest.mark.parametrize(
+    ("ids", "row_ids"),
+    [
+        (["row-2", "a", "a"], ["row-2", "a", "row-3"]),
+        (["a", "a", "row-2"], ["a", "row-2", "row-3"]),
+        (["a", "row-3", "a"], ["a", "row-3", "row-3_"]),
+        (["a", None, "row-2"], ["a", "row-2", "row-3"]),
+    ],
+)
+def test_names_are_given_row_by_row_where_one_cannot_serve(tmp_path, ids, row_ids):
+    rows = [SourceRow(n, row_id, {"text": "x"}) for n, row_id in enumerate(ids, 1)]
+    [batch] = cut_batches(rows, COLUMNS, tmp_path)
+    assert read_part(batch.part, tmp_path)["row_id"].to_pylist() == row_ids
+
+
+def test_a_name_of_a_batch_with_a_duplicate_is_kept_for_the_batches_after_it(tmp_path):
+    rows = [*make_rows(499), SourceRow(500, "1", {"text": "y"}), SourceRow(501, "2", {"text": "y"})]
+    last = list(cut_batches(rows, COLUMNS, tmp_path))[-1]
+    assert "row 2 has already" in read_part(last.part, tmp_path)["reason"].to_pylist()[0]
+
+
 def test_a_consumer_may_stop_after_any_batch(tmp_path):
     stream = cut_batches(make_rows(3000), COLUMNS, tmp_path)
     assert len(list(islice(stream, 2))) == 2

@@ -20,6 +20,7 @@ from overnight.failures import LedgerRefused
 from overnight.ledger import Ledger, open_ledger, schema, store
 from overnight.ledger.schema import meta
 from tests.conftest import House
+from tests.fakes.postgres import Postgres
 
 _WRITE_20 = """
 import sys
@@ -30,6 +31,27 @@ for n in range(20):
     ledger.write(lambda c: c.execute(meta.insert().values(name=f"{sys.argv[2]}{n}", value="")) and None)
 ledger.close()
 """
+
+#: All that takes time is imported before the two are let go together.
+_OPEN = """
+import sys
+from overnight.ledger import Ledger, migrate
+print("ready", flush=True)
+sys.stdin.read()
+ledger = Ledger(sys.argv[1])
+print(ledger.ledger_id)
+ledger.close()
+"""
+
+
+#: What is tested is SQLite's own: its file, its one lock, its pragmas.
+of_sqlite = pytest.mark.parametrize("database", ["sqlite"])
+#: And Postgres': a server that goes away and comes back.
+of_postgres = pytest.mark.parametrize("database", ["postgres"])
+
+
+class _Killed(Exception):
+    pass
 
 
 def _refused(url: str) -> str:
@@ -51,8 +73,8 @@ def test_the_version_that_is_looked_for_is_the_newest_migration() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == store.SCHEMA_VERSION
 
 
-def test_a_ledger_keeps_its_id_and_another_has_another(ledger: Ledger, tmp_path: Path) -> None:
-    with closing(Ledger(ledger.url)) as again, closing(Ledger(f"sqlite:///{tmp_path / 'other.sqlite'}")) as other:
+def test_a_ledger_keeps_its_id_and_another_has_another(ledger: Ledger, ledger_url: str, empty_url: str) -> None:
+    with closing(Ledger(ledger_url)) as again, closing(Ledger(empty_url)) as other:
         assert again.ledger_id == ledger.ledger_id != other.ledger_id
 
 
@@ -63,7 +85,7 @@ def test_one_process_has_one_ledger_at_an_address(ledger_url: str) -> None:
 def test_a_newer_schema_is_refused_by_its_version(house: House) -> None:
     house.tamper("UPDATE alembic_version SET version_num = '9999'")
     house.ledger.close()
-    assert "schema 9999, which this version of overnight does not know" in _refused(house.ledger.url)
+    assert "schema 9999, which this version of overnight does not know" in _refused(house.settings.ledger_url)
 
 
 def test_a_file_that_is_not_a_database_is_refused_and_stays_as_it_was(tmp_path: Path) -> None:
@@ -73,12 +95,13 @@ def test_a_file_that_is_not_a_database_is_refused_and_stays_as_it_was(tmp_path: 
     assert path.read_bytes() == b"id,body\n1,these are rows\n" * 100
 
 
+@of_sqlite
 def test_a_ledger_that_was_cut_short_is_refused(house: House, home: Path) -> None:
     house.offer()
     house.ledger.close()
     path = home / "ledger.sqlite"
     path.write_bytes(path.read_bytes()[:10_000])
-    assert "cannot be read" in _refused(house.ledger.url)
+    assert "cannot be read" in _refused(house.settings.ledger_url)
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
@@ -98,18 +121,18 @@ def test_another_kind_of_address_is_refused(url: str) -> None:
 
 
 def test_a_migration_that_fails_leaves_the_old_schema_and_a_rerun_works(
-    ledger_url: str, home: Path, monkeypatch: pytest.MonkeyPatch
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*args: object, **options: object) -> None:
-        raise sqlite3.OperationalError("killed here")
+        raise _Killed
 
     with monkeypatch.context() as patched:
         patched.setattr("sqlalchemy.schema.CreateIndex.__init__", stop)
-        with pytest.raises(sqlite3.OperationalError):
-            Ledger(ledger_url)
-    with closing(sqlite3.connect(home / "ledger.sqlite")) as direct:
-        assert direct.execute("SELECT name FROM sqlite_master").fetchall() == []
-    with closing(Ledger(ledger_url)) as ledger, ledger.reading() as connection:
+        with pytest.raises(_Killed):
+            Ledger(empty_url)
+    with sa.create_engine(empty_url, poolclass=sa.NullPool).connect() as direct:
+        assert sa.inspect(direct).get_table_names() == []
+    with closing(Ledger(empty_url)) as ledger, ledger.reading() as connection:
         assert set(schema.metadata.tables) <= set(sa.inspect(connection).get_table_names())
 
 
@@ -122,19 +145,46 @@ def test_a_reader_sees_one_state_while_others_write(ledger: Ledger) -> None:
 
 
 def test_two_processes_write_to_one_ledger(house: House) -> None:
-    command = [sys.executable, "-c", _WRITE_20, house.ledger.url]
+    command = [sys.executable, "-c", _WRITE_20, house.settings.ledger_url]
     with subprocess.Popen([*command, "a"]) as one, subprocess.Popen([*command, "b"]) as other:
         house.ledger.write(lambda c: c.execute(meta.insert().values(name="mine", value="")) and None)
         assert (one.wait(), other.wait()) == (0, 0)
     assert house.fetch("SELECT count(*) FROM meta WHERE name LIKE 'a%' OR name LIKE 'b%' OR name = 'mine'") == [(41,)]
 
 
+def test_processes_that_open_a_new_ledger_at_once_share_one(empty_url: str) -> None:
+    command = [sys.executable, "-c", _OPEN, empty_url]
+    opening = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    found = set()
+    for process in opening:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in opening:
+        assert process.stdin is not None
+        process.stdin.close()
+    for process in opening:
+        with process:
+            found.add(process.stdout.read() if process.stdout else "")
+    assert [len(ledger_id.strip()) for ledger_id in found] == [32]
+
+
 @pytest.fixture
-def held(ledger: Ledger, home: Path) -> Iterator[sqlite3.Connection]:
+def held(ledger_url: str, home: Path) -> Iterator[sqlite3.Connection]:
     """Another connection holds the write lock."""
     with closing(sqlite3.connect(home / "ledger.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield other
+
+
+@pytest.fixture
+def hasty(ledger_url: str) -> Iterator[Ledger]:
+    """A ledger that gives up at once."""
+    with closing(Ledger(ledger_url, patience_s=0.0)) as ledger:
+        yield ledger
+
+
+def _add(connection: sa.Connection, name: str = "new") -> None:
+    connection.execute(meta.insert().values(name=name, value="x" * 100_000))
 
 
 def _write_under(ledger: Ledger, pragma: str) -> Future[None]:
@@ -143,14 +193,11 @@ def _write_under(ledger: Ledger, pragma: str) -> Future[None]:
     def set_up(connection: Any, record: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
-    def job(connection: sa.Connection) -> None:
-        connection.execute(meta.insert().values(name="new", value="x" * 100_000))
-
-    writing = ledger._writing  # noqa: SLF001 - nobody but a test writes under other settings
+    writing = ledger._database.writing  # noqa: SLF001 - nobody but a test writes under other settings
     writing.dispose()
     sa.event.listen(writing, "connect", set_up)
     try:
-        wrote = ledger.submit(job)
+        wrote = ledger.submit(_add)
         wrote.exception(30)
     finally:
         sa.event.remove(writing, "connect", set_up)
@@ -158,23 +205,55 @@ def _write_under(ledger: Ledger, pragma: str) -> Future[None]:
     return wrote
 
 
-def test_a_ledger_that_somebody_writes_to_can_be_opened_and_read(ledger: Ledger, held: sqlite3.Connection) -> None:
-    with closing(Ledger(ledger.url)) as again, again.reading() as connection:
-        assert connection.execute(sa.select(sa.func.count()).select_from(meta)).scalar() == 1
+@of_sqlite
+def test_a_ledger_that_somebody_writes_to_can_be_opened_and_read(ledger: Ledger, ledger_url: str, home: Path) -> None:
+    with closing(sqlite3.connect(home / "ledger.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with closing(Ledger(ledger_url)) as again, again.reading() as connection:
+            assert again.ledger_id == ledger.ledger_id
+            assert connection.execute(sa.select(sa.func.count()).select_from(meta)).scalar()
 
 
+@of_sqlite
 def test_a_write_that_waits_too_long_for_another_is_refused_in_one_line_and_works_later(
-    ledger: Ledger, held: sqlite3.Connection
+    hasty: Ledger, held: sqlite3.Connection
 ) -> None:
-    with pytest.raises(LedgerRefused, match=r"ledger cannot be written \(database is locked\)") as caught:
-        _write_under(ledger, "busy_timeout=1").result()
+    with pytest.raises(LedgerRefused, match=r"cannot be written \(database is locked\)") as caught:
+        _write_under(hasty, "busy_timeout=1").result()
     assert "\n" not in str(caught.value)
     held.execute("ROLLBACK")
-    _write_under(ledger, "busy_timeout=1").result()
+    _write_under(hasty, "busy_timeout=1").result()
 
 
-def test_a_write_to_a_full_disk_is_refused_in_one_line_and_works_later(ledger: Ledger) -> None:
-    with pytest.raises(LedgerRefused, match=r"ledger cannot be written \(database or disk is full\)") as caught:
-        _write_under(ledger, "max_page_count=1").result()
+@of_sqlite
+def test_a_write_to_a_full_disk_is_refused_in_one_line_and_works_later(hasty: Ledger) -> None:
+    with pytest.raises(LedgerRefused, match=r"cannot be written \(database or disk is full\)") as caught:
+        _write_under(hasty, "max_page_count=1").result()
     assert "\n" not in str(caught.value)
-    _write_under(ledger, "busy_timeout=1").result()
+    _write_under(hasty, "busy_timeout=1").result()
+
+
+@of_postgres
+def test_a_write_while_the_server_is_away_is_refused_in_one_line_and_works_later(
+    hasty: Ledger, postgres: Postgres
+) -> None:
+    postgres.stop("immediate")
+    try:
+        with pytest.raises(LedgerRefused, match="cannot be written") as caught:
+            hasty.submit(_add).result(30)
+        assert "\n" not in str(caught.value)
+    finally:
+        postgres.start()
+    hasty.submit(_add).result(30)
+
+
+@of_postgres
+def test_what_waits_for_a_server_that_is_away_is_written_once_when_it_is_back(house: House, postgres: Postgres) -> None:
+    postgres.stop("immediate")
+    try:
+        wrote = [house.ledger.submit(lambda c, n=n: _add(c, f"row {n}")) for n in range(3)]  # type: ignore[misc]
+    finally:
+        postgres.start()
+    for job in wrote:
+        job.result(30)
+    assert house.fetch("SELECT count(*) FROM meta WHERE name LIKE 'row %'") == [(3,)]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import time
+import zlib
 
 import pytest
 
@@ -91,6 +93,28 @@ def test_what_is_not_http_is_a_broken_answer(asker):
 def test_a_body_past_the_limit_is_cut_off(asker, monkeypatch):
     monkeypatch.setattr(exchange, "MAX_BODY_BYTES", 1000)
     asker.fake.answer = lambda _: Scripted(text="x" * 50_000)
+    failed = asker.fail()
+    assert failed.failure_class is FailureClass.TOO_LARGE
+    assert len(failed.reply.body) == 1000
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_a_packed_body_is_unpacked(openai, encoding, pack):
+    body = b'{"choices": [{"message": {"content": "{}"}, "finish_reason": "stop"}]}'
+    openai.fake.answer = lambda _: Scripted(body=pack(body), headers={"content-encoding": encoding})
+    assert openai.ask().body == body
+    assert openai.fake.calls[0].headers["accept-encoding"] == "gzip, deflate"
+
+
+def test_a_body_that_is_said_to_be_packed_and_is_not_is_a_broken_answer(asker):
+    asker.fake.answer = lambda _: Scripted(body="{}", headers={"content-encoding": "gzip"})
+    assert asker.fail().failure_class is FailureClass.TIMEOUT
+
+
+def test_a_packed_body_past_the_limit_is_cut_off(asker, monkeypatch):
+    monkeypatch.setattr(exchange, "MAX_BODY_BYTES", 1000)
+    packed = gzip.compress(b"x" * 1_000_000)
+    asker.fake.answer = lambda _: Scripted(body=packed, headers={"content-encoding": "gzip"})
     failed = asker.fail()
     assert failed.failure_class is FailureClass.TOO_LARGE
     assert len(failed.reply.body) == 1000

@@ -1,0 +1,120 @@
+"""One send of a request: opened with its money set aside, sent, and closed with what came of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from overnight.complete.asking import Asking, Outcome
+from overnight.complete.closing import Call, accepted_closing, failed_closing
+from overnight.complete.judge import judge_reply
+from overnight.complete.lane import Lane
+from overnight.complete.request import Request
+from overnight.failpoints import reach
+from overnight.failures import CallFailed
+from overnight.ledger.attempts import NotOpened, Opening
+from overnight.ledger.bodies import pack_body
+from overnight.ledger.closings import Closing
+from overnight.ledger.completions import Completion
+from overnight.ledger.spend import Cap, night_scope
+from overnight.llm import Pass
+from overnight.records import RowState
+from overnight.taxonomy import TREATMENTS, FailureClass, FailureKind
+
+
+@dataclass(frozen=True)
+class Sending:
+    """An open attempt, and what is set aside for it."""
+
+    attempt_id: int
+    lane: Lane
+    body: bytes
+    caps: tuple[Cap, ...]
+    reserved_usd: float
+
+
+async def open_sending(asking: Asking, request: Request, lane: Lane, body: bytes) -> Sending | NotOpened:
+    """
+    Claim the request and set the worst price of the send aside.
+
+    Raises:
+        CallFailed: A cap leaves no room for it, or there is a cap and no price.
+        RunHalted: The run stops while it waits for money.
+    """
+    now = time.time()
+    caps = (asking.context.cap, Cap(night_scope(now), asking.engine.settings.nightly_budget_usd))
+    # Without a cap too: another run, or this one continued, may have one that covers this call.
+    worst = lane.worst_usd(body, request.course.max_tokens)
+    if worst is None and any(cap.usd is not None for cap in caps):
+        line = f"There is a budget, but no price is known for {lane.model}. Declare one in pyproject.toml, or set none."
+        raise CallFailed(FailureClass.BUDGET, line)
+    other = request.course.role != "own"
+    opening = Opening(
+        key=request.key,
+        prompt_hash=asking.prompt.prompt_hash,
+        input_json=request.input_json,
+        body=request.body,
+        run_id=asking.context.run_id,
+        opened_at=now,
+        reserved_usd=worst or 0.0,
+        caps=caps,
+        cause=request.course.cause,
+        sent=pack_body(body) if request.is_other(body) else None,
+        model=str(lane.model) if other else None,
+        endpoint=lane.endpoint if other else None,
+    )
+    opened = await asking.engine.money.open(opening, asking.context)
+    return opened if isinstance(opened, NotOpened) else Sending(opened, lane, body, caps, worst or 0.0)
+
+
+async def take_back(asking: Asking, request: Request, sending: Sending) -> None:
+    """Close an attempt that was not sent after all: it costs nothing, and the request is free."""
+    at, caps = time.time(), sending.caps
+    closing = Closing(sending.attempt_id, request.key, at, "unsent", reserved_usd=sending.reserved_usd, caps=caps)
+    await asking.engine.money.close(closing)
+
+
+async def send(asking: Asking, request: Request, sending: Sending, pass_: Pass) -> Outcome | NotOpened:
+    """
+    Send, and record what came of it; ELSEWHERE where another worker has taken the request over meanwhile.
+
+    Raises:
+        CallFailed: There is no answer to accept.
+    """
+    context, engine, lane = asking.context, asking.engine, sending.lane
+    context.progress.calls += 1
+    started = time.monotonic()
+
+    def end(cost_usd: float | None) -> Call:
+        took_s = time.monotonic() - started
+        return Call(sending.attempt_id, request.key, cost_usd, took_s, sending.reserved_usd, sending.caps)
+
+    reach("before-send")
+    try:
+        reply = await lane.send(sending.body, pass_)
+        output = judge_reply(asking, request.values, request.course, lane.model, reply)
+    except CallFailed as failure:
+        request.course.take(failure)
+        if failure.kind is FailureKind.HALT:
+            context.halt(failure)  # at once: while its end is recorded, nobody else is sent
+        stands = await engine.money.close(failed_closing(end(_cost_of(failure, lane)), failure))
+        if not stands and failure.kind is not FailureKind.HALT:
+            return NotOpened.ELSEWHERE
+        if failure.failure_class is FailureClass.BAD_REQUEST:
+            context.count_bad_request(request.key, failure)
+        raise
+    reach("after-send")
+    model = str(lane.model) if request.course.role != "own" else None
+    completion = Completion(sending.attempt_id, output, model)
+    if not await engine.money.close(accepted_closing(end(lane.cost_usd(reply)), reply, completion)):
+        return NotOpened.ELSEWHERE
+    context.n_accepted += 1
+    return Outcome(RowState.ACCEPTED, output, model=model)
+
+
+def _cost_of(failure: CallFailed, lane: Lane) -> float | None:
+    """What a failed call cost; None where it may have been billed and nobody said how much."""
+    if failure.reply and failure.reply.status == HTTPStatus.OK:
+        return lane.cost_usd(failure.reply)
+    return None if TREATMENTS[failure.failure_class].may_be_billed else 0.0
