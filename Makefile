@@ -17,10 +17,10 @@ demo: .venv/.stamp
 	$(BIN)/overnight run triage_tickets
 	@echo "Read them and decide: $(BIN)/overnight review"
 
-# The unit tests beside the others, which mostly wait for servers; their output follows.
+# The unit tests and short trials beside the others, which mostly wait for servers; their output follows.
 define run_tests
-	@mkdir -p .cache; $(BIN)/pytest -q tests/unit > .cache/unit-tests.log 2>&1 & unit=$$!; \
-	$(BIN)/pytest tests/acceptance tests/flows tests/trials; others=$$?; \
+	@mkdir -p .cache; $(BIN)/pytest -q tests/unit tests/trials > .cache/unit-tests.log 2>&1 & unit=$$!; \
+	$(BIN)/pytest tests/acceptance tests/flows; others=$$?; \
 	wait $$unit; units=$$?; cat .cache/unit-tests.log; exit $$((others || units))
 endef
 

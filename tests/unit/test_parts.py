@@ -42,6 +42,7 @@ def test_columns_are_the_same_part_as_their_rows(home: Path) -> None:
     given = {name: [row.get(name) for row in ROWS] for name in ("row_id", "row_number", "input", "state")}
     part = write_columns(given | {"failure_class": [None, "empty_id"]}, home)
     assert part == write_part(ROWS, home)
+    assert part == write_columns(given | {"input": [b'{"body":"a"}', None], "failure_class": [None, "empty_id"]}, home)
     columns = read_columns(part, home)
     assert list(columns) == PART_SCHEMA.names
     assert (columns["row_number"], columns["input"], columns["output"]) == ([1, 2], ['{"body":"a"}', None], [None] * 2)
