@@ -45,7 +45,13 @@ def write_part(rows: Sequence[Mapping[str, Any]], home: Path) -> Part:
 
 
 def write_columns(columns: Mapping[str, Sequence[Any]], home: Path) -> Part:
-    """Write columns of one length as a part, as `write_part` writes rows; one that is not given is null."""
+    """
+    Write columns of one length as a part, as `write_part` writes rows.
+
+    Args:
+        columns: By name; one that is not given is null. A text may be given as its UTF-8 bytes.
+        home: Where parts are.
+    """
     n_rows = len(columns["row_id"])
     buffer = io.BytesIO()
     pq.write_table(_make_table(columns, n_rows), buffer, compression="zstd")
@@ -102,7 +108,7 @@ def _make_table(columns: Mapping[str, Sequence[Any]], n_rows: int) -> pa.Table:
 
 def _make_array(values: Sequence[Any] | None, field: pa.Field[Any], n_rows: int) -> Any:
     """The values as an array; not by `pa.array`, which imports pandas to ask whether they are pandas' own."""
-    if values is None:
+    if values is None or (not any(values) and all(value is None for value in values)):
         return pa.nulls(n_rows, field.type)
     if field.type == pa.int64():
         return pa.Array.from_buffers(field.type, n_rows, [None, pa.py_buffer(array("q", values))])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from overnight.checks import BatchMemory, Checks
 from overnight.complete.context import RunContext
@@ -15,9 +15,8 @@ from overnight.llm import AnswerValidator, endpoint_of, parse_model
 from overnight.records import Prompt, RowState
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a request."""
+class Outcome(NamedTuple):
+    """What became of a request: columns of its row in the part."""
 
     state: RowState
     #: The accepted answer as canonical JSON.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from overnight.complete.context import RunContext
 from overnight.complete.deferral import find_reason_to_wait
 from overnight.complete.engine import Engine
 from overnight.complete.judge import judge_recorded
-from overnight.complete.manifest import write_completed
+from overnight.complete.manifest import make_completed
 from overnight.complete.recall import Recalled, recall
 from overnight.complete.row import ask_row
 from overnight.failures import RunHalted
@@ -25,7 +25,7 @@ from overnight.keys import request_key
 from overnight.ledger.completions import Completion, accept
 from overnight.ledger.sends import Sends, find_sends
 from overnight.llm import make_validator
-from overnight.parts import read_part
+from overnight.parts import read_columns, write_columns
 from overnight.records import Batch, CompletedBatch, Prompt, RowState
 from overnight.taxonomy import FailureClass
 
@@ -66,17 +66,28 @@ def complete_batch(batch: Batch, prompt: Prompt, *, run_id: str, engine: Engine,
         ModelRefused: The model cannot be started.
         PromptRefused: A check of the project fails.
     """
-    rows = read_part(batch.part, engine.settings.home).to_pylist()
-    for row in rows:
-        if row["state"] == RowState.PENDING:
-            row["request_key"] = request_key(row["input"], prompt.prompt_hash)
-    asked = {row["request_key"]: row["input"] for row in rows if row["request_key"]}
+    columns, home = read_columns(batch.part, engine.settings.home), engine.settings.home
+    keys = [
+        request_key(text, prompt.prompt_hash) if state == RowState.PENDING else None
+        for state, text in zip(columns["state"], columns["input"], strict=True)
+    ]
+    asked = {key: text for key, text in zip(keys, columns["input"], strict=True) if key}
     context = engine.context(run_id)
     outcomes = engine.run(_complete_requests(asked, prompt, engine, context, pass_n))
-    for row in rows:
-        if row["request_key"]:
-            row.update(vars(outcomes[row["request_key"]]))
-    return write_completed(batch, prompt, rows, engine.settings.home)
+    filled = _fill(columns, keys, outcomes)
+    part = write_columns(columns | filled | {"request_key": keys}, home)
+    return make_completed(batch, prompt, part, filled["state"])
+
+
+def _fill(
+    columns: Mapping[str, Sequence[Any]], keys: Sequence[str | None], outcomes: Mapping[str, Outcome]
+) -> dict[str, Sequence[Any]]:
+    """What became of the rows, by column; rows that were set aside at intake stay as they are."""
+    found = [outcomes[key] if key else None for key in keys]
+    return {
+        name: [old if o is None else getattr(o, name) for o, old in zip(found, columns[name], strict=True)]
+        for name in Outcome._fields
+    }
 
 
 async def _complete_requests(

@@ -1,20 +1,17 @@
-"""A batch whose rows have their outcomes, written as a part."""
+"""The manifest of a batch whose rows have their outcomes."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from overnight.parts import write_part
-from overnight.records import Batch, CompletedBatch, Prompt, RowState
+from overnight.records import Batch, CompletedBatch, Part, Prompt, RowState
 
 
-def write_completed(batch: Batch, prompt: Prompt, rows: list[dict[str, Any]], home: Path) -> CompletedBatch:
-    """Write the rows under `home`, and count them by where they stand."""
-    states = [row["state"] for row in rows]
+def make_completed(batch: Batch, prompt: Prompt, part: Part, states: Sequence[str]) -> CompletedBatch:
+    """The batch with the part that holds its rows now, counted by where they stand."""
     return CompletedBatch(
         n=batch.n,
-        part=write_part(rows, home),
+        part=part,
         prompt_hash=prompt.prompt_hash,
         n_accepted=states.count(RowState.ACCEPTED),
         n_quarantined=states.count(RowState.QUARANTINED),

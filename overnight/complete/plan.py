@@ -12,12 +12,12 @@ import sqlalchemy as sa
 
 from overnight.checks import BatchMemory, Checks, parse_checks
 from overnight.complete.forecast import Forecast, forecast
-from overnight.complete.manifest import write_completed
+from overnight.complete.manifest import make_completed
 from overnight.complete.misses import Reason, count_changed_rows, digest_input, explain_misses, list_versions
 from overnight.complete.recall import recall
 from overnight.keys import request_key
 from overnight.ledger.asked import PromptVersion
-from overnight.parts import read_part
+from overnight.parts import read_part, write_part
 from overnight.records import Batch, CompletedBatch, Prompt, RowState
 from overnight.settings import Settings
 
@@ -97,7 +97,8 @@ def plan_step(
         rows = read_part(batch.part, home).to_pylist()
         missing = _recall(rows, prompt, checks, connection, tally)
         _explain(missing, prompt, versions, connection, tally)
-        completed.append(write_completed(batch, prompt, rows, home))
+        part = write_part(rows, home)
+        completed.append(make_completed(batch, prompt, part, [row["state"] for row in rows]))
     n_changed = count_changed_rows(tally.unasked, prompt, connection, settings)
     tally.reasons += Counter({Reason.CHANGED_ROW: n_changed, Reason.NEW_ROW: len(tally.unasked) - n_changed})
     n_misses, terms = tally.reasons.total(), settings.terms
@@ -141,7 +142,7 @@ def _recall(
     for row in readable:
         key = row["request_key"]
         if outcome := known.get(key):
-            row.update(vars(outcome))
+            row.update(outcome._asdict())
             tally.n_hits += outcome.state is RowState.ACCEPTED
             tally.n_quarantined_before += outcome.state is RowState.QUARANTINED
         elif (short := bytes.fromhex(key)) in tally.keys:

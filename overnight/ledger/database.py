@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ class Database:
     Attributes:
         reading: Connections that see one state of the ledger.
         writing: Connections whose transactions exclude each other as far as the database needs it.
+        writer: The name under which what is written through it is signed.
     """
 
     def __init__(self, url: str) -> None:
@@ -34,6 +36,7 @@ class Database:
         self.is_postgres = parsed.get_backend_name() == "postgresql"
         #: For people: without the password.
         self.name = parsed.render_as_string(hide_password=True)
+        self.writer = f"last commit of {uuid.uuid4().hex}"
         #: Where it is a file.
         self.path = None if self.is_postgres else Path(str(parsed.database))
         if self.is_postgres:

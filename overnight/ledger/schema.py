@@ -51,7 +51,8 @@ def _required(
     return sa.Column(name, kind, *more, nullable=False, index=index, server_default=server_default)
 
 
-#: The ledger's own id, so that a cache never answers for a ledger that is gone, and how many commits it has had.
+#: The ledger's own id, so that a cache never answers for a ledger that is gone, and how many commits it has had; in
+#: Postgres the last commit of each process that wrote.
 meta = _table("meta", sa.Column("name", sa.Text, primary_key=True), _required("value", sa.Text))
 
 #: Request and response bodies, zstd, stored once by the digest of their plain bytes.

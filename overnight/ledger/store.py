@@ -27,8 +27,11 @@ I = TypeVar("I")  # noqa: E741 - an item
 
 #: The newest migration: `migrations/versions/`.
 SCHEMA_VERSION = "0003"
-#: How long a database may be locked, or a server away, before what waits for it fails.
+#: How long a database may be locked, or a server away, before what waits for it fails: a night's work waits long,
+#: who reads has somebody before the screen, and at the opening nothing is lost yet.
 PATIENCE_S = 300.0
+_READING_PATIENCE_S = 30.0
+_OPENING_PATIENCE_S = 5.0
 
 
 class Ledger:
@@ -78,9 +81,13 @@ class Ledger:
         """As `submit_each`, for who waits on an event loop."""
         return self._writer.record(job, item)
 
-    def read(self, job: Callable[[sa.Connection], T]) -> T:
+    def read(self, job: Callable[[sa.Connection], T], *, patience_s: float | None = None) -> T:
         """
         The result of a job over one state of the ledger; it runs again where the database goes away meanwhile.
+
+        Args:
+            job: Reads, and nothing else.
+            patience_s: How long it may be away; by default as long as for writing.
 
         Raises:
             LedgerRefused: The ledger is damaged, or stays away.
@@ -91,15 +98,16 @@ class Ledger:
                 return job(connection)
 
         try:
-            return self._database.insist(work, self._patience_s)
+            return self._database.insist(work, self._patience_s if patience_s is None else patience_s)
         except sa.exc.DatabaseError as error:
             raise self._database.describe(error, "read") from error
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A connection that sees one state of the ledger."""
+        """A connection that sees one state of the ledger; what is read in it is not read again by itself."""
         try:
-            with self._database.reading.connect() as connection:
+            patience_s = min(self._patience_s, _READING_PATIENCE_S)
+            with self._database.insist(self._connect, patience_s) as connection:
                 yield connection
         except sa.exc.DatabaseError as error:
             raise self._database.describe(error, "read") from error
@@ -127,6 +135,15 @@ class Ledger:
             self._high_water.raise_to(self._n_commits, now=True)
         self._database.dispose()
 
+    def _connect(self) -> sa.Connection:
+        connection = self._database.reading.connect()
+        try:
+            connection.begin()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _note_commit(self, transaction: Transaction[Any]) -> None:
         if self._high_water and transaction.n_commits:
             self._n_commits = transaction.n_commits
@@ -144,7 +161,7 @@ class Ledger:
             self._high_water.check(mark, int(count or 0))
 
     def _migrate(self) -> None:
-        found = self.read(_find_version)
+        found = self.read(_find_version, patience_s=_OPENING_PATIENCE_S)
         if found == SCHEMA_VERSION:
             return
         from overnight.ledger.migrate import upgrade  # noqa: PLC0415 - alembic is only needed when the schema is old
@@ -153,7 +170,7 @@ class Ledger:
 
     def _identify(self) -> str:
         query = sa.select(schema.meta.c.name, schema.meta.c.value)
-        found = {row.name: row.value for row in self.read(lambda c: c.execute(query).all())}
+        found = {row.name: row.value for row in self.read(lambda c: c.execute(query).all(), patience_s=_OPENING_PATIENCE_S)}
         if {"ledger_id", COUNTER} <= found.keys():
             return str(found["ledger_id"])
         values = [{"name": "ledger_id", "value": uuid.uuid4().hex}, {"name": COUNTER, "value": "0"}]

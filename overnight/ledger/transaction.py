@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from overnight.failpoints import reach
 from overnight.ledger.database import Database
+from overnight.ledger.prepared import Prepared, insert
 from overnight.ledger.schema import meta
 
 T = TypeVar("T")
@@ -18,14 +20,19 @@ COUNTER = "n_commits"
 
 _COUNT = sa.cast(sa.cast(meta.c.value, sa.Integer) + 1, sa.Text)
 _COUNT_UP = sa.update(meta).where(meta.c.name == COUNTER).values(value=_COUNT).returning(meta.c.value)
+_NEW = insert(meta)
+_SIGN = Prepared(_NEW.on_conflict_do_update(index_elements=[meta.c.name], set_={"value": _NEW.excluded.value}))
+#: It waits for whoever holds the row: a transaction of ours that the server has not given up yet.
+_HOLD = _NEW.on_conflict_do_update(index_elements=[meta.c.name], set_={"value": meta.c.value}).returning(meta.c.value)
 
 
 class Transaction(Generic[T]):
     """
     A transaction, run again where the database was locked or went away.
 
-    Where the connection breaks in the very moment of the commit, Postgres is asked afterwards what became of it: run
-    again blindly, it would book money twice.
+    Where the connection breaks in the very moment of the commit, what became of it is looked up: run again blindly, it
+    would book money twice. So in Postgres each signs with a name of its own, in its database's row of `meta`. The
+    server's own word for it, pg_xact_status, tells of another: after a crash it gives the same number again.
 
     Args:
         database: Where.
@@ -37,7 +44,8 @@ class Transaction(Generic[T]):
         self._work = work
         #: What the ledger's counter of commits stood at; 0 where it has none.
         self.n_commits = 0
-        self._committing: str | None = None
+        self._signature = uuid.uuid4().hex
+        self._is_in_doubt = False
         self._result: T | None = None
 
     def run(self, patience_s: float) -> T:
@@ -50,34 +58,27 @@ class Transaction(Generic[T]):
         return self._database.insist(self._try, patience_s)
 
     def _try(self) -> T:
-        with self._database.writing.connect() as connection:
-            if self._committing is not None and self._was_committed(connection, self._committing):
-                return self._result  # type: ignore[return-value]
-            self._committing = None
-            with connection.begin() as transaction:
+        with self._database.writing.connect() as connection, connection.begin() as transaction:
+            if not (self._is_in_doubt and self._was_committed(connection)):
+                self._is_in_doubt = False
                 self._result = self._work(connection)
                 self._count_up(connection)
-                if self._database.is_postgres:
-                    self._committing = str(connection.exec_driver_sql("SELECT pg_current_xact_id()").scalar_one())
+                self._sign(connection)
                 reach("before-commit")
-                transaction.commit()
-            return self._result
+            transaction.commit()
+            return self._result  # type: ignore[return-value]
 
     def _count_up(self, connection: sa.Connection) -> None:
         if not self._database.is_postgres:
             found = connection.execute(_COUNT_UP).scalar()
             self.n_commits = int(found) if found else 0
 
-    def _was_committed(self, connection: sa.Connection, transaction_id: str) -> bool:
-        """
-        Whether a transaction was committed whose end nobody heard.
+    def _sign(self, connection: sa.Connection) -> None:
+        if self._database.is_postgres:
+            _SIGN.run(connection, [{"name": self._database.writer, "value": self._signature}])
+            self._is_in_doubt = True
 
-        Raises:
-            sqlalchemy.exc.OperationalError: It is still going on.
-        """
-        query = sa.text("SELECT pg_xact_status(CAST(:id AS xid8))")
-        status = connection.execute(query, {"id": transaction_id}).scalar_one()
-        connection.rollback()
-        if status == "in progress":
-            raise sa.exc.OperationalError("pg_xact_status", {}, Exception("the transaction is still going on"))
-        return bool(status == "committed")
+    def _was_committed(self, connection: sa.Connection) -> bool:
+        """Whether it was, where nobody heard its end."""
+        held = connection.execute(_HOLD, {"name": self._database.writer, "value": ""})
+        return bool(held.scalar_one() == self._signature)
