@@ -1,1 +1,1 @@
-"""Figures of the engine, each beside its floor, measured in the same run."""
+"""Figures of the engine, each beside its floor or a peer, measured in the same run."""

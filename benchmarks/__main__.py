@@ -1,65 +1,53 @@
-"""`python -m benchmarks`: each figure in a process of its own, against one fake provider, as a table."""
+"""`python -m benchmarks [--million]`: every figure beside its goal, and its floor or peer, as one table."""
 
 from __future__ import annotations
 
+import argparse
 import os
-import re
-import resource
-import subprocess
-import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from pathlib import Path
 
+from benchmarks.again import measure_again, measure_changed, run_sizes
+from benchmarks.cold import measure_cold, measure_efficiency
+from benchmarks.crash import measure_crash
+from benchmarks.figures import Figure, print_figures, print_head
+from benchmarks.flow import measure_flow
+from benchmarks.million import leave_out_million, measure_million
+from benchmarks.peers.run import leave_out_peers, measure_peers
 from benchmarks.rows import CONCURRENCY, n_rows
-
-
-@dataclass(frozen=True)
-class Figure:
-    """What one process cost."""
-
-    cpu_s: float
-    wall_s: float
-
-
-def measure(module: str, environment: dict[str, str]) -> Figure:
-    """Run a module as a process of its own; its CPU time is user and system, imports included."""
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run([sys.executable, "-m", module], env=os.environ | environment, check=True)  # noqa: S603 - our own interpreter
-    wall, after = time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Figure(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall)
+from benchmarks.serving import Provider, serving
 
 
 def main() -> None:
     """Measure and print."""
-    provider = subprocess.Popen([sys.executable, "-m", "tests.fakes.provider"], stdout=subprocess.PIPE, text=True)
-    try:
-        line = provider.stdout.readline() if provider.stdout else ""
-        found = re.search(r"http://\S+/v1", line)
-        if not found:
-            raise SystemExit(f"the fake provider said {line!r}")
-        with tempfile.TemporaryDirectory() as home:
-            environment = {
-                "OPENAI_BASE_URL": found[0],
-                "OVERNIGHT_HOME": home,
-                "OVERNIGHT_CONCURRENCY": str(CONCURRENCY),
-            }
-            floor = measure("benchmarks.floor", environment)
-            cold = measure("benchmarks.engine", environment)
-            warm = measure("benchmarks.engine", environment)
-    finally:
-        provider.terminate()
-        provider.wait()
-    print(f"{n_rows():,} rows, {CONCURRENCY} calls in flight, a provider that answers at once; imports included\n")
-    print("| what | CPU ms a row | wall s | times the floor's CPU |")
-    print("|---|---|---|---|")
-    for name, figure in (
-        ("floor: aiohttp by hand, nothing kept", floor),
-        ("engine, cold", cold),
-        ("engine, all hits", warm),
-    ):
-        ratio = figure.cpu_s / floor.cpu_s
-        print(f"| {name} | {1000 * figure.cpu_s / n_rows():.2f} | {figure.wall_s:.1f} | {ratio:.2f} |")
+    parser = argparse.ArgumentParser(description="The figures of the engine, each beside its goal.")
+    parser.add_argument("--million", action="store_true", help="the figures of a million rows too")
+    parser.add_argument("--peers", action="store_true", help="other libraries too, each in an environment of its own")
+    arguments = parser.parse_args()
+    million = arguments.million or os.environ.get("BENCH_MILLION") == "1"
+    peers = arguments.peers or os.environ.get("BENCH_PEERS") == "1"
+    started = time.monotonic()
+    print(f"{n_rows():,} rows of about 300 characters where a figure says nothing else, {CONCURRENCY} in flight\n")
+    print_head()
+    with serving() as provider, tempfile.TemporaryDirectory() as folder:
+        figures = print_figures(_measure(provider, Path(folder), million=million, peers=peers))
+    n_missed = sum(figure.verdict == "**missed**" for figure in figures)
+    print(f"\n{n_missed} goals missed; measured in {time.monotonic() - started:.0f} s")
 
 
-main()
+def _measure(provider: Provider, folder: Path, *, million: bool, peers: bool) -> Iterator[Figure]:
+    yield from measure_cold(provider, folder)
+    yield from measure_efficiency(provider, folder)
+    sizes = run_sizes(provider, folder)
+    yield from measure_again(sizes)
+    yield from measure_million(provider, sizes.again) if million else leave_out_million()
+    yield from measure_changed(provider, folder)
+    yield from measure_crash(provider, folder)
+    yield from measure_flow(provider, folder / "flow", sizes.ms_a_row)
+    yield from measure_peers(provider) if peers else leave_out_peers()
+
+
+if __name__ == "__main__":
+    main()

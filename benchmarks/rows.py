@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import os
-from pathlib import Path
 
 PROMPT = """---
 model: openai:bench
@@ -17,20 +15,21 @@ parameters: {max_tokens: 64}
 """
 SCHEMA = """{"type": "object", "additionalProperties": false, "required": ["sentiment", "word"],
 "properties": {"sentiment": {"enum": ["good", "bad", "neither"]}, "word": {"type": "string"}}}"""
-CHECKS = '{"row": [], "batch": []}'
+#: The flow's batches are checked by this one rule; the engine alone has no batch checks.
+CHECKS = """{"row": [], "batch": [{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "sentiment"},
+"severity": "critical", "meta": {"reason": "A text without a sentiment says nothing."}}]}"""
 
 #: Calls in flight.
 CONCURRENCY = 64
+#: How long the slow provider takes.
+DELAY_S = 0.2
 
 
 def n_rows() -> int:
-    """Rows of each figure."""
+    """Rows of most figures; the larger ones have ten times as many."""
     return int(os.environ.get("BENCH_ROWS", "2000"))
 
 
-def write_source(path: Path) -> None:
-    """A CSV file of distinct rows."""
-    with path.open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(["id", "text"])
-        rows.writerows([n, f"{n}: " + "the quick brown fox jumps over the lazy dog " * 7] for n in range(n_rows()))
+def make_text(n: int) -> str:
+    """The text of row n: no two are the same."""
+    return f"{n}: " + "the quick brown fox jumps over the lazy dog " * 7

@@ -48,7 +48,7 @@ def request_key(input_json: bytes | str, prompt_hash: str) -> str:
     return digest_parts("request", [input_json, prompt_hash])
 
 
-def batch_digest(rows: Iterable[tuple[str, str]]) -> str:
+def batch_digest(rows: Iterable[tuple[str, bytes | str]]) -> str:
     """SHA-256 over (row id, canonical input JSON) pairs, in order, hex."""
     return digest_parts("batch", (part for row in rows for part in row))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from overnight.keys import batch_digest, canonical_json
 from overnight.parts import write_columns
 from overnight.records import Batch, RowState
 from overnight.taxonomy import FailureClass
+
+_PENDING, _QUARANTINED = RowState.PENDING.value, RowState.QUARANTINED.value
 
 
 def size_batch(n: int) -> int:
@@ -25,69 +27,81 @@ def cut_batches(rows: Iterable[SourceRow], columns: Columns, home: Path) -> Iter
     with SeenIds() as seen:
         stream = iter(rows)
         for n in count(1):
-            batch_rows = list(islice(stream, size_batch(n)))
-            if not batch_rows:
+            # Row by row, so that what a row was read into is let go of at once.
+            read = [_read_row(row, columns) for row in islice(stream, size_batch(n))]
+            if not read:
                 return
-            yield _write_batch(n, batch_rows, columns, seen, home)
+            yield _write_batch(n, read, columns, seen, home)
 
 
-def _write_batch(n: int, rows: list[SourceRow], columns: Columns, seen: SeenIds, home: Path) -> Batch:
-    names = _name_rows(rows, columns, seen)
-    ids = [row_id for row_id, _ in names]
-    faults = [fault or _find_missing(row, columns) for row, (_, fault) in zip(rows, names, strict=True)]
-    inputs = [None if row.values is None else _format_input(row.values, columns) for row in rows]
+#: A row's number, its id, its input as canonical JSON, what its reader found wrong with it, and what is missing.
+_Row = tuple[int, str | None, bytes | None, Fault | None, Fault | None]
+
+
+def _read_row(row: SourceRow, columns: Columns) -> _Row:
+    if row.values is None:
+        return row.number, row.id, None, row.fault, None
+    given = _format_input(row.values, columns)
+    return row.number, row.id, given, row.fault, _find_missing(row.number, row.values, columns)
+
+
+def _write_batch(n: int, rows: list[_Row], columns: Columns, seen: SeenIds, home: Path) -> Batch:
+    numbers, own_ids, inputs, unreadable, missing = zip(*rows, strict=True)
+    ids, unnamed = _name_rows(own_ids, numbers, columns, seen)
+    faults = [a or b or c for a, b, c in zip(unreadable, unnamed, missing, strict=True)]
     part = write_columns(
         {
             "row_id": ids,
-            "row_number": [row.number for row in rows],
+            "row_number": numbers,
             "input": inputs,
-            "state": [(RowState.QUARANTINED if fault else RowState.PENDING).value for fault in faults],
+            "state": [(_QUARANTINED if fault else _PENDING) for fault in faults],
             "failure_class": [fault and fault.failure_class.value for fault in faults],
             "reason": [fault and fault.reason for fault in faults],
         },
         home,
     )
-    digest = batch_digest((row_id, given or "") for row_id, given in zip(ids, inputs, strict=True))
-    return Batch(n, part, digest, n_rows=len(rows), n_quarantined=sum(fault is not None for fault in faults))
+    digest = batch_digest((row_id, given or b"") for row_id, given in zip(ids, inputs, strict=True))
+    return Batch(n, part, digest, n_rows=len(rows), n_quarantined=len(rows) - faults.count(None))
 
 
-def _name_rows(rows: list[SourceRow], columns: Columns, seen: SeenIds) -> list[tuple[str, Fault | None]]:
-    """Name the rows at once where each has an id that no other row has, else one by one."""
+def _name_rows(
+    ids: Sequence[str | None], numbers: Sequence[int], columns: Columns, seen: SeenIds
+) -> tuple[Sequence[str], Sequence[Fault | None]]:
+    """Names that no other row of the stream bears: all at once where each row's own id can serve, else one by one."""
     if columns.id is None:
-        return [(str(row.number), row.fault) for row in rows]
-    claims = [(row.id, row.number) for row in rows if row.id and not row.id.isspace()]
-    if len(claims) == len(rows) and seen.claim_all(claims):
-        return [(row_id, row.fault) for (row_id, _), row in zip(claims, rows, strict=True)]
-    return [_name_row(row, columns, seen) for row in rows]
+        return [str(number) for number in numbers], [None] * len(numbers)
+    own = [row_id for row_id in ids if row_id and not row_id.isspace()]
+    if len(own) == len(ids) and seen.claim_all(list(zip(own, numbers, strict=True))):
+        return own, [None] * len(own)
+    named = [_name_row(row_id, number, columns.id, seen) for row_id, number in zip(ids, numbers, strict=True)]
+    return [row_id for row_id, _ in named], [fault for _, fault in named]
 
 
-def _name_row(row: SourceRow, columns: Columns, seen: SeenIds) -> tuple[str, Fault | None]:
-    """A name that no other row of the stream bears; a row whose own id cannot serve has a spare one."""
-    if row.id is None or _is_missing(row.id):
-        reason = f"Row {row.number} has no id in column {columns.id!r}. Give it one."
-        return seen.claim_spare(row.number), row.fault or Fault(FailureClass.EMPTY_ID, reason)
-    first = seen.claim(row.id, row.number)
+def _name_row(row_id: str | None, number: int, column: str, seen: SeenIds) -> tuple[str, Fault | None]:
+    """The row's own id, or a spare one where that cannot serve."""
+    if row_id is None or _is_missing(row_id):
+        reason = f"Row {number} has no id in column {column!r}. Give it one."
+        return seen.claim_spare(number), Fault(FailureClass.EMPTY_ID, reason)
+    first = seen.claim(row_id, number)
     if first is None:
-        return row.id, row.fault
-    reason = f"Row {row.number} has the id {row.id!r}, which row {first} has already. Give each row its own."
-    return seen.claim_spare(row.number), row.fault or Fault(FailureClass.DUPLICATE_ID, reason)
+        return row_id, None
+    reason = f"Row {number} has the id {row_id!r}, which row {first} has already. Give each row its own."
+    return seen.claim_spare(number), Fault(FailureClass.DUPLICATE_ID, reason)
 
 
-def _find_missing(row: SourceRow, columns: Columns) -> Fault | None:
-    if row.values is None:
-        return None
-    missing = [name for name in columns.inputs if _is_missing(row.values[name])]
+def _find_missing(number: int, values: dict[str, Any], columns: Columns) -> Fault | None:
+    missing = [name for name in columns.inputs if _is_missing(values[name])]
     if not missing:
         return None
-    reason = f"Row {row.number} has no value in {list_names(missing)}. Fill it in, or declare it in optional_inputs."
+    reason = f"Row {number} has no value in {list_names(missing)}. Fill it in, or declare it in optional_inputs."
     return Fault(FailureClass.MISSING_VALUE, reason)
 
 
-def _format_input(values: dict[str, Any], columns: Columns) -> str:
+def _format_input(values: dict[str, Any], columns: Columns) -> bytes:
     for name in columns.optional_inputs:
         if values.get(name) is None:
             values = {**values, name: ""}
-    return canonical_json(values).decode()
+    return canonical_json(values)
 
 
 def _is_missing(value: Any) -> bool:
