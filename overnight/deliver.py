@@ -7,15 +7,15 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from overnight.failures import ApprovalRefused, RunHalted
 from overnight.keys import allowed_digest, delivery_key, digest_bytes
 from overnight.ledger import Ledger
+from overnight.ledger.approvals import find_approval, find_held_positions
 from overnight.ledger.bodies import get_body
 from overnight.ledger.outbox import consume, find_payloads, find_receipts, settle
-from overnight.ledger.releases import ReleaseRow, find_approval, find_held_positions, find_release_rows
+from overnight.ledger.releases import ReleaseRow, find_release_rows
 from overnight.records import Approval, Payload, Receipt
 from overnight.settings import Settings
 from overnight.sinks import DeliveryFailed, DeliveryUnsure, RowSink, WholeSink, open_sink
@@ -114,7 +114,8 @@ def _consume(approval: Approval, rows: Sequence[ReleaseRow], ledger: Ledger) -> 
     now = time.time()
     if ledger.write(lambda connection: consume(connection, approval.approval_id, rows, now)):
         return
-    if approval.expires_at <= datetime.fromtimestamp(now, UTC):
+    # What was used up stays so: one that nobody has used is over, by whichever clock.
+    if _recorded(approval, ledger).state == "approved":
         raise ApprovalRefused(
             f"The approval of release {approval.release_id} expired at {approval.expires_at:%Y-%m-%d %H:%M} UTC."
             " Run the flow again (no call is made) and review it."

@@ -48,6 +48,11 @@ def request_key(input_json: bytes | str, prompt_hash: str) -> str:
     return digest_parts("request", [input_json, prompt_hash])
 
 
+def answer_digest(key: str, output: str) -> str:
+    """SHA-256 over a request's key and the answer kept for it: a whole answer in another one's place is not it."""
+    return digest_parts("answer", [key, output])
+
+
 def batch_digest(rows: Iterable[tuple[str, bytes | str]]) -> str:
     """SHA-256 over (row id, canonical input JSON) pairs, in order, hex."""
     return digest_parts("batch", (part for row in rows for part in row))

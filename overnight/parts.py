@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from overnight.failpoints import reach
 from overnight.failures import PartRefused
 from overnight.keys import digest_bytes
 from overnight.records import Part
@@ -120,10 +121,24 @@ def _make_array(values: Sequence[Any] | None, field: pa.Field[Any], n_rows: int)
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
+    try:
+        _write_whole(path, data)
+    except OSError as error:
+        raise PartRefused(
+            f"Part {path} cannot be written ({error.strerror}). Make room, and run again: what was answered is kept."
+        ) from error
+
+
+def _write_whole(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    with os.fdopen(fd, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(temporary).replace(path)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        reach("before-part")
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)  # half of it only takes room
+        raise

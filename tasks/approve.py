@@ -14,6 +14,7 @@ from prefect.input import RunInput
 from prefect.logging import get_run_logger
 
 from overnight.approve import decide, find_standing, offer_release, parse_answers, read_form, record_refusal
+from overnight.failpoints import reach
 from overnight.failures import ReviewRefused
 from overnight.payloads import sink_name
 from overnight.records import Approval, CheckedBatch, Release, RunState
@@ -64,6 +65,7 @@ def _ask(checked: list[CheckedBatch], sink: str, run: Run) -> Approval | RunStat
     release = offer_release(
         checked, run_id=run.run_id, sink=sink, prompt=prompt, ledger=run.ledger, home=run.settings.home, now=time.time()
     )
+    reach("after-offered")
     while True:
         answers = _read_answers(_ring(release, run))
         try:

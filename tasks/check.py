@@ -12,6 +12,7 @@ from prefect.logging import get_run_logger
 
 from overnight import checks
 from overnight.checks import BatchValidator, parse_checks
+from overnight.failpoints import reach
 from overnight.ledger import open_ledger
 from overnight.ledger.runs import record_batches, record_part
 from overnight.parts import read_part
@@ -69,6 +70,7 @@ def check_batch(completed: CompletedBatch, prompt: Prompt) -> CheckedBatch:
         home=settings.home,
     )
     key = checked_key(completed, prompt, ledger)
+    reach("before-checked")
     ledger.write(lambda connection: record_part(connection, key, checked, time.time()))
     get_run_logger().info(
         "Batch %d: %d rows pass, %d are quarantined", checked.n, checked.n_accepted, checked.n_quarantined

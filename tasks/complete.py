@@ -14,6 +14,7 @@ from prefect.logging import get_run_logger
 
 from overnight import complete
 from overnight.complete import RunContext, complete_in_passes, describe_halt, get_engine, refuse_unpriced, take_back
+from overnight.failpoints import reach
 from overnight.failures import RunHalted
 from overnight.ledger.runs import record_batches, record_part
 from overnight.records import Batch, CompletedBatch, Prompt
@@ -94,6 +95,7 @@ def complete_batch(batch: Batch, prompt: Prompt, run_id: str, pass_n: int) -> Co
     engine = get_engine(Settings.from_env())
     completed = complete.complete_batch(batch, prompt, run_id=run_id, engine=engine, pass_n=pass_n)
     key = completed_key(batch, prompt, engine.ledger)
+    reach("before-completed")
     engine.ledger.write(lambda connection: _record(connection, key, completed, run_id))
     get_run_logger().info(
         "Batch %d: %d accepted, %d quarantined, %d pending",

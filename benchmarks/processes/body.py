@@ -10,7 +10,7 @@ _SHAPE = {"type": "json_schema", "json_schema": {"name": "answer", "strict": Tru
 _SYSTEM = {"role": "system", "content": "Give the sentiment of the text, and its first word."}
 
 
-def make_body(n: int) -> bytes:
+def encode_body(n: int) -> bytes:
     """Row n's."""
     question = {"role": "user", "content": f"<text>{make_text(n)}</text>"}
     return orjson.dumps(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes.body import make_body
+from benchmarks.processes.body import encode_body
 from benchmarks.processes.engine import Work, make_prompt
 from benchmarks.processes.provider import ANSWER
 from benchmarks.processes.source import write_source
@@ -19,7 +19,7 @@ from overnight.complete import Engine
 from overnight.keys import request_key
 from overnight.ledger import Ledger
 from overnight.ledger.attempts import Opening, open_attempts
-from overnight.ledger.bodies import pack_body
+from overnight.ledger.bodies import make_body
 from overnight.ledger.closings import Closing, close_attempts
 from overnight.ledger.completions import Completion
 from overnight.ledger.store import SCHEMA_VERSION
@@ -77,7 +77,7 @@ class _Filling:
             closed.result()
 
     def _make_opening(self, row: dict[str, str], now: float) -> Opening:
-        prompt_hash, body = self.work.prompt.prompt_hash, pack_body(make_body(int(row["row_id"])))
+        prompt_hash, body = self.work.prompt.prompt_hash, make_body(encode_body(int(row["row_id"])))
         key = request_key(row["input"], prompt_hash)
         return Opening(key, prompt_hash, row["input"], body, self.work.run_id, now)
 
@@ -92,7 +92,7 @@ def _make_closing(opening: Opening, attempt_id: object, now: float) -> Closing:
         now,
         "accepted",
         reply=Reply(200, answer, text=_OUTPUT, stop_reason="stop", usage=Usage(120, 12)),
-        body=pack_body(answer),
+        body=make_body(answer),
         cost_usd=0.0,
         completion=Completion(attempt_id, _OUTPUT),
     )

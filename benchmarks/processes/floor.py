@@ -9,7 +9,7 @@ import aiohttp
 import orjson
 
 from benchmarks.meter import metered
-from benchmarks.processes.body import make_body
+from benchmarks.processes.body import encode_body
 from benchmarks.rows import CONCURRENCY, n_rows
 
 
@@ -20,7 +20,7 @@ async def send_all() -> None:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONCURRENCY)) as session:
 
         async def call(n: int) -> None:
-            async with slots, session.post(url, data=make_body(n)) as response:
+            async with slots, session.post(url, data=encode_body(n)) as response:
                 orjson.loads(orjson.loads(await response.read())["choices"][0]["message"]["content"])
 
         await asyncio.gather(*(call(n) for n in range(n_rows())))

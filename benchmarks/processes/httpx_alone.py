@@ -9,7 +9,7 @@ import httpx
 import orjson
 
 from benchmarks.meter import metered
-from benchmarks.processes.body import make_body
+from benchmarks.processes.body import encode_body
 from benchmarks.rows import CONCURRENCY, n_rows
 
 
@@ -22,7 +22,7 @@ async def send_all() -> None:
 
         async def call(n: int) -> None:
             async with slots:
-                response = await client.post(url, content=make_body(n))
+                response = await client.post(url, content=encode_body(n))
             orjson.loads(response.json()["choices"][0]["message"]["content"])
 
         await asyncio.gather(*(call(n) for n in range(n_rows())))

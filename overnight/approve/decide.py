@@ -13,16 +13,15 @@ from overnight.approve.answers import Answers
 from overnight.failures import ReviewRefused
 from overnight.keys import allowed_digest
 from overnight.ledger import Ledger
+from overnight.ledger.approvals import can_be_used, find_approval, record_approval
 from overnight.ledger.releases import (
     ReleaseRow,
     ReviewAnswer,
-    find_approval,
     find_doubted,
     find_last_answer,
     find_release,
     find_release_rows,
     record_answer,
-    record_approval,
     record_verdicts,
 )
 from overnight.records import Approval, Release, RunState
@@ -46,7 +45,7 @@ def find_standing(ledger: Ledger, run_id: str, sink: str, *, now: float) -> Appr
 def _find_live(connection: sa.Connection, release: Release, now: float) -> Approval | None:
     """An approval that has been used, or still can be: one that expired unused is asked for again."""
     approval = find_approval(connection, release_id=release.release_id)
-    if approval and approval.state == "approved" and approval.expires_at.timestamp() <= now:
+    if approval and approval.state == "approved" and not can_be_used(connection, approval.approval_id, now):
         return None
     return approval
 

@@ -13,7 +13,7 @@ import orjson
 from overnight.failures import ApprovalRefused
 from overnight.keys import canonical_json, digest_bytes, digest_parts
 from overnight.ledger import Ledger
-from overnight.ledger.bodies import pack_body
+from overnight.ledger.bodies import make_body
 from overnight.ledger.releases import ReleaseRow, find_doubted, find_release, record_release
 from overnight.ledger.runs import is_recorded
 from overnight.parts import read_part
@@ -51,7 +51,7 @@ def offer_release(
     items = tuple(_item(number, offered[position].row, fields) for number, position in enumerate(shown, 1))
     release = Release(f"{run_id}-{digest[:8]}", run_id, digest, sink, len(offered), 0, items)
     rows = _release_rows(offered, {position: number for number, position in enumerate(shown, 1)})
-    bodies = [pack_body(o.payload.body) for o in offered]
+    bodies = [make_body(o.payload.body) for o in offered]
     evidence = digest_bytes(canonical_json([vars(i) for i in items]))
     ledger.write(
         lambda connection: record_release(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from overnight.checks import RowFault
 from overnight.failures import CallFailed
-from overnight.ledger.bodies import pack_body
+from overnight.ledger.bodies import make_body
 from overnight.ledger.closings import Closing
 from overnight.ledger.completions import Completion, Refusal
 from overnight.ledger.spend import Cap
@@ -47,7 +47,7 @@ def accepted_closing(call: Call, reply: Reply, completion: Completion) -> Closin
         closed_at=time.time(),
         outcome="accepted",
         reply=reply,
-        body=pack_body(reply.body),
+        body=make_body(reply.body),
         completion=completion,
     )
 
@@ -61,7 +61,7 @@ def failed_closing(call: Call, failure: CallFailed) -> Closing:
         failure_class=failure.failure_class,
         message=str(failure),
         reply=failure.reply,
-        body=pack_body(failure.reply.body) if failure.reply else None,
+        body=make_body(failure.reply.body) if failure.reply else None,
         refusal=_refusal(call, failure) if is_final(failure) else None,
     )
 

@@ -11,8 +11,8 @@ from overnight.ledger import Ledger
 from overnight.ledger.completions import find_settled
 from overnight.ledger.leases import find_claimed
 
-#: How often the ledger is asked, at the most.
-_POLL_S = 0.25
+#: How often the ledger is asked, at the most; and at the least, however long a server that was away took to answer.
+_POLL_S, _MOST_POLL_S = 0.25, 5.0
 #: Of the time, that is spent on asking it.
 _SHARE = 0.2
 
@@ -39,7 +39,7 @@ class Elsewhere:
     async def _poll(self) -> None:
         took_s = 0.0
         while self._waiting:
-            await asyncio.sleep(max(_POLL_S, took_s / _SHARE))
+            await asyncio.sleep(min(max(_POLL_S, took_s / _SHARE), _MOST_POLL_S))
             started = time.monotonic()
             keys = list(self._waiting)
             try:

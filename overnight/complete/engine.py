@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
+import gc
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -19,6 +20,9 @@ from overnight.llm import Breaker, Limiter, Rates, find_terms, make_client, pars
 from overnight.settings import Settings
 
 T = TypeVar("T")
+
+#: Objects that are made before the collector looks at them.
+_GC_THRESHOLD = 20_000
 
 
 class Engine:
@@ -116,6 +120,17 @@ def get_engine(settings: Settings) -> Engine:
 
 @functools.cache
 def _get_engine(settings: Settings) -> Engine:
+    _spare_collector()
     engine = Engine(settings, open_ledger(settings.ledger_url))
     atexit.register(engine.close)
     return engine
+
+
+def _spare_collector() -> None:
+    """
+    Let the garbage collector pass over all that was imported, and look for new cycles more seldom.
+
+    It costs a fifth of a row's time otherwise, and finds next to nothing: calls leave few cycles behind.
+    """
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD, *gc.get_threshold()[1:])

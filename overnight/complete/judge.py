@@ -53,7 +53,7 @@ def _is_same(asked: str, served: str) -> bool:
 
 def judge_recorded(checks: Checks, memory: BatchMemory | None, values: Mapping[str, Any], found: Completion) -> Outcome:
     """A recorded answer under today's row checks: a new rule costs no call."""
-    fault = check_row(checks.row, values, orjson.loads(found.output), memory)
+    fault = check_row(checks.row, values, orjson.loads(found.output), memory) if checks.row else None
     if fault and not fault.is_soft:
         return Outcome(RowState.QUARANTINED, None, fault.failure_class, fault.label, fault.reason)
     return Outcome(RowState.ACCEPTED, found.output, model=found.model)

@@ -90,7 +90,8 @@ class Money:
         found: int | Shortfall | NotOpened | None = None
         self._n_opening += 1
         try:
-            found = await self._ledger.record(self._open_all, opening)
+            # A few rows ahead of the slots: it goes with the next answer's commit.
+            found = await self._ledger.record(self._open_all, opening, is_urgent=False)
         finally:
             self._n_opening -= 1
             if not isinstance(found, int | Shortfall):

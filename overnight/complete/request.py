@@ -8,7 +8,7 @@ from typing import Any
 from overnight.complete.asking import Asking
 from overnight.complete.course import Course, Role
 from overnight.complete.lane import Lane
-from overnight.ledger.bodies import Body, pack_body
+from overnight.ledger.bodies import Body, make_body
 from overnight.ledger.sends import Sends
 from overnight.prompts import render
 from overnight.records import Ask
@@ -70,7 +70,7 @@ class Request:
         assert self._question is not None, "it is rendered before it is encoded"  # noqa: S101 - narrows the type
         if self._body is None:
             self._raw = (await self._asking.lane("own")).client.encode(self._question)
-            self._body = pack_body(self._raw)
+            self._body = make_body(self._raw)
         is_first = self.course.role == "own" and self.course.ask is self._question
         return self._raw if is_first else lane.client.encode(self.course.ask)
 

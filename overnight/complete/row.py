@@ -14,10 +14,10 @@ from overnight.complete.judge import find_outcome
 from overnight.complete.lane import Lane
 from overnight.complete.request import Request
 from overnight.complete.send import Sending, open_sending, send, take_back
-from overnight.failures import CallFailed, PromptRefused, RunHalted
+from overnight.failures import CallFailed, LedgerRefused, PromptRefused, RunHalted
 from overnight.ledger.attempts import NotOpened
 from overnight.ledger.sends import Sends
-from overnight.llm import Pass, retrying
+from overnight.llm import Pass, keep_asking
 from overnight.records import RowState
 from overnight.taxonomy import FailureClass, FailureKind
 
@@ -35,18 +35,21 @@ async def ask_row(asking: Asking, key: str, input_json: str, values: Mapping[str
 
     Raises:
         RunHalted: The run stops; the row is as it was.
+        LedgerRefused: Nothing can be recorded any more; the run stops.
     """
     try:
         request = Request(asking, key, input_json, values, sends)
-        async for attempt in retrying(base_s=asking.engine.settings.retry_base_s, sleep=asking.context.sleep):
-            with attempt:
-                return await _attempt(asking, request)
+        base_s = asking.engine.settings.retry_base_s
+        return await keep_asking(lambda: _attempt(asking, request), base_s=base_s, sleep=asking.context.sleep)
     except PromptRefused as error:
         # The template fails on this row alone: nothing was sent, so nothing is remembered.
         return Outcome(RowState.QUARANTINED, None, FailureClass.UNRENDERABLE, None, str(error))
     except CallFailed as failure:
         return _outcome_of(failure, key, asking.context)
-    raise AssertionError("the retry loop ends by an outcome or an error")
+    except LedgerRefused as error:
+        # At once: whoever was sent now would be answered, and its answer not be recorded.
+        asking.context.halt(CallFailed(FailureClass.STOPPED, str(error)))
+        raise
 
 
 async def _attempt(asking: Asking, request: Request) -> Outcome:

@@ -14,7 +14,7 @@ from overnight.complete.request import Request
 from overnight.failpoints import reach
 from overnight.failures import CallFailed
 from overnight.ledger.attempts import NotOpened, Opening
-from overnight.ledger.bodies import pack_body
+from overnight.ledger.bodies import make_body
 from overnight.ledger.closings import Closing
 from overnight.ledger.completions import Completion
 from overnight.ledger.spend import Cap, night_scope
@@ -60,7 +60,7 @@ async def open_sending(asking: Asking, request: Request, lane: Lane, body: bytes
         reserved_usd=worst or 0.0,
         caps=caps,
         cause=request.course.cause,
-        sent=pack_body(body) if request.is_other(body) else None,
+        sent=make_body(body) if request.is_other(body) else None,
         model=str(lane.model) if other else None,
         endpoint=lane.endpoint if other else None,
     )

@@ -35,7 +35,7 @@ def cut_batches(rows: Iterable[SourceRow], columns: Columns, home: Path) -> Iter
 
 
 #: A row's number, its id, its input as canonical JSON, what its reader found wrong with it, and what is missing.
-_Row = tuple[int, str | None, bytes | None, Fault | None, Fault | None]
+_Row = tuple[int, str | None, str | None, Fault | None, Fault | None]
 
 
 def _read_row(row: SourceRow, columns: Columns) -> _Row:
@@ -60,7 +60,7 @@ def _write_batch(n: int, rows: list[_Row], columns: Columns, seen: SeenIds, home
         },
         home,
     )
-    digest = batch_digest((row_id, given or b"") for row_id, given in zip(ids, inputs, strict=True))
+    digest = batch_digest((row_id, given or "") for row_id, given in zip(ids, inputs, strict=True))
     return Batch(n, part, digest, n_rows=len(rows), n_quarantined=len(rows) - faults.count(None))
 
 
@@ -97,11 +97,12 @@ def _find_missing(number: int, values: dict[str, Any], columns: Columns) -> Faul
     return Fault(FailureClass.MISSING_VALUE, reason)
 
 
-def _format_input(values: dict[str, Any], columns: Columns) -> bytes:
+def _format_input(values: dict[str, Any], columns: Columns) -> str:
     for name in columns.optional_inputs:
         if values.get(name) is None:
             values = {**values, name: ""}
-    return canonical_json(values)
+    # As text: the bytes of orjson keep the four kilobytes of its buffer for as long as they live.
+    return canonical_json(values).decode()
 
 
 def _is_missing(value: Any) -> bool:

@@ -36,7 +36,7 @@ def read_parquet_rows(path: Path, columns: Columns) -> Iterator[SourceRow]:
             check_columns(names, columns, path)
             wanted = list(dict.fromkeys((*columns.required, *columns.select_inputs(names))))
             number = 0
-            for table in file.iter_batches(_ROWS_AT_ONCE, columns=wanted):
+            for table in file.iter_batches(_ROWS_AT_ONCE, columns=wanted, use_threads=False):
                 cells = {name: _read_cells(table.column(name)) for name in wanted}
                 for at in range(table.num_rows):
                     number += 1

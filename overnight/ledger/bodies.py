@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from operator import itemgetter
+from operator import attrgetter
 
 import sqlalchemy as sa
 import zstandard
@@ -26,16 +26,20 @@ _local = threading.local()
 
 @dataclass(frozen=True)
 class Body:
-    """Bytes ready to be recorded: packed outside the transaction."""
+    """Bytes ready to be recorded."""
 
     digest: str
-    packed: bytes
-    n_bytes: int
+    data: bytes
+
+    @property
+    def packed(self) -> bytes:
+        """Compressed: by who writes them, not by the loop that has other calls to look after."""
+        return _compressor().compress(self.data)
 
 
-def pack_body(data: bytes) -> Body:
-    """Digest and compress."""
-    return Body(digest_bytes(data), _compressor().compress(data), len(data))
+def make_body(data: bytes) -> Body:
+    """The bytes with their digest."""
+    return Body(digest_bytes(data), data)
 
 
 def _compressor() -> zstandard.ZstdCompressor:
@@ -45,11 +49,12 @@ def _compressor() -> zstandard.ZstdCompressor:
     return found
 
 
-def record_bodies(connection: sa.Connection, packed: Iterable[Body]) -> None:
+def record_bodies(connection: sa.Connection, made: Iterable[Body]) -> None:
     """Keep each body unless one with its digest is there."""
     # In one order, so that two writers of the same bodies never wait for each other in a circle.
-    rows = sorted(((b.digest, b.packed, b.n_bytes) for b in packed), key=itemgetter(0))
-    _ADD_BODY.run(connection, [{"digest": to_bytes(d), "data": data, "n_bytes": n} for d, data, n in rows])
+    rows = sorted(made, key=attrgetter("digest"))
+    values = [{"digest": to_bytes(b.digest), "data": b.packed, "n_bytes": len(b.data)} for b in rows]
+    _ADD_BODY.run(connection, values)
 
 
 def get_body(connection: sa.Connection, digest: str) -> bytes:

@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from overnight.failures import LedgerRefused
-from overnight.keys import digest_bytes
+from overnight.keys import answer_digest
 from overnight.ledger.batching import batched
-from overnight.ledger.prepared import Prepared, insert
+from overnight.ledger.prepared import Among, Prepared, insert
 from overnight.ledger.schema import attempts, completions, quarantines, to_bytes
 
 
@@ -47,7 +47,7 @@ def accept(connection: sa.Connection, answers: Sequence[tuple[str, Completion]],
             "request_key": to_bytes(key),
             "attempt_id": c.attempt_id,
             "output": c.output,
-            "output_digest": to_bytes(digest_bytes(c.output.encode())),
+            "output_digest": to_bytes(answer_digest(key, c.output)),
             "accepted_at": now,
             "model": c.model,
         }
@@ -66,7 +66,7 @@ def refuse(connection: sa.Connection, refusals: Sequence[tuple[str, Refusal]], n
             "rule": r.rule,
             "reason": r.reason,
             "output": r.output,
-            "output_digest": None if r.output is None else to_bytes(digest_bytes(r.output.encode())),
+            "output_digest": None if r.output is None else to_bytes(answer_digest(key, r.output)),
             "recorded_at": now,
         }
         for key, r in refusals
@@ -92,12 +92,10 @@ def find_completions(connection: sa.Connection, keys: Sequence[str]) -> dict[str
     Raises:
         LedgerRefused: A recorded answer is not the one that was accepted.
     """
-    c = completions.c
-    query = sa.select(c.request_key, c.attempt_id, c.output, c.output_digest, c.model)
     found: dict[str, Completion] = {}
-    for row in rows_of(connection, query, c.request_key, keys):
-        _verify(row)
-        found[row.request_key] = Completion(row.attempt_id, row.output, row.model)
+    for key, attempt_id, output, digest, model in _COMPLETIONS.find(connection, keys):
+        _verify(key.hex(), output, digest)
+        found[key.hex()] = Completion(attempt_id, output, model)
     return found
 
 
@@ -108,27 +106,23 @@ def find_refusals(connection: sa.Connection, keys: Sequence[str]) -> dict[str, R
     Raises:
         LedgerRefused: A recorded answer is not the one that was refused.
     """
-    c, found = quarantines.c, dict[str, Refusal]()
-    for row in rows_of(connection, _REFUSALS, c.request_key, keys):
-        if row.output is not None and row.output_digest is not None:
-            _verify(row)
-        found[row.request_key] = Refusal(row.attempt_id, row.failure_class, row.rule, row.reason, row.output, row.model)
+    found: dict[str, Refusal] = {}
+    for key, digest, *why in _REFUSALS.find(connection, keys):
+        refusal = Refusal(*why)
+        _verify(key.hex(), refusal.output, digest)
+        found[key.hex()] = refusal
     return found
 
 
 def find_settled(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
     """The keys that have an answer or a final refusal."""
-    found: set[str] = set()
-    for some in batched(keys):
-        found.update(connection.execute(_SETTLED, {"keys": list(some)}).scalars())
-    return found
+    return {key.hex() for among in _SETTLED for (key,) in among.find(connection, keys)}
 
 
-def _verify(row: sa.Row[Any]) -> None:
-    if digest_bytes(row.output.encode()) != row.output_digest:
-        raise LedgerRefused(
-            f"The answer of request {row.request_key[:12]} was altered in the ledger. Restore it from a backup."
-        )
+def _verify(key: str, output: str | None, digest: bytes | None) -> None:
+    # With its key: a damaged index may lead from one key to another's row, whole as it is.
+    if (None if output is None else to_bytes(answer_digest(key, output))) != digest:
+        raise LedgerRefused(f"The answer of request {key[:12]} was altered in the ledger. Restore it from a backup.")
 
 
 def rows_of(
@@ -143,9 +137,13 @@ def rows_of(
 
 _ADD_COMPLETION = Prepared(insert(completions).on_conflict_do_nothing())
 _ADD_REFUSAL = Prepared(insert(quarantines).on_conflict_do_nothing())
-_REFUSALS = sa.select(quarantines, attempts.c.model).join(attempts, attempts.c.attempt_id == quarantines.c.attempt_id)
-_KEYS: sa.BindParameter[Any] = sa.bindparam("keys", expanding=True)
-_SETTLED = sa.union_all(
-    sa.select(completions.c.request_key).where(completions.c.request_key.in_(_KEYS)),
-    sa.select(quarantines.c.request_key).where(quarantines.c.request_key.in_(_KEYS)),
+_C, _Q = completions.c, quarantines.c
+_COMPLETIONS = Among(sa.select(_C.request_key, _C.attempt_id, _C.output, _C.output_digest, _C.model), _C.request_key)
+_REFUSALS = Among(
+    sa.select(
+        *(_Q.request_key, _Q.output_digest),
+        *(_Q.attempt_id, _Q.failure_class, _Q.rule, _Q.reason, _Q.output, attempts.c.model),
+    ).outerjoin(attempts, attempts.c.attempt_id == _Q.attempt_id),
+    _Q.request_key,
 )
+_SETTLED = (Among(sa.select(_C.request_key), _C.request_key), Among(sa.select(_Q.request_key), _Q.request_key))

@@ -14,6 +14,9 @@ from overnight.failures import LedgerRefused
 
 T = TypeVar("T")
 
+#: What the driver raises; of a damaged SQLite file also this, over a name in it that is no text any more.
+FAULTS = (sa.exc.DatabaseError, UnicodeDecodeError)
+
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.05, 2.0
 #: How long a statement waits for another process's transaction before it says so.
 BUSY_TIMEOUT_MS = 10_000
@@ -79,9 +82,9 @@ class Database:
         )
         return again(work)
 
-    def describe(self, error: sa.exc.DatabaseError, what: str) -> LedgerRefused:
+    def describe(self, error: sa.exc.DatabaseError | UnicodeDecodeError, what: str) -> LedgerRefused:
         """The fault in one line; what was recorded is kept."""
-        why = " ".join(str(error.orig).split())
+        why = " ".join(str(getattr(error, "orig", error)).split())
         return LedgerRefused(
             f"The ledger {self.name} cannot be {what} ({why}). Free what holds it, or its disk, and run again: what was"
             " recorded is kept. Where it is damaged, restore it from a backup."

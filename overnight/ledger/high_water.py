@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from overnight.failpoints import reach
 from overnight.failures import LedgerRefused
 
 #: The file is written at most this often: what it misses is what may go backwards unseen.
@@ -73,4 +74,5 @@ class HighWater:
             file.write(f"{n_commits}\n")
             file.flush()
             os.fsync(file.fileno())
+        reach("before-high-water")
         Path(temporary).replace(self._path)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from overnight.ledger.approvals import is_live
 from overnight.ledger.batching import batched
 from overnight.ledger.bodies import get_body
 from overnight.ledger.releases import ReleaseRow
@@ -23,7 +24,7 @@ def consume(connection: sa.Connection, approval_id: str, rows: Sequence[ReleaseR
     c = approvals.c
     used = connection.execute(
         sa.update(approvals)
-        .where(c.approval_id == approval_id, c.state == "approved", c.expires_at > now)
+        .where(c.approval_id == approval_id, is_live(connection, now))
         .values(state="consumed", consumed_at=now)
     )
     if used.rowcount != 1:

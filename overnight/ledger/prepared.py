@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+
+from overnight.ledger.batching import batched
 
 #: Postgres' construct: SQLite has taken its ON CONFLICT over, and SQLAlchemy writes it for both.
 insert = postgresql.insert
@@ -40,3 +42,23 @@ class Prepared:
         if name not in self._texts:
             self._texts[name] = str(self._statement.compile(dialect=_DIALECTS[name]))
         return self._texts[name]
+
+
+class Among:
+    """
+    A query for the rows whose key is one of some, as text too; keys come back as the database holds them.
+
+    Args:
+        query: Without a condition.
+        column: The key.
+    """
+
+    def __init__(self, query: sa.Select[Any], column: sa.Column[Any]) -> None:
+        self._head = f"{query} WHERE {column} IN "
+
+    def find(self, connection: sa.Connection, keys: Sequence[str]) -> Iterator[sa.Row[Any]]:
+        """The rows."""
+        mark = "%s" if connection.dialect.name == "postgresql" else "?"
+        for some in batched(keys):
+            text = f"{self._head}({','.join([mark] * len(some))})"
+            yield from connection.exec_driver_sql(text, tuple(map(bytes.fromhex, some))).all()

@@ -1,10 +1,9 @@
-"""Releases, the answers to their reviews, and the approvals that follow from them."""
+"""Releases, and the answers to their reviews."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -13,8 +12,8 @@ import sqlalchemy as sa
 from overnight.keys import canonical_json
 from overnight.ledger.bodies import Body, record_bodies
 from overnight.ledger.prepared import insert
-from overnight.ledger.schema import approvals, held_rows, release_rows, releases, review_answers, verdicts
-from overnight.records import Approval, Release, ReviewItem
+from overnight.ledger.schema import release_rows, releases, review_answers, verdicts
+from overnight.records import Release, ReviewItem
 
 
 @dataclass(frozen=True)
@@ -147,69 +146,6 @@ def find_last_answer(connection: sa.Connection, release_id: str) -> sa.Row[Any] 
     c = review_answers.c
     query = sa.select(review_answers).where(c.release_id == release_id).order_by(c.round.desc()).limit(1)
     return connection.execute(query).one_or_none()
-
-
-def record_approval(
-    connection: sa.Connection,
-    approval: Approval,
-    held: Mapping[int, str],
-    *,
-    round_: int,
-    identified_by: str,
-    now: float,
-) -> None:
-    """Keep an approval with the positions it holds back and the verdict on each."""
-    values = {
-        "approval_id": approval.approval_id,
-        "release_id": approval.release_id,
-        "round": round_,
-        "release_digest": approval.release_digest,
-        "allowed_digest": approval.allowed_digest,
-        "sink": approval.sink,
-        "n_allowed": approval.n_allowed,
-        "n_held": approval.n_held,
-        "reviewer": approval.reviewer,
-        "identified_by": identified_by,
-        "issued_at": now,
-        "expires_at": approval.expires_at.timestamp(),
-        "state": approval.state,
-    }
-    connection.execute(sa.insert(approvals).values(values))
-    if held:
-        rows = [{"approval_id": approval.approval_id, "position": p, "verdict": v} for p, v in held.items()]
-        connection.execute(sa.insert(held_rows), rows)
-
-
-def find_approval(
-    connection: sa.Connection, *, release_id: str | None = None, approval_id: str | None = None
-) -> Approval | None:
-    """The newest approval of a release, or the one with this id."""
-    c = approvals.c
-    wanted = c.approval_id == approval_id if approval_id else c.release_id == release_id
-    query = sa.select(approvals, releases.c.run_id).join(releases, releases.c.release_id == c.release_id)
-    row = connection.execute(query.where(wanted).order_by(c.issued_at.desc()).limit(1)).one_or_none()
-    if row is None:
-        return None
-    return Approval(
-        approval_id=row.approval_id,
-        run_id=row.run_id,
-        release_id=row.release_id,
-        release_digest=row.release_digest,
-        allowed_digest=row.allowed_digest,
-        sink=row.sink,
-        n_allowed=row.n_allowed,
-        n_held=row.n_held,
-        reviewer=row.reviewer,
-        state=row.state,
-        expires_at=datetime.fromtimestamp(row.expires_at, UTC),
-    )
-
-
-def find_held_positions(connection: sa.Connection, approval_id: str) -> dict[int, str]:
-    """The positions that an approval holds back, each with the verdict on it."""
-    c = held_rows.c
-    query = sa.select(c.position, c.verdict).where(c.approval_id == approval_id)
-    return {row.position: row.verdict for row in connection.execute(query)}
 
 
 def _item_json(item: ReviewItem) -> dict[str, Any]:

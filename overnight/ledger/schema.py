@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
 
 metadata = sa.MetaData(
     naming_convention={
@@ -15,22 +16,33 @@ metadata = sa.MetaData(
 )
 
 
-class HexKey(sa.types.TypeDecorator[str]):
-    """32 bytes in the database, 64 hex digits outside: half the size of an index over text."""
-
-    impl = sa.LargeBinary(32)
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> bytes | None:  # noqa: ARG002 - SQLAlchemy's signature
-        return None if value is None else bytes.fromhex(value)
-
-    def process_result_value(self, value: Any | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
-        return None if value is None else bytes(value).hex()
-
-
 def to_bytes(key: str | None) -> bytes | None:
     """A key as the database holds it, for statements that SQLAlchemy's types do not see."""
     return None if key is None else bytes.fromhex(key)
+
+
+def _to_hex(key: bytes | None) -> str | None:
+    return None if key is None else key.hex()
+
+
+class HexKey(sa.types.UserDefinedType[str]):
+    """32 bytes in the database, 64 hex digits outside: half the size of an index over text."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "BLOB"
+
+    def bind_processor(self, dialect: sa.Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
+        return to_bytes
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:  # noqa: ARG002 - the same
+        return _to_hex
+
+
+@compiles(HexKey, "postgresql")
+def _name_in_postgres(*_: Any, **__: Any) -> str:
+    return "BYTEA"
 
 
 #: What SQLite numbers by itself must be called INTEGER there; elsewhere an attempt's id does not fit into one.
@@ -311,6 +323,9 @@ approvals = _table(
     _required("identified_by", sa.Text),
     _required("issued_at", sa.Float),
     _required("expires_at", sa.Float),
+    #: A clock that nobody sets, and what it showed at the issue: its time is over when either clock says so.
+    sa.Column("clock", sa.Text),
+    sa.Column("issued_mark", sa.Float),
     #: "approved", then "consumed": once.
     _required("state", sa.Text),
     sa.Column("consumed_at", sa.Float),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -90,11 +91,10 @@ def find_spend(connection: sa.Connection, scopes: Iterable[str]) -> dict[str, Sp
 
 def _hold_spend(connection: sa.Connection, scopes: set[str]) -> dict[str, Spend]:
     """As `find_spend`; until this transaction ends nobody else adds to them."""
-    query = sa.select(spend).where(spend.c.scope.in_(sorted(scopes))).order_by(spend.c.scope).with_for_update()
-    rows = connection.execute(query).all()
+    rows = connection.execute(_HOLD, {"scopes": sorted(scopes)}).all()
     if missing := scopes - {row.scope for row in rows}:
         _add(connection, [(scope, 0.0, 0.0) for scope in missing])
-        rows = connection.execute(query).all()
+        rows = connection.execute(_HOLD, {"scopes": sorted(scopes)}).all()
     return {row.scope: Spend(row.spent_usd, row.reserved_usd) for row in rows}
 
 
@@ -125,3 +125,5 @@ _ADD = Prepared(
         },
     )
 )
+_SCOPES: sa.BindParameter[Any] = sa.bindparam("scopes", expanding=True)
+_HOLD = sa.select(spend).where(spend.c.scope.in_(_SCOPES)).order_by(spend.c.scope).with_for_update()

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from overnight.ledger import leases, schema
-from overnight.ledger.database import Database
+from overnight.ledger.database import FAULTS, Database
 from overnight.ledger.high_water import HighWater
 from overnight.ledger.leases import Worker
 from overnight.ledger.prepared import insert
@@ -77,9 +77,11 @@ class Ledger:
         """Queue an item for a job that takes all items of a commit together, and gives a result for each."""
         return self._writer.submit_each(job, item)
 
-    def record(self, job: Callable[[sa.Connection, Sequence[I]], Sequence[T]], item: I) -> asyncio.Future[T]:
-        """As `submit_each`, for who waits on an event loop."""
-        return self._writer.record(job, item)
+    def record(
+        self, job: Callable[[sa.Connection, Sequence[I]], Sequence[T]], item: I, *, is_urgent: bool = True
+    ) -> asyncio.Future[T]:
+        """As `submit_each`, for who waits on an event loop; what is not urgent waits a moment for what is."""
+        return self._writer.record(job, item, is_urgent=is_urgent)
 
     def read(self, job: Callable[[sa.Connection], T], *, patience_s: float | None = None) -> T:
         """
@@ -99,7 +101,7 @@ class Ledger:
 
         try:
             return self._database.insist(work, self._patience_s if patience_s is None else patience_s)
-        except sa.exc.DatabaseError as error:
+        except FAULTS as error:
             raise self._database.describe(error, "read") from error
 
     @contextlib.contextmanager
@@ -109,7 +111,7 @@ class Ledger:
             patience_s = min(self._patience_s, _READING_PATIENCE_S)
             with self._database.insist(self._connect, patience_s) as connection:
                 yield connection
-        except sa.exc.DatabaseError as error:
+        except FAULTS as error:
             raise self._database.describe(error, "read") from error
 
     def register(self, lease_s: float) -> Worker:
@@ -170,7 +172,8 @@ class Ledger:
 
     def _identify(self) -> str:
         query = sa.select(schema.meta.c.name, schema.meta.c.value)
-        found = {row.name: row.value for row in self.read(lambda c: c.execute(query).all(), patience_s=_OPENING_PATIENCE_S)}
+        rows = self.read(lambda c: c.execute(query).all(), patience_s=_OPENING_PATIENCE_S)
+        found = {row.name: row.value for row in rows}
         if {"ledger_id", COUNTER} <= found.keys():
             return str(found["ledger_id"])
         values = [{"name": "ledger_id", "value": uuid.uuid4().hex}, {"name": COUNTER, "value": "0"}]

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from overnight.failpoints import reach
-from overnight.ledger.database import Database
+from overnight.ledger.database import FAULTS, Database
 from overnight.ledger.transaction import Transaction
 
 T = TypeVar("T")
@@ -22,6 +22,8 @@ I = TypeVar("I")  # noqa: E741 - an item
 
 #: Jobs in one transaction, at the most.
 GROUP = 256
+#: How long jobs that are in no hurry wait for one that is: a commit costs more than what stands in it.
+LINGER_S = 0.005
 
 #: What a function makes of the items of all its jobs in a group: a result for each.
 Run = Callable[[sa.Connection, Sequence[Any]], Sequence[Any]]
@@ -32,6 +34,8 @@ class _Job:
     run: Run
     item: Any
     done: Future[Any] | asyncio.Future[Any]
+    #: Whether somebody holds a slot until it is on disk.
+    is_urgent: bool = True
 
 
 @dataclass
@@ -81,10 +85,12 @@ class Writer:
         self._jobs.put(job)
         return job.done  # type: ignore[return-value]
 
-    def record(self, run: Callable[[sa.Connection, Sequence[I]], Sequence[T]], item: I) -> asyncio.Future[T]:
+    def record(
+        self, run: Callable[[sa.Connection, Sequence[I]], Sequence[T]], item: I, *, is_urgent: bool = True
+    ) -> asyncio.Future[T]:
         """As `submit_each`, for who waits on an event loop: all of a commit are woken together."""
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._jobs.put(_Job(run, item, done))
+        self._jobs.put(_Job(run, item, done, is_urgent))
         return done
 
     def repeat(self, run: Callable[[sa.Connection], object], every_s: float) -> None:
@@ -108,13 +114,15 @@ class Writer:
 
     def _next_group(self) -> tuple[list[_Job], bool]:
         group = [_Job(_call_each, again.run, Future())] if (again := self._find_due()) else []
+        wait_s, commits_at = 0.0 if group else self._find_wait_s(), float("inf")
         try:
-            job = self._jobs.get(timeout=0 if group else self._find_wait_s())
-            while job is not None:
+            while (job := self._jobs.get(timeout=wait_s)) is not None:
                 group.append(job)
+                commits_at = 0.0 if job.is_urgent else min(commits_at, time.monotonic() + LINGER_S)
                 if len(group) == GROUP:
                     return group, False
-                job = self._jobs.get_nowait()
+                # One more that is there already, or that comes before the last moment for those that linger.
+                wait_s = max(commits_at - time.monotonic(), 0.0)
         except queue.Empty:
             return group, False
         return group, True
@@ -137,7 +145,7 @@ class Writer:
             # A database that is full, locked or away fails each of them alike.
             if not alone and not isinstance(error, sa.exc.OperationalError):
                 return False
-            named = self._database.describe(error, "written") if isinstance(error, sa.exc.OperationalError) else error
+            named = self._database.describe(error, "written") if isinstance(error, FAULTS) else error
             named.__cause__ = None if named is error else error
             _settle((job.done, None, named) for job in group)
             return True

@@ -9,7 +9,7 @@ from overnight.llm.opening import Outage, Pass
 from overnight.llm.prices import cost_usd, find_terms, worst_usd
 from overnight.llm.rate_headers import find_hold_s
 from overnight.llm.rates import Rates
-from overnight.llm.retry import MAX_WAIT_S, keep_asking, repeating_passes, retrying
+from overnight.llm.retry import MAX_WAIT_S, keep_asking, repeating_passes
 from overnight.llm.statuses import find_retry_after_s
 from overnight.llm.wire import DEFAULT_MAX_TOKENS
 
@@ -36,6 +36,5 @@ __all__ = [
     "parse_answer",
     "parse_model",
     "repeating_passes",
-    "retrying",
     "worst_usd",
 ]

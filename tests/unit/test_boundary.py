@@ -88,7 +88,7 @@ def test_only_the_delivering_desk_imports_the_sinks() -> None:
         ("CompletedBatch", {"overnight/complete/"}),
         ("CheckedBatch", {"overnight/checks/"}),
         # The one mints it from a person's verdicts, the other reads it back.
-        ("Approval", {"overnight/approve/decide.py", "overnight/ledger/releases.py"}),
+        ("Approval", {"overnight/approve/decide.py", "overnight/ledger/approvals.py"}),
         ("Receipt", {"overnight/ledger/outbox.py"}),
     ],
 )

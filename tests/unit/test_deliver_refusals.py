@@ -12,7 +12,7 @@ import pytest
 from overnight.approve import find_standing
 from overnight.deliver import deliver_release
 from overnight.failures import ApprovalRefused, LedgerRefused, OvernightError, RunHalted, SinkRefused
-from overnight.ledger.bodies import pack_body
+from overnight.ledger.bodies import make_body
 from overnight.records import Approval, Receipt
 from tests.conftest import RUN, House
 from tests.unit.conftest import Receiver
@@ -65,7 +65,7 @@ def test_an_approval_of_an_earlier_release_does_not_cover_a_later_one(house: Hou
 
 def test_a_payload_whose_bytes_were_changed_is_refused(house: House) -> None:
     approval = house.approve(house.offer(2))
-    house.tamper("UPDATE bodies SET data = :data", data=pack_body(b'{"row_id":"r1"}').packed)
+    house.tamper("UPDATE bodies SET data = :data", data=make_body(b'{"row_id":"r1"}').packed)
     assert "missing or altered" in _refused(house, approval, by=LedgerRefused)
 
 

@@ -14,14 +14,9 @@ from overnight.approve.offer import N_SHOWN
 from overnight.deliver import deliver_release
 from overnight.failures import ReviewRefused
 from overnight.ledger import Ledger
+from overnight.ledger.approvals import find_held_positions
 from overnight.ledger.queries import summarize
-from overnight.ledger.releases import (
-    find_doubted,
-    find_held_positions,
-    find_release,
-    find_release_rows,
-    record_verdicts,
-)
+from overnight.ledger.releases import find_doubted, find_release, find_release_rows, record_verdicts
 from overnight.records import Approval, Release, RunState
 from tests.conftest import RUN, House, answer
 
@@ -276,6 +271,14 @@ def test_an_approval_that_expired_unused_does_not_stand_and_is_asked_for_again(h
     # One row is held, not one an approval.
     with house.ledger.reading() as connection:
         assert summarize(connection, RUN, later).held == 1
+
+
+def test_of_two_approvals_the_later_round_counts_though_the_clock_was_set_back(house: House) -> None:
+    release = house.offer(3)
+    house.approve(release, approval_s=0.0)
+    back = time.time() - 3600.0
+    renewed = decide(release, answer(release), channel="file", ledger=house.ledger, approval_s=60.0, now=back)
+    assert find_standing(house.ledger, RUN, house.sink, now=back) == renewed
 
 
 def test_an_approval_that_was_used_stands_for_good(house: House) -> None:

@@ -13,7 +13,7 @@ from overnight.complete.money import Money, OverBudget
 from overnight.failures import LedgerRefused
 from overnight.ledger import Ledger
 from overnight.ledger.attempts import NotOpened, Opening
-from overnight.ledger.bodies import pack_body
+from overnight.ledger.bodies import make_body
 from overnight.ledger.leases import Worker
 from overnight.ledger.spend import Cap, Shortfall
 
@@ -31,7 +31,7 @@ class _Ledger:
     def register(self, lease_s: float) -> Worker:  # noqa: ARG002 - the signature of a ledger
         return Worker(1)
 
-    def record(self, job: Callable[..., Any], item: Any) -> asyncio.Future[Any]:  # noqa: ARG002 - the same
+    def record(self, job: Callable[..., Any], item: Any, *, is_urgent: bool) -> asyncio.Future[Any]:  # noqa: ARG002 - the same
         self.given.append(asyncio.get_running_loop().create_future())
         if len(self.given) == 3:
             self.asked_again.set()
@@ -39,7 +39,7 @@ class _Ledger:
 
 
 async def _open(money: Money, context: RunContext) -> int | NotOpened:
-    return await money.open(Opening("k", "p", "{}", pack_body(b""), "night-1", 1.0, 0.5, (CAP,)), context)
+    return await money.open(Opening("k", "p", "{}", make_body(b""), "night-1", 1.0, 0.5, (CAP,)), context)
 
 
 @pytest.mark.parametrize("end", [NotOpened.SETTLED, LedgerRefused("full"), SHORT], ids=["settled", "refused", "short"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from overnight.complete import engine, judge
-from overnight.keys import digest_bytes
+from overnight.keys import answer_digest
 from overnight.ledger.bodies import get_body
 from overnight.llm import Client, ModelRef, make_client
 from overnight.records import ModelTerms
@@ -61,7 +61,7 @@ def test_everything_that_was_sent_and_came_back_is_recorded(desk: Desk) -> None:
     )
     assert found == ("stop", "it is red", "gpt-fake", 200, 70, 30, 60, 20)
     [(output, digest)] = desk.house.fetch("SELECT output, output_digest FROM completions")
-    assert (output, digest.hex()) == (row["output"], digest_bytes(row["output"].encode()))
+    assert (output, digest.hex()) == (row["output"], answer_digest(row["request_key"], row["output"]))
     [(headers,)] = desk.house.fetch("SELECT headers FROM attempts")
     assert '"x-ratelimit-left":"9"' in headers
 

@@ -7,7 +7,7 @@ import pytest
 from overnight.failures import LedgerRefused
 from overnight.keys import digest_bytes
 from overnight.ledger.attempts import NotOpened, Opening, open_attempts
-from overnight.ledger.bodies import get_body, pack_body, record_bodies
+from overnight.ledger.bodies import get_body, make_body, record_bodies
 from overnight.ledger.closings import Closing, close_attempts
 from overnight.ledger.completions import (
     Completion,
@@ -32,7 +32,7 @@ def prompt(house: House) -> Prompt:
 
 
 def _open_all(house: House, prompt: Prompt, *keys: str) -> list[int | Shortfall | NotOpened]:
-    return _record(house, [Opening(key, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0) for key in keys])
+    return _record(house, [Opening(key, prompt.prompt_hash, "{}", make_body(b"sent"), RUN, 1.0) for key in keys])
 
 
 def _record(house: House, openings: list[Opening]) -> list[int | Shortfall | NotOpened]:
@@ -78,7 +78,7 @@ def test_a_closed_attempt_holds_all_that_came_back(house: House, prompt: Prompt)
         request_id="req_1",
         usage=Usage(10, 5, 4, 3, 2),
     )
-    body = pack_body(reply.body)
+    body = make_body(reply.body)
     _close(house, Closing(attempt_id, KEY, 2.0, "accepted", latency_s=0.5, reply=reply, body=body, cost_usd=0.25))
     found = house.fetch(
         "SELECT outcome, status, model_served, provider_request_id, headers, stop_reason, reasoning, input_tokens,"
@@ -146,7 +146,7 @@ def test_attempts_closed_together_end_each_in_its_own_way(house: House, prompt: 
             2.0,
             "accepted",
             cost_usd=0.5,
-            body=pack_body(b"answer"),
+            body=make_body(b"answer"),
             completion=Completion(good, '{"label":"red"}'),
         ),
         Closing(bad, OTHER, 3.0, "failed", failure_class="check_failed", refusal=refusal),
@@ -163,7 +163,7 @@ def test_attempts_closed_together_end_each_in_its_own_way(house: House, prompt: 
 
 
 def test_what_was_reserved_stays_with_the_attempt(house: House, prompt: Prompt) -> None:
-    opening = Opening(KEY, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0, reserved_usd=0.25)
+    opening = Opening(KEY, prompt.prompt_hash, "{}", make_body(b"sent"), RUN, 1.0, reserved_usd=0.25)
     [attempt_id] = _record(house, [opening])
     assert isinstance(attempt_id, int)
     _close(house, Closing(attempt_id, KEY, 2.0, "failed", failure_class="timeout"))
@@ -194,8 +194,8 @@ def test_what_was_refused_for_one_reason_is_taken_back_and_nothing_else(house: H
 
 
 def test_an_attempt_that_asks_otherwise_keeps_what_it_sent_to_whom_and_why(house: House, prompt: Prompt) -> None:
-    first = Opening(KEY, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0)
-    other = replace(first, cause="stronger", sent=pack_body(b"asked anew"), model="openai:big", endpoint="http://there")
+    first = Opening(KEY, prompt.prompt_hash, "{}", make_body(b"sent"), RUN, 1.0)
+    other = replace(first, cause="stronger", sent=make_body(b"asked anew"), model="openai:big", endpoint="http://there")
     for opening in (first, other):
         _record(house, [opening])
     found = house.fetch("SELECT cause, model, endpoint, sent FROM attempts ORDER BY attempt_id")
@@ -228,9 +228,9 @@ def test_an_altered_answer_that_was_refused_is_noticed_too(house: House, prompt:
         find_refusals(connection, [KEY])
 
 
-@pytest.mark.parametrize("data", [pack_body(b"other").packed, b"no zstd", b""], ids=["other bytes", "garbage", "empty"])
+@pytest.mark.parametrize("data", [make_body(b"other").packed, b"no zstd", b""], ids=["other bytes", "garbage", "empty"])
 def test_an_altered_body_is_refused_when_it_is_read(house: House, data: bytes) -> None:
-    body = pack_body(b"plain")
+    body = make_body(b"plain")
     house.ledger.write(lambda c: record_bodies(c, [body]))
     house.tamper("UPDATE bodies SET data = :data", data=data)
     with house.ledger.reading() as connection, pytest.raises(LedgerRefused, match="missing or altered"):
@@ -243,12 +243,12 @@ def test_a_missing_body_is_refused(house: House) -> None:
 
 
 def test_an_empty_body_is_a_body(house: House) -> None:
-    house.ledger.write(lambda c: record_bodies(c, [pack_body(b"")]))
+    house.ledger.write(lambda c: record_bodies(c, [make_body(b"")]))
     with house.ledger.reading() as connection:
         assert get_body(connection, digest_bytes(b"")) == b""
 
 
 def test_a_body_is_kept_once(house: House) -> None:
     for _ in range(2):
-        house.ledger.write(lambda c: record_bodies(c, [pack_body(b"same"), pack_body(b"same")]))
+        house.ledger.write(lambda c: record_bodies(c, [make_body(b"same"), make_body(b"same")]))
     assert house.fetch("SELECT n_bytes FROM bodies") == [(4,)]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from overnight.keys import digest_bytes
-from overnight.ledger.bodies import pack_body, record_bodies
+from overnight.ledger.bodies import make_body, record_bodies
 from overnight.ledger.outbox import consume, find_receipts, settle
 from overnight.ledger.queries import summarize
 from overnight.ledger.releases import ReleaseRow
@@ -14,7 +16,7 @@ MANY = 40_000
 
 def _rows(house: House, n_rows: int) -> list[ReleaseRow]:
     """Rows r1, r2, … that all send the same bytes, under a key of their own each."""
-    body = pack_body(b"{}")
+    body = make_body(b"{}")
     house.ledger.write(lambda c: record_bodies(c, [body]))
     keys = [digest_bytes(b"%d" % n) for n in range(n_rows)]
     return [ReleaseRow(at, f"r{at + 1}", key, body.digest, key, None) for at, key in enumerate(keys)]
@@ -54,6 +56,31 @@ def test_an_approval_that_has_expired_promises_nothing(house: House) -> None:
     approval, rows = _approve(house, 1), _rows(house, 2)
     assert not _consume(house, approval, rows, now=approval.expires_at.timestamp())
     assert _states(house, approval) == []
+
+
+#: The machine's wall clock is set back by an hour; both databases have one that is not.
+def _set_back(approval: Approval) -> float:
+    return approval.expires_at.timestamp() - 3600.0
+
+
+@pytest.mark.parametrize("left_s", [-1.0, 60.0], ids=["over", "not over"])
+def test_a_clock_that_is_set_back_extends_no_approval(house: House, left_s: float) -> None:
+    approval, rows = _approve(house, 1), _rows(house, 2)
+    house.tamper("UPDATE approvals SET issued_mark = issued_mark - (expires_at - issued_at) + :s", s=left_s)
+    assert _consume(house, approval, rows, now=_set_back(approval)) is (left_s > 0)
+
+
+def test_a_clock_of_before_the_machine_was_started_anew_tells_nothing(house: House) -> None:
+    approval, rows = _approve(house, 1), _rows(house, 2)
+    house.tamper("UPDATE approvals SET clock = 'before', issued_mark = -1e9")
+    assert _consume(house, approval, rows)
+
+
+def test_an_approval_of_before_there_was_a_second_clock_lives_by_the_first(house: House) -> None:
+    approval, rows = _approve(house, 1), _rows(house, 2)
+    house.tamper("UPDATE approvals SET clock = NULL, issued_mark = NULL")
+    assert not _consume(house, approval, rows, now=approval.expires_at.timestamp())
+    assert _consume(house, approval, rows, now=_set_back(approval))
 
 
 def test_only_what_was_delivered_counts_as_gone(house: House) -> None:

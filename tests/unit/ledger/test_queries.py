@@ -7,7 +7,7 @@ import pytest
 from overnight.failures import OvernightError
 from overnight.keys import digest_bytes
 from overnight.ledger.attempts import Opening, open_attempts
-from overnight.ledger.bodies import pack_body
+from overnight.ledger.bodies import make_body
 from overnight.ledger.closings import Closing, close_attempts
 from overnight.ledger.completions import Completion, Refusal, accept
 from overnight.ledger.queries import find_run, get_run, list_runs, summarize
@@ -44,13 +44,13 @@ def _attempt(
     cost_usd: float | None = 0.5,
     key: str = BATCH.digest,
 ) -> int:
-    opening = Opening(key, prompt.prompt_hash, "{}", pack_body(b"sent"), RUN, 1.0)
+    opening = Opening(key, prompt.prompt_hash, "{}", make_body(b"sent"), RUN, 1.0)
     worker = house.ledger.register(60.0)
     [attempt_id] = house.ledger.write(lambda c: open_attempts(c, worker, [opening]))
     assert isinstance(attempt_id, int)
     if outcome != "open":
         reply = Reply(200, b"{}", usage=Usage(10, 5))
-        closing = Closing(attempt_id, key, 2.0, outcome, reply=reply, body=pack_body(b"{}"), cost_usd=cost_usd)
+        closing = Closing(attempt_id, key, 2.0, outcome, reply=reply, body=make_body(b"{}"), cost_usd=cost_usd)
         house.ledger.write(lambda c: close_attempts(c, [closing]))
     return attempt_id
 

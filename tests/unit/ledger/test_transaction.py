@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,6 +15,7 @@ from overnight.failures import LedgerRefused
 from overnight.ledger.database import Database
 from overnight.ledger.schema import meta
 from overnight.ledger.transaction import Transaction
+from tests.fakes.postgres import Postgres
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -72,6 +74,46 @@ def test_a_commit_whose_end_nobody_heard_is_asked_for(
     _break_once(monkeypatch, opened, real if is_heard else lambda _: None)
     assert Transaction(opened, work).run(10.0) == "done"
     assert (n_run, _count(opened)) == (1 if is_heard else 2, 1)
+
+
+@pytest.mark.parametrize("database", ["postgres"])
+def test_a_commit_that_a_crash_undid_is_not_taken_for_another_that_has_its_number_now(
+    opened: Database, ledger_url: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(_: object) -> None:
+        postgres.restart("immediate")
+        # Its first transaction has the number of the one that the crash took with it.
+        with closing(_Disposed(other := Database(ledger_url))):
+            Transaction(other, _add).run(10.0)
+
+    _break_once(monkeypatch, opened, crash)
+    Transaction(opened, _add).run(10.0)
+    assert _count(opened) == 2
+
+
+@pytest.mark.parametrize("database", ["postgres"])
+def test_a_commit_that_may_still_come_is_waited_for(opened: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    ends: list[threading.Timer] = []
+
+    def linger(connection: Any) -> None:
+        # The server goes on with what its client has given up.
+        held = psycopg.connect(opened.writing.url.set(drivername="postgresql").render_as_string(hide_password=False))
+        row = connection.cursor().execute("SELECT name, value FROM meta WHERE name = %s", [opened.writer]).fetchone()
+        connection.rollback()
+        held.execute("INSERT INTO meta VALUES (%s, %s)", row)
+        held.execute("INSERT INTO meta VALUES ('new-by-the-first', '')")
+
+        def end() -> None:
+            held.commit()
+            held.close()
+
+        ends.append(threading.Timer(0.3, end))
+        ends[0].start()
+
+    _break_once(monkeypatch, opened, linger)
+    Transaction(opened, _add).run(10.0)
+    ends[0].join()
+    assert _count(opened) == 1
 
 
 @pytest.mark.parametrize("database", ["postgres"])

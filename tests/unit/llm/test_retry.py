@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from overnight.failures import CallFailed
-from overnight.llm import keep_asking, repeating_passes, retrying
+from overnight.llm import keep_asking, repeating_passes
+from overnight.llm.retry import retrying
 from overnight.taxonomy import TREATMENTS, FailureClass, FailureKind
 
 #: Both ways to ask again: a policy that is called, and the one that is set up at the first failure.

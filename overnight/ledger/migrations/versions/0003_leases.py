@@ -1,10 +1,11 @@
-"""Workers that claim what they ask, and attempts that these number; an answer that was refused has a digest too."""
+"""Workers that claim what they ask, and number its attempts; a refused answer's digest; an approval's steady clock."""
 
 import hashlib
 
 import sqlalchemy as sa
 from alembic import op
 
+from overnight.keys import answer_digest
 from overnight.ledger.schema import HexKey
 
 revision = "0003"
@@ -32,8 +33,10 @@ def upgrade() -> None:
     op.drop_column("attempts", "number")
     if op.get_context().dialect.name == "postgresql":
         _widen_ids()
+    op.add_column("approvals", sa.Column("clock", sa.Text(), nullable=True))
+    op.add_column("approvals", sa.Column("issued_mark", sa.Float(), nullable=True))
     op.add_column("quarantines", sa.Column("output_digest", HexKey(), nullable=True))
-    _digest_refused_answers()
+    _digest_answers()
 
 
 def _widen_ids() -> None:
@@ -43,9 +46,18 @@ def _widen_ids() -> None:
     op.execute("ALTER TABLE attempts ALTER COLUMN attempt_id DROP DEFAULT")
 
 
-def _digest_refused_answers() -> None:
+def _digest_answers() -> None:
+    """A digest covers the key with the answer now; an answer that was altered before keeps a digest that is not its."""
     connection = op.get_bind()
-    found = connection.execute(sa.text("SELECT request_key, output FROM quarantines WHERE output IS NOT NULL"))
-    rows = [{"key": row.request_key, "digest": hashlib.sha256(row.output.encode()).digest()} for row in found]
-    if rows:
-        connection.execute(sa.text("UPDATE quarantines SET output_digest = :digest WHERE request_key = :key"), rows)
+    columns = "request_key, output, output_digest"
+    for row in connection.execute(sa.text(f"SELECT {columns} FROM completions")).all():  # noqa: S608 - ours
+        if hashlib.sha256(row.output.encode()).digest() == row.output_digest:
+            _set_digest(connection, "completions", row)
+    for row in connection.execute(sa.text(f"SELECT {columns} FROM quarantines WHERE output IS NOT NULL")).all():  # noqa: S608 - ours
+        _set_digest(connection, "quarantines", row)
+
+
+def _set_digest(connection: sa.Connection, table: str, row: sa.Row[tuple[bytes, str, bytes]]) -> None:
+    digest = bytes.fromhex(answer_digest(bytes(row.request_key).hex(), row.output))
+    statement = sa.text(f"UPDATE {table} SET output_digest = :digest WHERE request_key = :key")  # noqa: S608 - ours
+    connection.execute(statement, {"digest": digest, "key": row.request_key})

@@ -1,0 +1,97 @@
+"""Approvals: who let which rows of a release out, to which sink, and until when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from overnight.ledger.leases import read_clock
+from overnight.ledger.schema import approvals, held_rows, releases
+from overnight.records import Approval
+
+
+def record_approval(
+    connection: sa.Connection,
+    approval: Approval,
+    held: Mapping[int, str],
+    *,
+    round_: int,
+    identified_by: str,
+    now: float,
+) -> None:
+    """Keep an approval with the positions it holds back and the verdict on each."""
+    issued = read_clock(connection)
+    values = {
+        "approval_id": approval.approval_id,
+        "release_id": approval.release_id,
+        "round": round_,
+        "release_digest": approval.release_digest,
+        "allowed_digest": approval.allowed_digest,
+        "sink": approval.sink,
+        "n_allowed": approval.n_allowed,
+        "n_held": approval.n_held,
+        "reviewer": approval.reviewer,
+        "identified_by": identified_by,
+        "issued_at": now,
+        "expires_at": approval.expires_at.timestamp(),
+        "state": approval.state,
+        "clock": issued.clock,
+        "issued_mark": issued.at,
+    }
+    connection.execute(sa.insert(approvals).values(values))
+    if held:
+        rows = [{"approval_id": approval.approval_id, "position": p, "verdict": v} for p, v in held.items()]
+        connection.execute(sa.insert(held_rows), rows)
+
+
+def find_approval(
+    connection: sa.Connection, *, release_id: str | None = None, approval_id: str | None = None
+) -> Approval | None:
+    """The last approval of a release, or the one with this id."""
+    c = approvals.c
+    wanted = c.approval_id == approval_id if approval_id else c.release_id == release_id
+    query = sa.select(approvals, releases.c.run_id).join(releases, releases.c.release_id == c.release_id)
+    # By rounds: a clock may have been set back between two.
+    row = connection.execute(query.where(wanted).order_by(c.round.desc()).limit(1)).one_or_none()
+    if row is None:
+        return None
+    return Approval(
+        approval_id=row.approval_id,
+        run_id=row.run_id,
+        release_id=row.release_id,
+        release_digest=row.release_digest,
+        allowed_digest=row.allowed_digest,
+        sink=row.sink,
+        n_allowed=row.n_allowed,
+        n_held=row.n_held,
+        reviewer=row.reviewer,
+        state=row.state,
+        expires_at=datetime.fromtimestamp(row.expires_at, UTC),
+    )
+
+
+def is_live(connection: sa.Connection, now: float) -> sa.ColumnElement[bool]:
+    """
+    The condition that an approval can still be used.
+
+    Its time is over by the wall clock, or by the clock that nobody sets: a wall clock that is set back extends nothing.
+    """
+    c, steady = approvals.c, read_clock(connection)
+    is_told = sa.func.coalesce(c.clock, "none") == steady.clock
+    is_over = sa.literal(steady.at, sa.Float) - c.issued_mark >= c.expires_at - c.issued_at
+    return sa.and_(c.state == "approved", c.expires_at > now, sa.not_(sa.and_(is_told, is_over)))
+
+
+def can_be_used(connection: sa.Connection, approval_id: str, now: float) -> bool:
+    """Whether the approval is neither used up nor over."""
+    query = sa.select(approvals.c.approval_id).where(approvals.c.approval_id == approval_id, is_live(connection, now))
+    return connection.execute(query).scalar() is not None
+
+
+def find_held_positions(connection: sa.Connection, approval_id: str) -> dict[int, str]:
+    """The positions that an approval holds back, each with the verdict on it."""
+    c = held_rows.c
+    query = sa.select(c.position, c.verdict).where(c.approval_id == approval_id)
+    return {row.position: row.verdict for row in connection.execute(query)}
