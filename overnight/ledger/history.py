@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
+from overnight.failures import LedgerRefused
+from overnight.keys import prompt_hash, request_key
 from overnight.ledger.bodies import get_body
 from overnight.ledger.queries import as_dict
 from overnight.ledger.schema import (
@@ -25,12 +28,18 @@ from overnight.ledger.schema import (
 
 
 def find_request(connection: sa.Connection, key: str) -> dict[str, Any] | None:
-    """Everything that is known of a request: its prompt, its attempts in full, its answer."""
+    """
+    Everything that is known of a request: its prompt, its attempts in full, its answer.
+
+    Raises:
+        LedgerRefused: Its input, prompt or a body is not what was recorded.
+    """
     query = sa.select(requests, prompts).join(prompts, prompts.c.prompt_hash == requests.c.prompt_hash)
     row = connection.execute(query.where(requests.c.request_key == key)).one_or_none()
     if row is None:
         return None
     found = as_dict(row)
+    _verify(found)
     found["request"] = get_body(connection, found.pop("body")).decode(errors="replace")
     order = (attempts.c.opened_at, attempts.c.attempt_id)
     found["attempts"] = [
@@ -72,6 +81,22 @@ def _release(connection: sa.Connection, found: dict[str, Any]) -> dict[str, Any]
         delivery = connection.execute(sent).one_or_none()
         found["delivery"] = as_dict(delivery) if delivery else None
     return found
+
+
+def _verify(request: Mapping[str, Any]) -> None:
+    parts = ("text", "schema", "model", "endpoint")
+    try:
+        hashed = prompt_hash(**{n: request[n] for n in parts}, parameters=orjson.loads(request["parameters"]))
+    except orjson.JSONDecodeError:
+        hashed = ""
+    if hashed != request["prompt_hash"]:
+        raise _altered("prompt", request["request_key"])
+    if request_key(request["input"], hashed) != request["request_key"]:
+        raise _altered("input", request["request_key"])
+
+
+def _altered(what: str, key: str) -> LedgerRefused:
+    return LedgerRefused(f"The {what} of request {key[:12]} was altered in the ledger. Restore it from a backup.")
 
 
 def _attempt(connection: sa.Connection, attempt: dict[str, Any]) -> dict[str, Any]:

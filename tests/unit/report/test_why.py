@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from overnight.failures import OvernightError
+from overnight.failures import LedgerRefused, OvernightError
 from overnight.ledger.history import find_releases_of
 from overnight.ledger.releases import find_release_rows
 from overnight.report import explain_row, render_row
@@ -182,3 +182,17 @@ def test_control_characters_are_told_by_their_codes(night: House, path: tuple[An
     told = render_row(found)
     assert not [c for c in told.replace("\n", "") if unicodedata.category(c)[0] == "C"]
     assert r"\u202eder\x9b" in told
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ("UPDATE requests SET input = replace(input, 'red', 'sad')", "input"),
+        ("UPDATE prompts SET text = replace(text, 'Sort', 'Sell')", "prompt"),
+        ("UPDATE prompts SET parameters = '{'", "prompt"),
+    ],
+)
+def test_what_was_altered_is_not_told_as_it_was(checked_night: House, change: str, what: str) -> None:
+    checked_night.tamper(change)
+    with pytest.raises(LedgerRefused, match=f"The {what} of request [0-9a-f]{{12}} was altered"):
+        _explain(checked_night, "r1")
