@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from overnight.intake import read_batches
 from overnight.keys import canonical_json, request_key
 from overnight.ledger import Ledger
 from overnight.ledger.attempts import record_prompt
+from overnight.ledger.leases import Worker
 from overnight.ledger.runs import open_pass, record_part
 from overnight.parts import write_part
 from overnight.prompts import parse_prompt
@@ -53,6 +55,11 @@ class House:
     @property
     def home(self) -> Path:
         return self.settings.home
+
+    @cached_property
+    def worker(self) -> Worker:
+        """Who opens attempts by hand."""
+        return self.ledger.register(60.0)
 
     @property
     def out(self) -> Path:

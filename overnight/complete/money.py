@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -39,12 +40,14 @@ class Money:
         self._open: set[int] = set()
         self._n_settled = 0
         self._changed = asyncio.Event()
+        self._registering = threading.Lock()
         self._open_all: Callable[[sa.Connection, Sequence[Opening]], list[int | Shortfall | NotOpened]] | None = None
 
     def register(self, lease_s: float) -> None:
         """Make the process a worker whose claims outlive it for so long: from any thread, before anything is opened."""
-        # One function for all, so that what is opened at the same time goes into one commit.
-        self._open_all = self._open_all or functools.partial(_open_as, self._ledger.register(lease_s))
+        with self._registering:
+            # One function for all, so that what is opened at the same time goes into one commit.
+            self._open_all = self._open_all or functools.partial(_open_as, self._ledger.register(lease_s))
 
     async def open(self, opening: Opening, context: RunContext) -> int | NotOpened:
         """

@@ -49,8 +49,7 @@ class Ledger:
         self._patience_s = patience_s
         self._high_water = HighWater(self._database.path) if self._database.path else None
         self._n_commits = 0
-        self._worker: Worker | None = None
-        self._registering = threading.Lock()
+        self._workers: list[Worker] = []
         try:
             self._check_whole()
             self._migrate()
@@ -116,22 +115,20 @@ class Ledger:
 
     def register(self, lease_s: float) -> Worker:
         """
-        Make this process a worker: its right to what it claims is renewed from now on.
+        Make a worker: one who asks, and whose right to what it claims is renewed from now on.
 
         Args:
             lease_s: How long the right outlives the last sign of the process's life.
         """
-        with self._registering:
-            if self._worker is None:
-                worker = self.write(lambda connection: leases.register(connection, lease_s))
-                self._writer.repeat(lambda connection: leases.renew(connection, worker, lease_s), lease_s / 3)
-                self._worker = worker
-            return self._worker
+        worker = self.write(lambda connection: leases.register(connection, lease_s))
+        self._workers.append(worker)
+        self._writer.repeat(lambda connection: leases.renew(connection, worker, lease_s), lease_s / 3)
+        return worker
 
     def close(self) -> None:
         """Commit what is queued and let go of the database."""
-        if worker := self._worker:
-            self._writer.submit(lambda connection: leases.release(connection, worker))
+        for worker in self._workers:
+            self._writer.submit(functools.partial(leases.release, worker=worker))
         self._writer.close()
         if self._high_water and self._n_commits:
             self._high_water.raise_to(self._n_commits, now=True)

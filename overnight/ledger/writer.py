@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -44,7 +44,7 @@ class _Repeated:
 
     run: Callable[[sa.Connection], object]
     every_s: float
-    due_at: float = field(default_factory=lambda: float("inf"))
+    due_at: float
 
 
 class Writer:
@@ -71,7 +71,7 @@ class Writer:
         self._patience_s = patience_s
         self._after_commit = after_commit
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._repeated: _Repeated | None = None
+        self._repeated: list[_Repeated] = []
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -95,7 +95,7 @@ class Writer:
 
     def repeat(self, run: Callable[[sa.Connection], object], every_s: float) -> None:
         """Run a job every so often, between the others."""
-        self._repeated = _Repeated(run, every_s, time.monotonic() + every_s)
+        self._repeated.append(_Repeated(run, every_s, time.monotonic() + every_s))
         self.submit(lambda _: None)  # wakes a writer that sleeps without an end
 
     def close(self) -> None:
@@ -113,13 +113,13 @@ class Writer:
                 return
 
     def _next_group(self) -> tuple[list[_Job], bool]:
-        group = [_Job(_call_each, again.run, Future())] if (again := self._find_due()) else []
+        group = [_Job(_call_each, again.run, Future()) for again in self._find_due()]
         wait_s, commits_at = 0.0 if group else self._find_wait_s(), float("inf")
         try:
             while (job := self._jobs.get(timeout=wait_s)) is not None:
                 group.append(job)
                 commits_at = 0.0 if job.is_urgent else min(commits_at, time.monotonic() + LINGER_S)
-                if len(group) == GROUP:
+                if len(group) >= GROUP:
                     return group, False
                 # One more that is there already, or that comes before the last moment for those that linger.
                 wait_s = max(commits_at - time.monotonic(), 0.0)
@@ -127,15 +127,16 @@ class Writer:
             return group, False
         return group, True
 
-    def _find_due(self) -> _Repeated | None:
-        again, now = self._repeated, time.monotonic()
-        if again is None or again.due_at > now:
-            return None
-        again.due_at = now + again.every_s
-        return again
+    def _find_due(self) -> list[_Repeated]:
+        now = time.monotonic()
+        due = [again for again in self._repeated if again.due_at <= now]
+        for again in due:
+            again.due_at = now + again.every_s
+        return due
 
     def _find_wait_s(self) -> float | None:
-        return None if self._repeated is None else max(self._repeated.due_at - time.monotonic(), 0.0)
+        due_at = min((again.due_at for again in self._repeated), default=None)
+        return None if due_at is None else max(due_at - time.monotonic(), 0.0)
 
     def _commit(self, group: list[_Job], *, alone: bool = False) -> bool:
         transaction = Transaction(self._database, lambda connection: _run_all(group, connection))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -97,3 +98,15 @@ def test_an_interrupted_write_leaves_no_file_under_the_part_s_name(home: Path, m
             write_part(ROWS, home)
     assert not list(home.rglob("*.parquet"))
     assert is_whole(write_part(ROWS, home), home)
+
+
+def test_a_part_that_cannot_be_written_is_refused_by_name_and_leaves_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(fd: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fill)
+    with pytest.raises(PartRefused, match=r"\.parquet cannot be written \(No space left on device\)\. Make room"):
+        write_part(ROWS, home)
+    assert _files(home) == []

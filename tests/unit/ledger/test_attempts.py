@@ -36,7 +36,7 @@ def _open_all(house: House, prompt: Prompt, *keys: str) -> list[int | Shortfall 
 
 
 def _record(house: House, openings: list[Opening]) -> list[int | Shortfall | NotOpened]:
-    worker = house.ledger.register(60.0)
+    worker = house.worker
     return house.ledger.write(lambda c: open_attempts(c, worker, openings))
 
 

@@ -45,7 +45,7 @@ def _attempt(
     key: str = BATCH.digest,
 ) -> int:
     opening = Opening(key, prompt.prompt_hash, "{}", make_body(b"sent"), RUN, 1.0)
-    worker = house.ledger.register(60.0)
+    worker = house.worker
     [attempt_id] = house.ledger.write(lambda c: open_attempts(c, worker, [opening]))
     assert isinstance(attempt_id, int)
     if outcome != "open":
