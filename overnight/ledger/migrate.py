@@ -15,6 +15,8 @@ from overnight.ledger.database import Database
 
 #: Any number, the same everywhere: one process migrates a Postgres at a time.
 _LOCK = 0x6F766572
+#: How long another process may take over it.
+_PATIENCE_S = 300.0
 
 
 def upgrade(database: Database, found: str | None) -> None:
@@ -35,17 +37,22 @@ def upgrade(database: Database, found: str | None) -> None:
     try:
         if found is not None and database.path:
             _back_up(database, database.path.with_name(f"{database.path.name}.before-upgrade-from-{found}"))
-        with database.writing.begin() as connection:
-            if database.is_postgres:
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-            reach("before-migrated")
+        # Another process may be at it already: it is waited for, and nothing is left to do.
+        database.insist(lambda: _upgrade_to_head(database, config), _PATIENCE_S)
     except sa.exc.DBAPIError as error:
         raise LedgerRefused(
             f"The ledger {database.name} cannot be brought from schema {found or 'none'} to this version's"
             f" ({error.orig}). It is as it was. Restore a backup, or set OVERNIGHT_HOME to another place."
         ) from error
+
+
+def _upgrade_to_head(database: Database, config: Config) -> None:
+    with database.writing.begin() as connection:
+        if database.is_postgres:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        reach("before-migrated")
 
 
 def _back_up(database: Database, copy: Path) -> None:
