@@ -48,9 +48,13 @@ def request_key(input_json: bytes | str, prompt_hash: str) -> str:
     return digest_parts("request", [input_json, prompt_hash])
 
 
-def answer_digest(key: str, output: str) -> str:
-    """SHA-256 over a request's key and the answer kept for it: a whole answer in another one's place is not it."""
-    return digest_parts("answer", [key, output])
+def answer_digest(key: str, output: str, model: str | None = None) -> str:
+    """
+    SHA-256 over a request's key, the answer kept for it, and the model where it is not the prompt's own, hex.
+
+    A whole answer in another one's place is not it.
+    """
+    return digest_parts("answer", [key, output, model or ""])
 
 
 def batch_digest(rows: Iterable[tuple[str, bytes | str]]) -> str:

@@ -21,6 +21,7 @@ from overnight.records import RunState, Summary
 from overnight.settings import Settings
 from tasks.report import publish_artifacts
 from tasks.run import find_run_id, open_run
+from tasks.stop import halting_on_sigterm
 
 P = ParamSpec("P")
 
@@ -85,7 +86,8 @@ def _run_steps(name: str, given: dict[str, Any], steps: Callable[[], Summary]) -
             try:
                 if "sink" in given:
                     check_sink(given["sink"], run.settings)  # refused now, not after everything was paid for
-                return steps()
+                with halting_on_sigterm(run):
+                    return steps()
             except RunEnded as end:
                 run.set_state(end.state, str(end))
                 publish_artifacts(run)

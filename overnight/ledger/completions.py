@@ -47,7 +47,7 @@ def accept(connection: sa.Connection, answers: Sequence[tuple[str, Completion]],
             "request_key": to_bytes(key),
             "attempt_id": c.attempt_id,
             "output": c.output,
-            "output_digest": to_bytes(answer_digest(key, c.output)),
+            "output_digest": to_bytes(answer_digest(key, c.output, c.model)),
             "accepted_at": now,
             "model": c.model,
         }
@@ -94,7 +94,7 @@ def find_completions(connection: sa.Connection, keys: Sequence[str]) -> dict[str
     """
     found: dict[str, Completion] = {}
     for key, attempt_id, output, digest, model in _COMPLETIONS.find(connection, keys):
-        _verify(key.hex(), output, digest)
+        _verify(key.hex(), output, model, digest)
         found[key.hex()] = Completion(attempt_id, output, model)
     return found
 
@@ -109,7 +109,7 @@ def find_refusals(connection: sa.Connection, keys: Sequence[str]) -> dict[str, R
     found: dict[str, Refusal] = {}
     for key, digest, *why in _REFUSALS.find(connection, keys):
         refusal = Refusal(*why)
-        _verify(key.hex(), refusal.output, digest)
+        _verify(key.hex(), refusal.output, None, digest)
         found[key.hex()] = refusal
     return found
 
@@ -119,9 +119,9 @@ def find_settled(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
     return {key.hex() for among in _SETTLED for (key,) in among.find(connection, keys)}
 
 
-def _verify(key: str, output: str | None, digest: bytes | None) -> None:
+def _verify(key: str, output: str | None, model: str | None, digest: bytes | None) -> None:
     # With its key: a damaged index may lead from one key to another's row, whole as it is.
-    if (None if output is None else to_bytes(answer_digest(key, output))) != digest:
+    if (None if output is None else to_bytes(answer_digest(key, output, model))) != digest:
         raise LedgerRefused(f"The answer of request {key[:12]} was altered in the ledger. Restore it from a backup.")
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -17,8 +18,12 @@ import pytest
 from overnight.complete import Engine
 from tests.conftest import House
 from tests.fakes.provider import FakeProvider
+from tests.trials.crash_worker import Orders, Workshop
+from tests.trials.crowd import Crowd
 from tests.trials.night import Night, cut_source
+from tests.trials.record import Provider, Trial, start_provider
 from tests.trials.scripts import Script
+from tests.trials.shared_worker import Sharers
 
 T = TypeVar("T")
 
@@ -56,6 +61,41 @@ def open_night(house: House, fake: FakeProvider) -> Iterator[Callable[..., Night
             return Night(house, engine, prompt, cut_source(house.home, texts))
 
         yield open_
+
+
+@pytest.fixture(scope="session")
+def workshop() -> Iterator[Workshop]:
+    """Makes processes that work on a run and may be killed at it."""
+    with Workshop.open() as workshop:
+        yield workshop
+
+
+@pytest.fixture(scope="session")
+def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    """A provider in a process of its own, which outlives those that ask it."""
+    with start_provider(tmp_path_factory.mktemp("provider"), delay_s=0.02) as provider:
+        yield provider
+
+
+@pytest.fixture(scope="session")
+def sharers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sharers]:
+    """Makes processes that share a ledger, any number at a time."""
+    with Sharers.open(tmp_path_factory.mktemp("sharers")) as sharers:
+        yield sharers
+
+
+@pytest.fixture
+def trial(ledger_url: str, home: Path, workshop: Workshop, provider: Provider) -> Trial:
+    """A run over an empty ledger, worked on by processes that may be killed."""
+    home.mkdir(exist_ok=True)
+    orders = Orders(str(home), ledger_url, provider.endpoint, f"file:{home}/out.jsonl", 0, C)
+    return Trial(orders, workshop, provider, provider.count_calls())
+
+
+@pytest.fixture
+def crowd(house: House, fake: FakeProvider, script: Script, sharers: Sharers) -> Crowd:
+    """Several processes over the same rows of one house."""
+    return Crowd(house, script, sharers, fake.openai_base_url)
 
 
 @pytest.fixture

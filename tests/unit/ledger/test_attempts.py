@@ -213,9 +213,20 @@ def test_more_keys_than_one_statement_takes_are_all_found(house: House, prompt: 
         assert set(find_completions(connection, keys)) == {keys[0], keys[600], keys[-1]}
 
 
-def test_an_altered_completion_is_refused_when_it_is_read(house: House, prompt: Prompt) -> None:
+@pytest.mark.parametrize(
+    "change", ["""output = '{"label":"blue"}'""", "model = 'openai:other'"], ids=["answer", "model"]
+)
+def test_an_altered_completion_is_refused_when_it_is_read(house: House, prompt: Prompt, change: str) -> None:
     _accept(house, _open(house, prompt), '{"label":"red"}')
-    house.tamper("""UPDATE completions SET output = '{"label":"blue"}'""")
+    house.tamper(f"UPDATE completions SET {change}")  # noqa: S608 - ours
+    with pytest.raises(LedgerRefused, match=f"answer of request {KEY[:12]} was altered"):
+        _find(house)
+
+
+def test_a_whole_answer_in_the_place_of_another_is_refused(house: House, prompt: Prompt) -> None:
+    _open(house, prompt)
+    _accept(house, _open(house, prompt, OTHER), '{"label":"red"}', OTHER)
+    house.tamper("UPDATE completions SET request_key = :k", k=bytes.fromhex(KEY))
     with pytest.raises(LedgerRefused, match=f"answer of request {KEY[:12]} was altered"):
         _find(house)
 

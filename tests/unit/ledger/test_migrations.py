@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from alembic.config import Config
 
 from overnight.failures import LedgerRefused
 from overnight.ledger import Ledger, migrate
+from overnight.ledger.completions import Completion, find_completions
 from overnight.ledger.spend import Spend, find_spend
 
-PROMPT, BODY, KEY, DIGEST = (bytes([n]) * 32 for n in range(4))
+PROMPT, BODY, KEY = (bytes([n]) * 32 for n in range(3))
 
 
 def _attempt(number: int, outcome: str, cost_usd: float | None, reserved_usd: float) -> dict[str, Any]:
@@ -51,7 +53,15 @@ _ROWS: dict[str, list[dict[str, Any]]] = {
         _attempt(2, "open", None, 0.5),
         _attempt(3, "unsent", None, 9.0),
     ],
-    "completions": [{"request_key": KEY, "attempt_id": 1, "output": "{}", "output_digest": DIGEST, "accepted_at": 1.0}],
+    "completions": [
+        {
+            "request_key": KEY,
+            "attempt_id": 1,
+            "output": "{}",
+            "output_digest": sha256(b"{}").digest(),
+            "accepted_at": 1.0,
+        }
+    ],
 }
 
 
@@ -89,6 +99,27 @@ def test_an_old_ledger_keeps_what_it_holds(old_url: str) -> None:
         if connection.dialect.name == "sqlite":
             # It alone lets a migration break a reference and say nothing.
             assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+
+
+def test_an_answer_in_an_old_ledger_is_a_hit(old_url: str) -> None:
+    with closing(Ledger(old_url)) as ledger, ledger.reading() as connection:
+        assert find_completions(connection, [KEY.hex()]) == {KEY.hex(): Completion(1, "{}")}
+
+
+def test_an_answer_that_was_altered_in_an_old_ledger_is_refused(old_url: str) -> None:
+    with _connect(old_url) as direct:
+        direct.exec_driver_sql("UPDATE completions SET output = '[]'")
+    with closing(Ledger(old_url)) as ledger, ledger.reading() as connection, pytest.raises(LedgerRefused):
+        find_completions(connection, [KEY.hex()])
+
+
+def test_an_old_ledger_in_a_file_is_copied_first(old_url: str) -> None:
+    Ledger(old_url).close()
+    url = sa.make_url(old_url)
+    if url.get_backend_name() == "sqlite":
+        with _connect(f"{old_url}.before-upgrade-from-0001") as copy:
+            assert copy.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0001"
+            assert copy.exec_driver_sql("SELECT count(*) FROM attempts").scalar() == 3
 
 
 def test_a_ledger_that_cannot_be_migrated_is_refused_on_one_line_and_left_as_it_was(old_url: str) -> None:

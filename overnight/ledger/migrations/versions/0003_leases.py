@@ -47,17 +47,21 @@ def _widen_ids() -> None:
 
 
 def _digest_answers() -> None:
-    """A digest covers the key with the answer now; an answer that was altered before keeps a digest that is not its."""
+    """
+    Let a digest cover the key with the answer.
+
+    An answer that was altered before keeps a digest that is not its own.
+    """
     connection = op.get_bind()
-    columns = "request_key, output, output_digest"
-    for row in connection.execute(sa.text(f"SELECT {columns} FROM completions")).all():  # noqa: S608 - ours
+    for row in connection.execute(sa.text("SELECT request_key, output, model, output_digest FROM completions")).all():
         if hashlib.sha256(row.output.encode()).digest() == row.output_digest:
-            _set_digest(connection, "completions", row)
-    for row in connection.execute(sa.text(f"SELECT {columns} FROM quarantines WHERE output IS NOT NULL")).all():  # noqa: S608 - ours
-        _set_digest(connection, "quarantines", row)
+            _set_digest(connection, "completions", row.request_key, row.output, row.model)
+    for row in connection.execute(sa.text("SELECT request_key, output FROM quarantines")).all():
+        if row.output is not None:
+            _set_digest(connection, "quarantines", row.request_key, row.output, None)
 
 
-def _set_digest(connection: sa.Connection, table: str, row: sa.Row[tuple[bytes, str, bytes]]) -> None:
-    digest = bytes.fromhex(answer_digest(bytes(row.request_key).hex(), row.output))
+def _set_digest(connection: sa.Connection, table: str, key: bytes, output: str, model: str | None) -> None:
+    digest = bytes.fromhex(answer_digest(bytes(key).hex(), output, model))
     statement = sa.text(f"UPDATE {table} SET output_digest = :digest WHERE request_key = :key")  # noqa: S608 - ours
-    connection.execute(statement, {"digest": digest, "key": row.request_key})
+    connection.execute(statement, {"digest": digest, "key": key})
