@@ -16,7 +16,7 @@ from overnight.ledger.completions import find_settled, rows_of
 from overnight.ledger.leases import Worker, claim, give_up
 from overnight.ledger.prepared import Prepared, insert
 from overnight.ledger.schema import attempts, prompts, requests, to_bytes
-from overnight.ledger.spend import Cap, Shortfall, reserve
+from overnight.ledger.spend import Cap, Shortfall, reserve, take_turn
 from overnight.records import Prompt
 
 
@@ -79,6 +79,7 @@ def open_attempts(
     Raises:
         LedgerRefused: A request was answered once, and its answer is lost.
     """
+    take_turn(connection, (cap for o in openings for cap in o.caps))
     first: dict[str, Opening] = {}
     for o in openings:
         first.setdefault(o.key, o)

@@ -14,7 +14,7 @@ from overnight.ledger.completions import Completion, Refusal, accept, refuse
 from overnight.ledger.leases import give_up
 from overnight.ledger.prepared import Prepared
 from overnight.ledger.schema import attempts, to_bytes
-from overnight.ledger.spend import Cap, settle
+from overnight.ledger.spend import Cap, settle, take_turn
 from overnight.records import Reply
 
 
@@ -50,6 +50,7 @@ def close_attempts(connection: sa.Connection, closings: Sequence[Closing]) -> li
         For each whether the request was still the worker's: an answer that comes when another worker has taken the
         request over is kept with what it cost, and settles nothing.
     """
+    take_turn(connection, (cap for c in closings for cap in c.caps))
     held = give_up(connection, [(c.key, c.attempt_id) for c in closings])
     record_bodies(connection, [c.body for c in closings if c.body])
     _CLOSE_ATTEMPT.run(connection, [_closing_values(c, is_fenced=c.attempt_id not in held) for c in closings])

@@ -58,6 +58,17 @@ def night_scope(now: float) -> str:
     return f"night:{(datetime.fromtimestamp(now).astimezone() - timedelta(hours=12)).date()}"
 
 
+def take_turn(connection: sa.Connection, caps: Iterable[Cap]) -> None:
+    """
+    Wait for whoever is booking on the same scopes, before anything else of a transaction.
+
+    In Postgres two transactions that each hold what the other one wants would end by a deadlock, a second later; all of a
+    night take turns on its row instead. SQLite has one writer at a time anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        _hold_spend(connection, {cap.scope for cap in caps})
+
+
 def reserve(connection: sa.Connection, wanted: Sequence[tuple[Sequence[Cap], float]]) -> list[Shortfall | None]:
     """Set the worst price of each call aside where it fits under all of its caps; why not, where it does not."""
     found = _hold_spend(connection, {cap.scope for caps, _ in wanted for cap in caps})

@@ -22,7 +22,7 @@ from tests.trials.conftest import pick
 from tests.trials.crowd import Crowd
 from tests.trials.shared_worker import Ended
 
-N_ROWS = pick(short=48, long=4_000)
+N_ROWS = pick(short=48, long=1_600)
 SLOW = Scripted(delay_s=0.1)
 HOUR_S = 3600.0
 #: Longer than any process of a busy machine stands still, and much shorter than an hour.

@@ -21,10 +21,10 @@ from tests.trials.shared_worker import Process
 
 pytestmark = pytest.mark.skipif(find_postgres() is None, reason="There is no Postgres on this machine.")
 
-N_ROWS = pick(short=160, long=6_000)
+N_ROWS = pick(short=160, long=3_000)
 N_PROCESSES = 2
 C = 8
-N_CRASHES = pick(short=2, long=20)
+N_CRASHES = pick(short=2, long=12)
 SLOW = Scripted(delay_s=0.05)
 #: After this much of the rows the server goes.
 SHARE = 0.8 / N_CRASHES
@@ -95,7 +95,7 @@ def test_a_crash_in_mid_run_loses_no_answer_and_books_none_twice(
 def test_a_server_that_stays_away_for_a_while_is_waited_for(
     crowd: Crowd, server: Postgres, say: Callable[[str], None]
 ) -> None:
-    away_s = pick(short=0.5, long=60.0)
+    away_s = pick(short=0.5, long=40.0)
     # One that waits for the other's rows looks for them less often when a look takes long, which the short form spares.
     processes = start(crowd, pick(short=1, long=2))
     wait_for_calls(crowd.script, N_ROWS // 2)
