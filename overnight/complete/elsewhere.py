@@ -36,6 +36,12 @@ class Elsewhere:
         finally:
             self._waiting.pop(key, None)
 
+    async def aclose(self) -> None:
+        """Stop looking: nobody waits any more."""
+        if self._polling is not None:
+            self._polling.cancel()
+            await asyncio.wait([self._polling])
+
     async def _poll(self) -> None:
         took_s = 0.0
         while self._waiting:

@@ -97,12 +97,13 @@ class Engine:
 
     def close(self) -> None:
         """Close the clients (an embedded model ends with its client) and stop the loop."""
-        self.run(self._close_clients())
+        self.run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    async def _close_clients(self) -> None:
+    async def _end(self) -> None:
+        await self.elsewhere.aclose()
         for making in self._lanes.values():
             if making.done() and not making.cancelled() and not making.exception():
                 await making.result().client.aclose()
