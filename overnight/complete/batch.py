@@ -145,7 +145,8 @@ async def _share(asking: Asking, key: str, values: Mapping[str, Any]) -> Outcome
     """What comes of it where another batch, or run, is asking the same now; judged by one's own checks."""
     while task := asking.engine.asking.get(key):
         try:
-            outcome: Outcome = await asyncio.shield(task)
+            with asking.context.waiting():
+                outcome: Outcome = await asyncio.shield(task)
         except RunHalted:
             asking.context.raise_if_halted()
             continue  # it was the other run that stopped

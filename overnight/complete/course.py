@@ -42,6 +42,8 @@ class Course:
         self.cause = "first"
         self._prompt = prompt
         self._used: Counter[str] = Counter()
+        #: Its last failure: class and message.
+        self.last: tuple[str, str] | None = sends.failures[-1] if sends.failures else None
         n_before = 0
         for failure_class, message in sends.failures:
             if failure_class in _IN_TRANSIT:
@@ -72,7 +74,7 @@ class Course:
 
     def take(self, failure: CallFailed) -> None:
         """Decide whether the row goes on after a failure (`failure.goes_on`), and what is asked then."""
-        kind = TREATMENTS[failure.failure_class].kind
+        kind, self.last = TREATMENTS[failure.failure_class].kind, (failure.failure_class, str(failure))
         if kind is FailureKind.RETRY:
             self._n_left -= 1
             self.cause = "again"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 
 import sqlalchemy as sa
 
 from overnight.ledger import Ledger
 from overnight.ledger.completions import find_settled
-from overnight.ledger.leases import find_claimed
+from overnight.ledger.leases import Worker, find_claimed
 
 #: How often the ledger is asked, at the most; and at the least, however long a server that was away took to answer.
 _POLL_S, _MOST_POLL_S = 0.25, 5.0
@@ -22,6 +23,8 @@ class Elsewhere:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        #: Who waits; set before anybody does.
+        self.worker: Worker | None = None
         self._waiting: dict[str, asyncio.Future[None]] = {}
         self._polling: asyncio.Task[None] | None = None
 
@@ -49,14 +52,18 @@ class Elsewhere:
             started = time.monotonic()
             keys = list(self._waiting)
             try:
-                over = await asyncio.to_thread(self._ledger.read, lambda connection, k=keys: _find_over(connection, k))
+                over = await asyncio.to_thread(self._ledger.read, functools.partial(self._find_over, keys))
             except Exception as error:  # noqa: BLE001 - it belongs to those who wait, and nobody else would hear of it
-                for key in keys:
+                for key in list(self._waiting):
                     self._fail(key, error)
                 return
             took_s = time.monotonic() - started
             for key in over:
                 self._wake(key)
+
+    def _find_over(self, keys: list[str], connection: sa.Connection) -> set[str]:
+        assert self.worker is not None, "a worker opens attempts before it waits for others"  # noqa: S101 - narrows the type
+        return find_settled(connection, keys) | (set(keys) - find_claimed(connection, self.worker, keys))
 
     def _wake(self, key: str) -> None:
         if (waiting := self._waiting.get(key)) and not waiting.done():
@@ -65,7 +72,3 @@ class Elsewhere:
     def _fail(self, key: str, error: Exception) -> None:
         if (waiting := self._waiting.get(key)) and not waiting.done():
             waiting.set_exception(error)
-
-
-def _find_over(connection: sa.Connection, keys: list[str]) -> set[str]:
-    return find_settled(connection, keys) | (set(keys) - find_claimed(connection, keys))

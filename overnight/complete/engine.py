@@ -76,7 +76,7 @@ class Engine:
         return [str(lane.model) for lane in lanes if lane.breaker.is_open]
 
     async def _make_lane(self, model: str, endpoint: str) -> Lane:
-        await asyncio.to_thread(self.money.register, self.settings.lease_s)
+        self.elsewhere.worker = await asyncio.to_thread(self.money.register, self.settings.lease_s)
         reference, terms = parse_model(model), find_terms(self.settings.terms, model)
         client = await make_client(
             reference,

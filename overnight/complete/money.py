@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import sqlalchemy as sa
 
 from overnight.complete.context import RunContext
-from overnight.failures import CallFailed
+from overnight.failures import CallFailed, RunHalted
 from overnight.ledger import Ledger
 from overnight.ledger.attempts import NotOpened, Opening, open_attempts
 from overnight.ledger.closings import Closing, close_attempts
@@ -41,13 +41,26 @@ class Money:
         self._n_settled = 0
         self._changed = asyncio.Event()
         self._registering = threading.Lock()
+        self._worker: Worker | None = None
         self._open_all: Callable[[sa.Connection, Sequence[Opening]], list[int | Shortfall | NotOpened]] | None = None
 
-    def register(self, lease_s: float) -> None:
+    def register(self, lease_s: float) -> Worker:
         """Make the process a worker whose claims outlive it for so long: from any thread, before anything is opened."""
         with self._registering:
             # One function for all, so that what is opened at the same time goes into one commit.
-            self._open_all = self._open_all or functools.partial(_open_as, self._ledger.register(lease_s))
+            if self._worker is None:
+                self._worker = self._ledger.register(lease_s)
+                self._open_all = functools.partial(_open_as, self._worker)
+            return self._worker
+
+    @property
+    def n_lapses(self) -> int:
+        """How often the process's lease has lapsed."""
+        return self._worker.n_lapses if self._worker else 0
+
+    def holds(self, n_lapses: int) -> bool:
+        """Whether what was opened when the lease had lapsed so often is still the process's, as far as it knows."""
+        return self._worker is not None and self._worker.is_current and self._worker.n_lapses == n_lapses
 
     async def open(self, opening: Opening, context: RunContext) -> int | NotOpened:
         """
@@ -69,7 +82,11 @@ class Money:
                 if patience.is_over(found):
                     self._wake()
                     raise OverBudget(found)
-                await context.sleep(_POLL_S)
+                try:
+                    await context.sleep(_POLL_S)
+                except RunHalted:
+                    self._wake()  # somebody of another run looks on
+                    raise
             elif n_settled == self._n_settled:
                 with context.waiting():
                     await self._changed.wait()

@@ -10,6 +10,7 @@ from typing import Any
 from overnight.complete.asking import Asking, Outcome
 from overnight.complete.closing import CheckFailed, is_final
 from overnight.complete.context import RunContext
+from overnight.complete.course import Course
 from overnight.complete.judge import find_outcome
 from overnight.complete.lane import Lane
 from overnight.complete.request import Request
@@ -77,7 +78,7 @@ async def _try(asking: Asking, request: Request, lane: Lane) -> Outcome | NotOpe
     """
     course = request.course
     if course.is_used_up:
-        return _leave(request)
+        return _leave(course)
     body = await request.encode(lane)
     with asking.context.waiting():
         pass_ = await lane.admit(body, course.max_tokens)
@@ -97,16 +98,16 @@ async def _use_slot(asking: Asking, request: Request, sending: Sending, pass_: P
     context, lane = asking.context, sending.lane
     with contextlib.suppress(RunHalted):
         async with lane.limiter.slot(context.waiting):
-            if context.halted is None and lane.breaker.lets(pass_):
+            if context.halted is None and lane.breaker.lets(pass_) and asking.engine.money.holds(sending.n_lapses):
                 return await send(asking, request, sending, pass_)
-    # The run stops, or the provider has stopped answering since: nothing was sent.
+    # The run stops, the provider has stopped answering since, or the lease was over: nothing was sent.
     await take_back(asking, request, sending)
     return None
 
 
-def _leave(request: Request) -> Outcome:
+def _leave(course: Course) -> Outcome:
     """The run has sent the row as often as it may: it stays pending, with its last failure."""
-    failure_class, message = request.sends.failures[-1]
+    failure_class, message = course.last or (FailureClass.TIMEOUT, "It was sent as often as it may be.")
     failure_class = FailureClass.TIMEOUT if failure_class == "open" else failure_class
     return Outcome(RowState.PENDING, None, failure_class, None, message)
 

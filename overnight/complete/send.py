@@ -32,6 +32,8 @@ class Sending:
     body: bytes
     caps: tuple[Cap, ...]
     reserved_usd: float
+    #: How often the worker's lease had lapsed when it was opened.
+    n_lapses: int
 
 
 async def open_sending(asking: Asking, request: Request, lane: Lane, body: bytes) -> Sending | NotOpened:
@@ -64,8 +66,9 @@ async def open_sending(asking: Asking, request: Request, lane: Lane, body: bytes
         model=str(lane.model) if other else None,
         endpoint=lane.endpoint if other else None,
     )
-    opened = await asking.engine.money.open(opening, asking.context)
-    return opened if isinstance(opened, NotOpened) else Sending(opened, lane, body, caps, worst or 0.0)
+    money = asking.engine.money
+    n_lapses, opened = money.n_lapses, await money.open(opening, asking.context)
+    return opened if isinstance(opened, NotOpened) else Sending(opened, lane, body, caps, worst or 0.0, n_lapses)
 
 
 async def take_back(asking: Asking, request: Request, sending: Sending) -> None:

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from overnight.keys import canonical_json
 from overnight.ledger.bodies import Body, record_bodies
-from overnight.ledger.completions import Completion, Refusal, accept, refuse
-from overnight.ledger.leases import give_up
+from overnight.ledger.completions import Completion, Refusal, accept, find_settled, refuse
+from overnight.ledger.leases import find_held, give_up
 from overnight.ledger.prepared import Prepared
 from overnight.ledger.schema import attempts, to_bytes
 from overnight.ledger.spend import Cap, settle, take_turn
@@ -47,11 +47,12 @@ def close_attempts(connection: sa.Connection, closings: Sequence[Closing]) -> li
     Record how open attempts ended, what they cost, and what follows; a key's first answer stays.
 
     Returns:
-        For each whether the request was still the worker's: an answer that comes when another worker has taken the
-        request over is kept with what it cost, and settles nothing.
+        For each whether it stands: an answer that comes when another worker has taken the request over is kept with
+        what it cost, and settles nothing, unless that worker has given the request up without one.
     """
     take_turn(connection, (cap for c in closings for cap in c.caps))
     held = give_up(connection, [(c.key, c.attempt_id) for c in closings])
+    held |= _find_unclaimed(connection, closings, held)
     record_bodies(connection, [c.body for c in closings if c.body])
     _CLOSE_ATTEMPT.run(connection, [_closing_values(c, is_fenced=c.attempt_id not in held) for c in closings])
     valid = [c for c in closings if c.attempt_id in held]
@@ -61,6 +62,16 @@ def close_attempts(connection: sa.Connection, closings: Sequence[Closing]) -> li
         refuse(connection, refused, closings[0].closed_at)
     settle(connection, [(c.caps, c.reserved_usd, _booked_usd(c)) for c in closings])
     return [c.attempt_id in held for c in closings]
+
+
+def _find_unclaimed(connection: sa.Connection, closings: Sequence[Closing], held: set[int]) -> set[int]:
+    """Of attempts that have lost their request, and bring its answer: those whose request nobody asks any more."""
+    late = {c.key: c.attempt_id for c in reversed(closings) if c.attempt_id not in held and c.completion}
+    if not late:
+        return set()
+    taken = {c.key for c in closings if c.attempt_id in held}
+    taken |= find_held(connection, list(late)) | find_settled(connection, list(late))
+    return {attempt_id for key, attempt_id in late.items() if key not in taken}
 
 
 def _booked_usd(closing: Closing) -> float:

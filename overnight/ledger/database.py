@@ -17,6 +17,11 @@ T = TypeVar("T")
 #: What the driver raises; of a damaged SQLite file also this, over a name in it that is no text any more.
 FAULTS = (sa.exc.DatabaseError, UnicodeDecodeError)
 
+_CONNECT = "Check OVERNIGHT_LEDGER_URL, and that the server runs; what was recorded is kept."
+_FREE = (
+    "Free what holds it, or its disk, and run again: what was recorded is kept. Where it is damaged, restore it from a"
+    " backup."
+)
 _FIRST_WAIT_S, _MOST_WAIT_S = 0.05, 2.0
 #: How long a statement waits for another process's transaction before it says so.
 BUSY_TIMEOUT_MS = 10_000
@@ -38,13 +43,15 @@ class Database:
         parsed = _parse(url)
         self.is_postgres = parsed.get_backend_name() == "postgresql"
         #: For people: without the password.
-        self.name = parsed.render_as_string(hide_password=True)
+        self.name = parsed.set(query={}).render_as_string(hide_password=True)
         self.writer = f"last commit of {uuid.uuid4().hex}"
+        self._has_answered = False
         #: Where it is a file.
         self.path = None if self.is_postgres else Path(str(parsed.database))
         if self.is_postgres:
-            self.reading = self.writing = _connect_postgres(parsed)
-            self.reading = self.writing.execution_options(isolation_level="REPEATABLE READ")
+            self.writing = _connect_postgres(parsed)
+            sa.event.listen(self.writing, "connect", self._note_answer)
+            self.reading: sa.Engine = self.writing.execution_options(isolation_level="REPEATABLE READ")
         else:
             self.reading = _connect_sqlite(parsed, begin="BEGIN")
             self.writing = _connect_sqlite(parsed, begin="BEGIN IMMEDIATE")
@@ -63,8 +70,8 @@ class Database:
             return "locked" in str(error.orig) or "busy" in str(error.orig)
         state = getattr(error.orig, "sqlstate", None) or ""
         if not state and isinstance(error, sa.exc.OperationalError):
-            # Nobody answered, or who did is starting or ending; a wrong name or password stays wrong.
-            return "FATAL:" not in str(error.orig) or "the database system is" in str(error.orig)
+            # Nobody answered, or who did is starting, ending or full; a name or password that was wrong stays wrong.
+            return self._has_answered or "FATAL:" not in str(error.orig) or "the database system is" in str(error.orig)
         return error.connection_invalidated or state in _CROSSED or state[:2] in {"08", "57"}
 
     def insist(self, work: Callable[[], T], patience_s: float) -> T:
@@ -85,16 +92,22 @@ class Database:
     def describe(self, error: sa.exc.DatabaseError | UnicodeDecodeError, what: str) -> LedgerRefused:
         """The fault in one line; what was recorded is kept."""
         why = " ".join(str(getattr(error, "orig", error)).split())
-        return LedgerRefused(
-            f"The ledger {self.name} cannot be {what} ({why}). Free what holds it, or its disk, and run again: what was"
-            " recorded is kept. Where it is damaged, restore it from a backup."
+        remedy = (
+            "Free what holds it, or its disk, and run again: what was recorded is kept. Where it is damaged, restore"
         )
+        remedy += " it from a backup."
+        if "connection failed" in why:
+            remedy = "Check OVERNIGHT_LEDGER_URL, and that the server runs; what was recorded is kept."
+        return LedgerRefused(f"The ledger {self.name} cannot be {what} ({why}). {remedy}")
+
+    def _note_answer(self, connection: Any, record: Any) -> None:  # noqa: ARG002 - SQLAlchemy's signature
+        self._has_answered = True
 
 
 def _parse(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError as error:
+    except (sa.exc.ArgumentError, ValueError) as error:
         raise LedgerRefused("OVERNIGHT_LEDGER_URL is not a database URL. Unset or mend it.") from error
     kind = parsed.get_backend_name()
     if kind == "postgresql":
@@ -135,10 +148,17 @@ def _connect_sqlite(url: sa.URL, *, begin: str) -> sa.Engine:
 
 
 def _connect_postgres(url: sa.URL) -> sa.Engine:
-    # Nobody's default may cost an answer: synchronous_commit is what keeps it through a power cut.
-    options = f"-c synchronous_commit=on -c lock_timeout={BUSY_TIMEOUT_MS} -c timezone=UTC"
-    arguments = {"options": options, "application_name": "overnight", "connect_timeout": 10}
-    return sa.create_engine(url, pool_pre_ping=True, connect_args=arguments)
+    arguments = {"application_name": "overnight", "connect_timeout": 10}
+    engine = sa.create_engine(url, pool_pre_ping=True, connect_args=arguments)
+
+    @sa.event.listens_for(engine, "connect")
+    def set_up(connection: Any, record: Any) -> None:  # noqa: ARG001 - SQLAlchemy's signature
+        # Nobody's default may cost an answer: synchronous_commit is what keeps it through a power cut.
+        connection.execute("SET synchronous_commit = on")
+        connection.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
+        connection.commit()
+
+    return engine
 
 
 def _make_folder(folder: Path) -> None:

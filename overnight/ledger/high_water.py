@@ -65,14 +65,20 @@ class HighWater:
         if not now and self._clock() - self._written_at < EVERY_S:
             return
         self._written_at = self._clock()
-        with contextlib.suppress(OSError):
-            self._write(n_commits)
+        with contextlib.suppress(OSError, LedgerRefused):
+            # Another process may have seen more of it.
+            if self.read() < n_commits:
+                self._write(n_commits)
 
     def _write(self, n_commits: int) -> None:
         fd, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".highwater-")
-        with os.fdopen(fd, "w") as file:
-            file.write(f"{n_commits}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        reach("before-high-water")
-        Path(temporary).replace(self._path)
+        try:
+            with os.fdopen(fd, "w") as file:
+                file.write(f"{n_commits}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            reach("before-high-water")
+            Path(temporary).replace(self._path)
+        except OSError:
+            Path(temporary).unlink(missing_ok=True)
+            raise

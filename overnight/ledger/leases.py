@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import math
 import os
-import threading
+import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,11 @@ from overnight.ledger.schema import claims, leases, to_bytes
 #: An attempt's id is its worker's number and the worker's own count below it.
 _COUNT_BITS = 32
 _PROC = Path("/proc")
+_HIDDEN = ""
+#: When the lease of who has ended properly ran out.
+_RELEASED = 0.0
+#: A lease is renewed after this share of it.
+RENEWED_AT = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -32,18 +39,35 @@ class Moment:
     at: float
 
 
-@dataclass(frozen=True)
 class Worker:
-    """A process that asks, as the ledger knows it."""
+    """
+    Who asks, as the ledger knows it, and as it knows itself.
 
-    worker_id: int
-    _counter: Iterable[int] = field(default_factory=itertools.count)
-    _counting: threading.Lock = field(default_factory=threading.Lock)
+    Args:
+        worker_id: Its number.
+        lease_s: How long its right outlives the last sign of its life.
+        judges_from: By the ledger's clock, when it may say of others that their time is over: where nobody could write
+            for a while all leases have lapsed, and those who live need a moment to renew theirs.
+    """
+
+    def __init__(self, worker_id: int, lease_s: float = math.inf, judges_from: float = 0.0) -> None:
+        self.worker_id = worker_id
+        self.lease_s = lease_s
+        self.judges_from = judges_from
+        #: How often its right had ended before it was renewed: what it had claimed by then may be another's.
+        self.n_lapses = 0
+        #: When it was renewed last, by this machine's clock.
+        self.renewed_at = _read_steady_clock()
+        self._count = itertools.count()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its right holds, as far as it knows: it may have been stopped, or the database away."""
+        return _read_steady_clock() - self.renewed_at < self.lease_s
 
     def make_attempt_id(self) -> int:
         """An id that no other attempt has or will have."""
-        with self._counting:
-            return (self.worker_id << _COUNT_BITS) + next(iter(self._counter))
+        return (self.worker_id << _COUNT_BITS) + next(self._count)
 
 
 def read_clock(connection: sa.Connection) -> Moment:
@@ -51,7 +75,7 @@ def read_clock(connection: sa.Connection) -> Moment:
     if connection.dialect.name == "postgresql":
         at = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())").scalar_one()
         return Moment("database", float(at))
-    return Moment(_find_boot(), time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)))
+    return Moment(_find_boot(), _read_steady_clock())
 
 
 def register(connection: sa.Connection, lease_s: float) -> Worker:
@@ -59,19 +83,22 @@ def register(connection: sa.Connection, lease_s: float) -> Worker:
     now = read_clock(connection)
     values = {"process": _name_process(), "clock": now.clock, "until": now.at + lease_s}
     added = connection.execute(sa.insert(leases).values(values).returning(leases.c.worker_id))
-    return Worker(int(added.scalar_one()))
+    return Worker(int(added.scalar_one()), lease_s, now.at + lease_s * RENEWED_AT)
 
 
-def renew(connection: sa.Connection, worker: Worker, lease_s: float) -> None:
+def renew(connection: sa.Connection, worker: Worker) -> None:
     """Let the right run from now; nothing that another worker has taken over comes back."""
-    now = read_clock(connection)
-    renewed = sa.update(leases).where(leases.c.worker_id == worker.worker_id)
-    connection.execute(renewed.values(clock=now.clock, until=now.at + lease_s))
+    now, mine = read_clock(connection), leases.c.worker_id == worker.worker_id
+    if connection.execute(sa.select(leases.c.until).where(mine)).scalar_one() <= now.at:
+        worker.n_lapses += 1
+        worker.judges_from = now.at + worker.lease_s * RENEWED_AT
+    connection.execute(sa.update(leases).where(mine).values(clock=now.clock, until=now.at + worker.lease_s))
+    worker.renewed_at = _read_steady_clock()
 
 
 def release(connection: sa.Connection, worker: Worker) -> None:
     """End the right: whatever is still claimed may be taken over at once."""
-    connection.execute(sa.update(leases).where(leases.c.worker_id == worker.worker_id).values(until=0.0))
+    connection.execute(sa.update(leases).where(leases.c.worker_id == worker.worker_id).values(until=_RELEASED))
 
 
 def claim(connection: sa.Connection, worker: Worker, wanted: Mapping[str, int]) -> set[str]:
@@ -93,20 +120,21 @@ def claim(connection: sa.Connection, worker: Worker, wanted: Mapping[str, int]) 
     held = rows_of(connection, _HELD, claims.c.request_key, list(wanted))
     now = read_clock(connection)
     won = {row.request_key for row in held if row.attempt_id == wanted[row.request_key]}
-    # Of what this process has claimed, it knows best that nobody is asking it any more.
-    lapsed = {row.request_key for row in held if row.worker_id == worker.worker_id or _has_lapsed(row, now)} - won
+    lapsed = {row.request_key for row in held if _is_free(row, worker, now)} - won
     _TAKE_OVER.run(connection, [_claim_values(worker, key, wanted[key]) for key in lapsed])
     return won | lapsed
 
 
-def find_claimed(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
-    """Those of the requests that a live worker is asking."""
+def find_claimed(connection: sa.Connection, worker: Worker, keys: Sequence[str]) -> set[str]:
+    """Those of the requests that another live worker is asking, as far as this one may judge."""
     now = read_clock(connection)
-    return {
-        row.request_key
-        for row in rows_of(connection, _CLAIMED, claims.c.request_key, keys)
-        if not _has_lapsed(row, now)
-    }
+    found = rows_of(connection, _CLAIMED, claims.c.request_key, keys)
+    return {row.request_key for row in found if not _is_free(row, worker, now)}
+
+
+def find_held(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
+    """Those of the requests that are claimed at all, by whomever, alive or not."""
+    return {row.request_key for row in rows_of(connection, _CLAIMED, claims.c.request_key, keys)}
 
 
 def give_up(connection: sa.Connection, claimed: Sequence[tuple[str, int]]) -> set[int]:
@@ -122,16 +150,30 @@ def _claim_values(worker: Worker, key: str, attempt_id: int) -> dict[str, object
     return {"request_key": to_bytes(key), "worker_id": worker.worker_id, "attempt_id": attempt_id}
 
 
-def _has_lapsed(lease: sa.Row[Any], now: Moment) -> bool:
+def _is_free(lease: sa.Row[Any], worker: Worker, now: Moment) -> bool:
+    # Of what it has claimed itself, it knows best that nobody is asking it any more.
+    if lease.worker_id == worker.worker_id:
+        return True
     # A clock of before the machine was started anew: whoever was told in it is gone.
-    return lease.clock != now.clock or lease.until <= now.at or _is_gone(lease.process)
+    if lease.clock != now.clock or lease.until == _RELEASED or _is_gone(lease.process):
+        return True
+    return bool(lease.until <= now.at and worker.judges_from <= now.at)
+
+
+def _read_steady_clock() -> float:
+    """Seconds since the machine was started, those that it was suspended among them."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @cache
 def _find_boot() -> str:
+    """What names this start of the machine: on Linux a file, on macOS a variable of the kernel."""
     try:
         return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
     except OSError:
+        with contextlib.suppress(OSError):
+            command = ["sysctl", "-n", "kern.bootsessionuuid"]
+            return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603 - ours
         return ""
 
 
@@ -150,13 +192,13 @@ def _find_machine() -> str:
 
 
 def _find_start(pid: int) -> str:
-    """When the process was started, in the kernel's ticks; empty where there is none, or it has ended."""
+    """When the process was started, in the kernel's ticks; "ended" where it has, and empty where nothing tells."""
     try:
         # The name, in brackets, may hold anything.
         fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return ""
-    return "" if fields[0] in {"Z", "X"} else fields[19]
+        return _HIDDEN
+    return "ended" if fields[0] in {"Z", "X"} else fields[19]
 
 
 def _is_gone(process: str) -> bool:
@@ -164,7 +206,14 @@ def _is_gone(process: str) -> bool:
     machine, pid, started = process.rsplit(" ", 2) if process.count(" ") >= 2 else ("", "", "")  # noqa: PLR2004 - three parts
     if not machine or machine != _find_machine() or not started:
         return False
-    return _find_start(int(pid)) != started
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # somebody else's: it is there
+    # Where /proc hides the processes of others, it cannot be told from another of the same number.
+    return _find_start(int(pid)) not in {started, _HIDDEN}
 
 
 _ADD_CLAIM = Prepared(insert(claims).on_conflict_do_nothing())

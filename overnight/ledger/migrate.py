@@ -7,6 +7,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from overnight.failpoints import reach
@@ -35,8 +36,6 @@ def upgrade(database: Database, found: str | None) -> None:
             " OVERNIGHT_HOME to another place."
         )
     try:
-        if found is not None and database.path:
-            _back_up(database, database.path.with_name(f"{database.path.name}.before-upgrade-from-{found}"))
         # Another process may be at it already: it is waited for, and nothing is left to do.
         database.insist(lambda: _upgrade_to_head(database, config), _PATIENCE_S)
     except sa.exc.DBAPIError as error:
@@ -50,13 +49,17 @@ def _upgrade_to_head(database: Database, config: Config) -> None:
     with database.writing.begin() as connection:
         if database.is_postgres:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        # Under the lock: another process may have been quicker.
+        found = MigrationContext.configure(connection).get_current_revision()
+        if found is not None and database.path and found != ScriptDirectory.from_config(config).get_current_head():
+            _back_up(database, database.path.with_name(f"{database.path.name}.before-upgrade-from-{found}"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         reach("before-migrated")
 
 
 def _back_up(database: Database, copy: Path) -> None:
-    """A copy of the file as it is before the upgrade, whole and without its -wal file."""
+    """A copy of the file as it is before the upgrade, whole and without its -wal file; the caller holds its lock."""
     part = copy.with_name(copy.name + ".part")
     part.unlink(missing_ok=True)
     with database.reading.connect() as connection:

@@ -62,8 +62,8 @@ def take_turn(connection: sa.Connection, caps: Iterable[Cap]) -> None:
     """
     Wait for whoever is booking on the same scopes, before anything else of a transaction.
 
-    In Postgres two transactions that each hold what the other one wants would end by a deadlock, a second later; all of a
-    night take turns on its row instead. SQLite has one writer at a time anyway.
+    In Postgres two transactions that each hold what the other one wants would end by a deadlock, a second later; all of
+    a night take turns on its row instead. SQLite has one writer at a time anyway.
     """
     if connection.dialect.name == "postgresql":
         _hold_spend(connection, {cap.scope for cap in caps})

@@ -122,7 +122,7 @@ class Ledger:
         """
         worker = self.write(lambda connection: leases.register(connection, lease_s))
         self._workers.append(worker)
-        self._writer.repeat(lambda connection: leases.renew(connection, worker, lease_s), lease_s / 3)
+        self._writer.repeat(functools.partial(leases.renew, worker=worker), lease_s * leases.RENEWED_AT)
         return worker
 
     def close(self) -> None:
@@ -153,11 +153,7 @@ class Ledger:
             return
         # The mark first: whatever another process commits meanwhile only raises the count.
         if mark := self._high_water.read():
-            query = sa.select(schema.meta.c.value).where(schema.meta.c.name == COUNTER)
-            count = self.read(
-                lambda c: c.execute(query).scalar() if sa.inspect(c).has_table(schema.meta.name) else None
-            )
-            self._high_water.check(mark, int(count or 0))
+            self._high_water.check(mark, self.read(_count_commits, patience_s=_OPENING_PATIENCE_S))
 
     def _migrate(self) -> None:
         found = self.read(_find_version, patience_s=_OPENING_PATIENCE_S)
@@ -168,7 +164,7 @@ class Ledger:
         upgrade(self._database, found)
 
     def _identify(self) -> str:
-        query = sa.select(schema.meta.c.name, schema.meta.c.value)
+        query = sa.select(schema.meta.c.name, schema.meta.c.value).where(schema.meta.c.name.in_(["ledger_id", COUNTER]))
         rows = self.read(lambda c: c.execute(query).all(), patience_s=_OPENING_PATIENCE_S)
         found = {row.name: row.value for row in rows}
         if {"ledger_id", COUNTER} <= found.keys():

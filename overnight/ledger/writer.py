@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
@@ -165,10 +166,11 @@ def _settle(ended: Iterable[_Settled]) -> None:
     for one in ended:
         if isinstance(one[0], asyncio.Future):
             by_loop.setdefault(one[0].get_loop(), []).append(one)
-        else:
+        elif one[0].set_running_or_notify_cancel():
             _set(*one)
     for loop, ones in by_loop.items():
-        if not loop.is_closed():
+        # A loop that is closed has nobody any more who waits.
+        with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(_set_all, ones)
 
 

@@ -13,6 +13,8 @@ from overnight.records import Ask, Reply
 from overnight.taxonomy import FailureClass
 
 DEFAULT_MAX_TOKENS = 512
+#: Tokens of one call, at the most.
+MOST_COUNTED = 2**31 - 1
 #: What a request is made of: a prompt's parameters may not replace it.
 _OURS = {"model", "messages", "system", "stream", "n", "response_format", "output_config", "max_completion_tokens"}
 
@@ -135,8 +137,8 @@ def as_text(value: Any) -> str | None:
 
 
 def as_count(value: Any) -> int:
-    """The value where it is a count, else 0."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    """The value where it is a count, else 0; more than a database's integer holds is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_COUNTED else 0
 
 
 def one_line(text: str, limit: int = 300) -> str:

@@ -136,16 +136,26 @@ class Workers(RuleBasedStateMachine):
 
     def _close_all(self, at: int, some: list[Attempt], how: str, *, is_told: bool) -> None:
         closings = [self._make_closing(a, how, a.reserved_usd / 2 if is_told else None) for a in some]
+        expected = self._foretell(some, how)
         stands = self.places[at].ledger.write(lambda c: close_attempts(c, closings))
         for attempt, closing, stood in zip(some, closings, stands, strict=True):
-            assert stood is (self.claims.get(attempt.key) is attempt)
+            assert stood is (attempt in expected)
             attempt.outcome = closing.outcome if stood or how == "unsent" else "fenced"
             attempt.booked_usd = _book(closing)
-            if stood:
+            if self.claims.get(attempt.key) is attempt:
                 del self.claims[attempt.key]
             if stood and how in {"accepted", "refused"}:
                 assert attempt.key not in self.settled
                 self.settled[attempt.key] = (attempt.attempt_id, _answer(attempt) if how == "accepted" else None)
+
+    def _foretell(self, some: list[Attempt], how: str) -> list[Attempt]:
+        """Those that hold their request, and of the others the first whose answer nobody else is asking for."""
+        stands = [a for a in some if self.claims.get(a.key) is a]
+        for a in some:
+            is_late = a not in stands and how == "accepted" and a.key not in self.claims and a.key not in self.settled
+            if is_late and all(other.key != a.key for other in stands):
+                stands.append(a)
+        return stands
 
     def _make_closing(self, attempt: Attempt, how: str, cost_usd: float | None) -> Closing:
         a = attempt.attempt_id
@@ -183,7 +193,7 @@ class Workers(RuleBasedStateMachine):
             self._tamper(f"UPDATE leases SET until = 0.0 WHERE worker_id = {worker_id}")  # noqa: S608 - ours
             self.lapsed.add(worker_id)
         else:
-            place.ledger.write(lambda c: renew(c, place.worker, LEASE_S))
+            place.ledger.write(lambda c: renew(c, place.worker))
             self.lapsed.discard(worker_id)
 
     @rule(at=st.integers(0, 2), is_killed=st.booleans())
@@ -226,7 +236,7 @@ class Workers(RuleBasedStateMachine):
         assert found == {key: (a.worker_id, a.attempt_id) for key, a in self.claims.items()}
         assert all(a.outcome == "open" for a in self.claims.values())
         live = {key for key, a in self.claims.items() if a.worker_id not in self.lapsed}
-        assert find_claimed(connection, KEYS) == live
+        assert find_claimed(connection, Worker(0), KEYS) == live
         # Passed + refused + being asked + free are all.
         free = set(KEYS) - self.settled.keys() - found.keys()
         assert len(self.settled) + len(found) + len(free) == len(KEYS)

@@ -21,7 +21,10 @@ KEY, OTHER = digest_bytes(b"one"), digest_bytes(b"other")
 
 @pytest.fixture
 def mine(ledger: Ledger) -> Worker:
-    return ledger.write(lambda c: register(c, 60.0))
+    """One who has been there for a while."""
+    worker = ledger.write(lambda c: register(c, 60.0))
+    worker.judges_from = 0.0
+    return worker
 
 
 @pytest.fixture
@@ -42,7 +45,8 @@ def test_a_request_is_claimed_by_one_worker(ledger: Ledger, mine: Worker, theirs
     assert _claim(ledger, mine, KEY) == {KEY}
     assert _claim(ledger, theirs, KEY, OTHER) == {OTHER}
     with ledger.reading() as connection:
-        assert find_claimed(connection, [KEY, OTHER]) == {KEY, OTHER}
+        assert find_claimed(connection, mine, [KEY, OTHER]) == {OTHER}
+        assert find_claimed(connection, theirs, [KEY, OTHER]) == {KEY}
 
 
 def test_a_worker_takes_up_what_it_claimed_and_left(ledger: Ledger, mine: Worker) -> None:
@@ -54,22 +58,50 @@ def test_a_lease_that_is_over_is_taken_over_and_its_attempt_is_fenced_off(
 ) -> None:
     attempt_id = theirs.make_attempt_id()
     ledger.write(lambda c: claim(c, theirs, {KEY: attempt_id}))
-    _change(ledger, theirs, until=0.0)
+    _change(ledger, theirs, until=1.0)
     with ledger.reading() as connection:
-        assert find_claimed(connection, [KEY]) == set()
+        assert find_claimed(connection, mine, [KEY]) == set()
     assert _claim(ledger, mine, KEY) == {KEY}
     assert ledger.write(lambda c: give_up(c, [(KEY, attempt_id)])) == set()
     with ledger.reading() as connection:
-        assert find_claimed(connection, [KEY]) == {KEY}
+        assert find_claimed(connection, theirs, [KEY]) == {KEY}
 
 
 def test_a_lease_that_was_over_and_is_renewed_holds_what_nobody_took(
     ledger: Ledger, mine: Worker, theirs: Worker
 ) -> None:
     _claim(ledger, theirs, KEY)
-    _change(ledger, theirs, until=0.0)
-    ledger.write(lambda c: renew(c, theirs, 60.0))
+    _change(ledger, theirs, until=1.0)
+    ledger.write(lambda c: renew(c, theirs))
     assert _claim(ledger, mine, KEY) == set()
+
+
+def test_after_a_time_in_which_nobody_could_write_nobody_s_lease_is_taken_at_once(
+    ledger: Ledger, mine: Worker, theirs: Worker
+) -> None:
+    _claim(ledger, theirs, KEY)
+    for worker in (mine, theirs):
+        _change(ledger, worker, until=1.0)
+    # Both wait for the database; this one is let in first.
+    ledger.write(lambda c: renew(c, mine))
+    assert mine.n_lapses == 1
+    assert _claim(ledger, mine, KEY) == set()
+    with ledger.reading() as connection:
+        assert find_claimed(connection, mine, [KEY]) == {KEY}
+    mine.judges_from = 0.0
+    assert _claim(ledger, mine, KEY) == {KEY}
+
+
+def test_a_new_worker_gives_the_others_a_moment_to_renew_theirs(ledger: Ledger, mine: Worker) -> None:
+    _claim(ledger, mine, KEY)
+    _change(ledger, mine, until=1.0)
+    assert _claim(ledger, ledger.write(lambda c: register(c, 60.0)), KEY) == set()
+
+
+def test_a_worker_knows_by_itself_when_its_lease_is_over(mine: Worker) -> None:
+    assert mine.is_current
+    mine.renewed_at -= 61.0
+    assert not mine.is_current
 
 
 def test_a_worker_that_ends_frees_what_it_had(ledger: Ledger, mine: Worker, theirs: Worker) -> None:
@@ -92,6 +124,15 @@ def test_a_lease_of_before_the_machine_was_started_anew_is_over(ledger: Ledger, 
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/ns/pid"), reason="only Linux tells which process is which")  # noqa: PTH110 - a link to nowhere
+@pytest.mark.skipif(not os.path.exists("/proc/self/ns/pid"), reason="only Linux tells which process is which")  # noqa: PTH110 - the same
+def test_a_process_that_proc_hides_is_not_gone(
+    ledger: Ledger, mine: Worker, theirs: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _claim(ledger, theirs, KEY)
+    monkeypatch.setattr("overnight.ledger.leases._find_start", lambda _: "")
+    assert _claim(ledger, mine, KEY) == set()
+
+
 @pytest.mark.parametrize(
     ("machine", "is_free"), [("{machine}", True), ("another-boot pid:[1]", False)], ids=["of this machine", "elsewhere"]
 )

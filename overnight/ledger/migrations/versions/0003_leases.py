@@ -1,6 +1,8 @@
 """Workers that claim what they ask, and number its attempts; a refused answer's digest; an approval's steady clock."""
 
 import hashlib
+from collections.abc import Iterator
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -53,12 +55,24 @@ def _digest_answers() -> None:
     An answer that was altered before keeps a digest that is not its own.
     """
     connection = op.get_bind()
-    for row in connection.execute(sa.text("SELECT request_key, output, model, output_digest FROM completions")).all():
+    for row in _read_slowly(connection, "SELECT request_key, output, model, output_digest FROM completions"):
         if hashlib.sha256(row.output.encode()).digest() == row.output_digest:
             _set_digest(connection, "completions", row.request_key, row.output, row.model)
-    for row in connection.execute(sa.text("SELECT request_key, output FROM quarantines")).all():
+    for row in _read_slowly(connection, "SELECT request_key, output FROM quarantines"):
         if row.output is not None:
             _set_digest(connection, "quarantines", row.request_key, row.output, None)
+
+
+def _read_slowly(connection: sa.Connection, query: str) -> Iterator[sa.Row[Any]]:
+    """Some thousands at a time: a ledger may have millions."""
+    after = b""
+    while True:
+        ordered = sa.text(f"{query} WHERE request_key > :after ORDER BY request_key LIMIT 10000")
+        rows = connection.execute(ordered, {"after": after}).all()
+        if not rows:
+            return
+        yield from rows
+        after = bytes(rows[-1].request_key)
 
 
 def _set_digest(connection: sa.Connection, table: str, key: bytes, output: str, model: str | None) -> None:
