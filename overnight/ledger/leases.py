@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from overnight.ledger.batching import batched
 from overnight.ledger.completions import rows_of
-from overnight.ledger.prepared import Prepared, insert
+from overnight.ledger.prepared import Prepared, insert, list_marks
 from overnight.ledger.schema import claims, leases, to_bytes
 
 #: An attempt's id is its worker's number and the worker's own count below it.
@@ -141,8 +141,10 @@ def give_up(connection: sa.Connection, claimed: Sequence[tuple[str, int]]) -> se
     """End the claims of attempts, each given with its request; the attempts that still held theirs."""
     ended: set[int] = set()
     for some in batched(claimed):
-        keys, ids = zip(*some, strict=True)
-        ended.update(connection.execute(_GIVE_UP, {"keys": keys, "ids": ids}).scalars())
+        marks = list_marks(connection, len(some))
+        text = f"DELETE FROM claims WHERE request_key IN {marks} AND attempt_id IN {marks} RETURNING attempt_id"  # noqa: S608 - marks alone
+        values = (*(bytes.fromhex(key) for key, _ in some), *(attempt_id for _, attempt_id in some))
+        ended.update(connection.exec_driver_sql(text, values).scalars())
     return ended
 
 
@@ -221,12 +223,6 @@ _TAKE_OVER = Prepared(
     sa.update(claims)
     .where(claims.c.request_key == sa.bindparam("request_key"))
     .values(worker_id=sa.bindparam("worker_id"), attempt_id=sa.bindparam("attempt_id"))
-)
-_GIVE_UP = (
-    sa.delete(claims)
-    .where(claims.c.request_key.in_(sa.bindparam("keys", expanding=True)))
-    .where(claims.c.attempt_id.in_(sa.bindparam("ids", expanding=True)))
-    .returning(claims.c.attempt_id)
 )
 _CLAIMED = sa.select(
     claims.c.request_key, claims.c.attempt_id, claims.c.worker_id, leases.c.clock, leases.c.until, leases.c.process

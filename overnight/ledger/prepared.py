@@ -44,6 +44,12 @@ class Prepared:
         return self._texts[name]
 
 
+def list_marks(connection: sa.Connection, n: int) -> str:
+    """The places of `n` values in a list, as the driver has them."""
+    mark = "%s" if connection.dialect.name == "postgresql" else "?"
+    return f"({','.join([mark] * n)})"
+
+
 class Among:
     """
     A query for the rows whose key is one of some, as text too; keys come back as the database holds them.
@@ -58,7 +64,6 @@ class Among:
 
     def find(self, connection: sa.Connection, keys: Sequence[str]) -> Iterator[sa.Row[Any]]:
         """The rows."""
-        mark = "%s" if connection.dialect.name == "postgresql" else "?"
         for some in batched(keys):
-            text = f"{self._head}({','.join([mark] * len(some))})"
+            text = self._head + list_marks(connection, len(some))
             yield from connection.exec_driver_sql(text, tuple(map(bytes.fromhex, some))).all()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
-from overnight.ledger.prepared import Prepared, insert
+from overnight.ledger.prepared import Prepared, insert, list_marks
 from overnight.ledger.schema import spend
 
 #: Sums of floats that should be equal to a cap may differ by this much.
@@ -102,10 +101,15 @@ def find_spend(connection: sa.Connection, scopes: Iterable[str]) -> dict[str, Sp
 
 def _hold_spend(connection: sa.Connection, scopes: set[str]) -> dict[str, Spend]:
     """As `find_spend`; until this transaction ends nobody else adds to them."""
-    rows = connection.execute(_HOLD, {"scopes": sorted(scopes)}).all()
+    if not scopes:
+        return {}
+    text = f"SELECT scope, spent_usd, reserved_usd FROM spend WHERE scope IN {list_marks(connection, len(scopes))}"  # noqa: S608 - marks alone
+    if connection.dialect.name == "postgresql":
+        text += " ORDER BY scope FOR UPDATE"
+    rows = connection.exec_driver_sql(text, tuple(scopes)).all()
     if missing := scopes - {row.scope for row in rows}:
         _add(connection, [(scope, 0.0, 0.0) for scope in missing])
-        rows = connection.execute(_HOLD, {"scopes": sorted(scopes)}).all()
+        rows = connection.exec_driver_sql(text, tuple(scopes)).all()
     return {row.scope: Spend(row.spent_usd, row.reserved_usd) for row in rows}
 
 
@@ -136,5 +140,3 @@ _ADD = Prepared(
         },
     )
 )
-_SCOPES: sa.BindParameter[Any] = sa.bindparam("scopes", expanding=True)
-_HOLD = sa.select(spend).where(spend.c.scope.in_(_SCOPES)).order_by(spend.c.scope).with_for_update()

@@ -18,8 +18,7 @@ T = TypeVar("T")
 #: The name of the counter of commits in `meta`.
 COUNTER = "n_commits"
 
-_COUNT = sa.cast(sa.cast(meta.c.value, sa.Integer) + 1, sa.Text)
-_COUNT_UP = sa.update(meta).where(meta.c.name == COUNTER).values(value=_COUNT).returning(meta.c.value)
+_COUNT_UP = f"UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE name = '{COUNTER}' RETURNING value"  # noqa: S608 - ours
 _NEW = insert(meta)
 _SIGN = Prepared(_NEW.on_conflict_do_update(index_elements=[meta.c.name], set_={"value": _NEW.excluded.value}))
 #: It waits for whoever holds the row: a transaction of ours that the server has not given up yet.
@@ -70,7 +69,7 @@ class Transaction(Generic[T]):
 
     def _count_up(self, connection: sa.Connection) -> None:
         if not self._database.is_postgres:
-            found = connection.execute(_COUNT_UP).scalar()
+            found = connection.exec_driver_sql(_COUNT_UP).scalar()
             self.n_commits = int(found) if found else 0
 
     def _sign(self, connection: sa.Connection) -> None:

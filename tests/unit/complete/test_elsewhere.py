@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from overnight.failures import CallFailed
+from overnight.complete.elsewhere import Elsewhere
+from overnight.failures import CallFailed, LedgerRefused
 from overnight.keys import canonical_json, request_key
+from overnight.ledger import Ledger
 from overnight.ledger.attempts import Opening, open_attempts
 from overnight.ledger.bodies import make_body
 from overnight.ledger.leases import release
@@ -82,3 +85,31 @@ def _claim(house: House, prompt: Prompt, text: str) -> None:
 
 def _stop(desk: Desk) -> None:
     desk.engine.context(RUN).halt(CallFailed(FailureClass.STOPPED, "Somebody stopped the run."))
+
+
+class _Broken:
+    """A ledger whose reading fails, when it is let."""
+
+    def __init__(self) -> None:
+        self.reads, self.fails = threading.Event(), threading.Event()
+
+    def read(self, job: Any) -> Any:  # noqa: ARG002 - a ledger's signature
+        self.reads.set()
+        assert self.fails.wait(10)
+        raise LedgerRefused("gone")
+
+
+def test_whoever_joins_while_the_ledger_fails_hears_of_it_too() -> None:
+    async def story() -> None:
+        broken = _Broken()
+        elsewhere = Elsewhere(cast("Ledger", broken))
+        first = asyncio.create_task(elsewhere.wait("one"))
+        assert await asyncio.to_thread(broken.reads.wait, 10)
+        second = asyncio.create_task(elsewhere.wait("two"))
+        await asyncio.sleep(0)
+        broken.fails.set()
+        for waiting in (first, second):
+            with pytest.raises(LedgerRefused):
+                await asyncio.wait_for(waiting, 10)
+
+    asyncio.run(story())

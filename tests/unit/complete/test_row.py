@@ -250,3 +250,10 @@ def test_declared_requests_a_minute_are_kept(open_desk: Callable[..., Desk]) -> 
     times = sorted(call.time for call in desk.fake.calls)
     # A second's worth at once, which are four, and then one each quarter of a second.
     assert times[-1] - times[0] >= 0.8
+
+
+@pytest.mark.parametrize("count", [2**31, 2**63, 10**30])
+def test_a_count_of_tokens_that_no_ledger_holds_is_not_known(desk: Desk, count: int) -> None:
+    desk.fake.answer = lambda _: Scripted(usage={"prompt_tokens": count, "completion_tokens": 1})
+    assert desk.list_states(["some words"]) == ["accepted"]
+    assert desk.house.fetch("SELECT input_tokens, output_tokens, cost_usd FROM attempts") == [(0, 1, None)]

@@ -18,6 +18,7 @@ from overnight.ledger.completions import (
     forget_refusals,
     refuse,
 )
+from overnight.ledger.leases import release
 from overnight.ledger.spend import Shortfall
 from overnight.records import Prompt, Reply, Usage
 from tests.conftest import RUN, House
@@ -263,3 +264,43 @@ def test_a_body_is_kept_once(house: House) -> None:
     for _ in range(2):
         house.ledger.write(lambda c: record_bodies(c, [make_body(b"same"), make_body(b"same")]))
     assert house.fetch("SELECT n_bytes FROM bodies") == [(4,)]
+
+
+def _lose(house: House, prompt: Prompt) -> tuple[int, int]:
+    """An attempt whose request another worker has taken over, and that worker's."""
+    late, other = _open(house, prompt), house.ledger.register(60.0)
+    house.ledger.write(lambda c: release(c, house.worker))
+    opening = Opening(KEY, prompt.prompt_hash, "{}", make_body(b"sent"), RUN, 2.0)
+    [taken] = house.ledger.write(lambda c: open_attempts(c, other, [opening]))
+    assert isinstance(taken, int)
+    return late, taken
+
+
+def _accepted(attempt_id: int, output: str) -> Closing:
+    return Closing(attempt_id, KEY, 3.0, "accepted", cost_usd=0.5, completion=Completion(attempt_id, output))
+
+
+def test_an_answer_that_comes_while_another_worker_asks_is_kept_with_its_cost_and_settles_nothing(
+    house: House, prompt: Prompt
+) -> None:
+    late, taken = _lose(house, prompt)
+    _close(house, _accepted(late, '{"label":"red"}'))
+    assert _find(house) == {}
+    _close(house, _accepted(taken, '{"label":"blue"}'))
+    assert _find(house) == {KEY: Completion(taken, '{"label":"blue"}')}
+    outcomes = dict(house.fetch("SELECT attempt_id, outcome FROM attempts"))
+    assert outcomes == {late: "fenced", taken: "accepted"}
+    assert house.fetch("SELECT sum(cost_usd) FROM attempts") == [(1.0,)]
+
+
+def test_an_answer_that_comes_when_the_other_worker_has_given_up_is_the_answer(house: House, prompt: Prompt) -> None:
+    late, taken = _lose(house, prompt)
+    _close(house, Closing(taken, KEY, 3.0, "failed", failure_class="timeout"))
+    _close(house, _accepted(late, '{"label":"red"}'))
+    assert _find(house) == {KEY: Completion(late, '{"label":"red"}')}
+
+
+def test_of_two_late_answers_in_one_commit_one_is_the_answer(house: House, prompt: Prompt) -> None:
+    late, taken = _lose(house, prompt)
+    _close(house, _accepted(late, '{"label":"red"}'), _accepted(taken, '{"label":"blue"}'))
+    assert _find(house) == {KEY: Completion(taken, '{"label":"blue"}')}

@@ -85,3 +85,22 @@ def test_a_disk_that_is_full_costs_no_commit(tmp_path: Path) -> None:
     mark = HighWater(tmp_path / "gone" / "ledger.sqlite")
     mark.raise_to(1)
     assert mark.read() == 0
+
+
+def test_another_process_that_saw_less_of_the_ledger_does_not_lower_the_mark(ledger_url: str, home: Path) -> None:
+    with closing(Ledger(ledger_url)) as idle:
+        _write(idle, "first")
+        with closing(Ledger(ledger_url)) as busy:
+            for n in range(5):
+                _write(busy, f"{n}")
+        after = _mark(home)
+    assert _mark(home) == after
+
+
+def test_a_mark_that_cannot_be_written_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> None:
+        raise OSError
+
+    monkeypatch.setattr("os.fsync", refuse)
+    HighWater(tmp_path / "ledger.sqlite").raise_to(1)
+    assert list(tmp_path.iterdir()) == []

@@ -148,9 +148,22 @@ def test_commits_of_a_ledger_in_a_file_are_counted(opened: Database) -> None:
     assert counted == ([0, 0] if opened.is_postgres else [counted[0], counted[0] + 1])
 
 
-@pytest.mark.parametrize("url", ["postgresql://me:secret@nowhere.invalid/x", "postgresql+psycopg://me:secret@h/x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:secret@nowhere.invalid/x",
+        "postgresql+psycopg://me:secret@h/x",
+        "postgresql:///x?host=h&password=secret",
+    ],
+)
 def test_no_message_says_the_password(url: str) -> None:
     database = Database(url)
     error = sa.exc.OperationalError("SELECT", {}, Exception("gone"))
     assert "secret" not in str(database.describe(error, "read"))
     assert isinstance(database.describe(error, "read"), LedgerRefused)
+
+
+def test_an_address_that_is_none_is_refused_in_one_line() -> None:
+    with pytest.raises(LedgerRefused, match="OVERNIGHT_LEDGER_URL is not a database URL") as caught:
+        Database("postgresql://h:port/x")
+    assert "\n" not in str(caught.value)

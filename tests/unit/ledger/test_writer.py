@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -155,3 +156,35 @@ def test_a_failing_item_does_not_take_others_of_its_group_with_it(
 def test_a_function_that_does_not_give_a_result_for_each_item_fails(ledger: Ledger, gives: list[int]) -> None:
     with pytest.raises(ValueError, match="zip"):
         ledger.submit_each(lambda _connection, _items: gives, 1).result(10)
+
+
+def test_who_does_not_wait_any_more_holds_up_nobody(ledger: Ledger, held: threading.Event) -> None:
+    given_up, other = _add(ledger, "given up"), _add(ledger, "other")
+    assert given_up.cancel()
+    held.set()
+    assert other.result(10) == "other"
+    assert _add(ledger, "later").result(10) == "later"
+
+
+def test_a_job_that_is_repeated_runs_while_nothing_else_does(ledger: Ledger) -> None:
+    twice = threading.Semaphore(0)
+    ledger._writer.repeat(lambda _: twice.release(), 0.05)  # noqa: SLF001 - nobody but a ledger repeats
+    assert twice.acquire(timeout=10)
+    assert twice.acquire(timeout=10)
+
+
+def test_what_is_in_no_hurry_goes_with_what_is(ledger: Ledger) -> None:
+    seen: list[list[str]] = []
+
+    def note(connection: sa.Connection, items: Sequence[str]) -> Sequence[str]:
+        seen.append(list(items))
+        return items
+
+    async def story() -> None:
+        waits = ledger.record(note, "waits", is_urgent=False)
+        hurries = ledger.record(note, "hurries")
+        assert [await waits, await hurries] == ["waits", "hurries"]
+        assert await ledger.record(note, "alone", is_urgent=False) == "alone"
+
+    asyncio.run(story())
+    assert seen == [["waits", "hurries"], ["alone"]]
