@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import functools
 import gc
+import sys
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -23,6 +24,8 @@ T = TypeVar("T")
 
 #: Objects that are made before the collector looks at them.
 _GC_THRESHOLD = 20_000
+#: How long one thread may keep the others waiting.
+_SWITCH_EVERY_S = 0.001
 
 
 class Engine:
@@ -76,6 +79,8 @@ class Engine:
         return [str(lane.model) for lane in lanes if lane.breaker.is_open]
 
     async def _make_lane(self, model: str, endpoint: str) -> Lane:
+        # Loop and writer take turns five times as often: a slot is held while an answer waits for its commit.
+        sys.setswitchinterval(_SWITCH_EVERY_S)
         self.elsewhere.worker = await asyncio.to_thread(self.money.register, self.settings.lease_s)
         reference, terms = parse_model(model), find_terms(self.settings.terms, model)
         client = await make_client(

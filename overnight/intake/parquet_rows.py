@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,36 @@ def read_parquet_rows(path: Path, columns: Columns) -> Iterator[SourceRow]:
             number = 0
             for table in file.iter_batches(_ROWS_AT_ONCE, columns=wanted, use_threads=False):
                 cells = {name: _read_cells(table.column(name)) for name in wanted}
-                for at in range(table.num_rows):
-                    number += 1
-                    yield _read_row(number, {name: cells[name][at] for name in wanted}, columns)
+                read = _read_plainly if all(map(_is_plain, table.columns, cells.values())) else _read_each
+                yield from read(number, cells, columns)
+                number += table.num_rows
     except (pa.ArrowException, OSError) as error:
         why = " ".join(str(error).split())
         raise InputRefused(
             f"{path} cannot be read as parquet ({why}). Write it again as parquet, or give a CSV file."
         ) from error
+
+
+def _is_plain(column: pa.Array[Any], cells: list[Any]) -> bool:
+    """Whether every cell is its own JSON form: whole numbers, truth values, and texts without NUL."""
+    if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
+        return True
+    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    texts = [cell for cell in cells if isinstance(cell, str)]
+    return is_text and len(texts) + cells.count(None) == len(cells) and "\0" not in "".join(texts)
+
+
+def _read_plainly(number: int, cells: Mapping[str, list[Any]], columns: Columns) -> Iterator[SourceRow]:
+    names = columns.select_inputs(list(cells))
+    n_rows = len(next(iter(cells.values())))
+    ids = map(_make_id, cells[columns.id]) if columns.id is not None else repeat(None, n_rows)
+    for at, (row_id, *values) in enumerate(zip(ids, *(cells[name] for name in names), strict=True), number + 1):
+        yield SourceRow(at, row_id, dict(zip(names, values, strict=True)), None)
+
+
+def _read_each(number: int, cells: Mapping[str, list[Any]], columns: Columns) -> Iterator[SourceRow]:
+    for at, values in enumerate(zip(*cells.values(), strict=True), number + 1):
+        yield _read_row(at, dict(zip(cells, values, strict=True)), columns)
 
 
 def _read_cells(column: pa.Array[Any]) -> list[Any]:
