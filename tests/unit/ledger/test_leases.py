@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from overnight.keys import digest_bytes
 from overnight.ledger import Ledger
-from overnight.ledger.leases import Worker, claim, find_claimed, give_up, read_clock, register, release, renew
+from overnight.ledger.clock import read_clock
+from overnight.ledger.leases import Worker, claim, find_claimed, give_up, register, release, renew
 from overnight.ledger.schema import leases
 
 KEY, OTHER = digest_bytes(b"one"), digest_bytes(b"other")
@@ -129,7 +130,7 @@ def test_a_process_that_proc_hides_is_not_gone(
     ledger: Ledger, mine: Worker, theirs: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _claim(ledger, theirs, KEY)
-    monkeypatch.setattr("overnight.ledger.leases._find_start", lambda _: "")
+    monkeypatch.setattr("overnight.ledger.process._find_start", lambda _: "")
     assert _claim(ledger, mine, KEY) == set()
 
 
