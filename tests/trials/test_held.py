@@ -17,7 +17,7 @@ from tests.trials.conftest import C, pick
 from tests.trials.record import Trial
 
 #: A statement of the run's waits for 10 s at a time.
-HELD_S = pick(short=3.0, long=60.0)
+HELD_S = pick(short=1.5, long=60.0)
 N_ROWS = 300
 
 

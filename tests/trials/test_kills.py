@@ -25,12 +25,12 @@ def kill_sometime(process: Process, trial: Trial, n_left: int, n_kills_left: int
 
 
 @pytest.mark.parametrize(
-    ("database", "n_kills"), [("sqlite", pick(short=4, long=100)), ("postgres", pick(short=2, long=50))]
+    ("database", "n_kills"), [("sqlite", pick(short=3, long=100)), ("postgres", pick(short=1, long=50))]
 )
 def test_a_run_that_is_killed_at_random_goes_on_where_it_was(
     database: str, n_kills: int, trial: Trial, say: Callable[[str], None]
 ) -> None:
-    n_rows, dice = pick(short=400, long=6_000), random.Random(n_kills)  # noqa: S311 - the same kills each time
+    n_rows, dice = pick(short=300, long=6_000), random.Random(n_kills)  # noqa: S311 - the same kills each time
     trial, known, unrecorded = trial.over(n_rows), dict[str, tuple[object, ...]](), list[int]()
     for n_left in range(n_kills, 0, -1):
         n_at_start = trial.count_calls()

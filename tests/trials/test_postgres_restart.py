@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(find_postgres() is None, reason="There is no Pos
 N_ROWS = pick(short=160, long=3_000)
 N_PROCESSES = 2
 C = 8
-N_CRASHES = pick(short=2, long=12)
+N_CRASHES = pick(short=1, long=12)
 SLOW = Scripted(delay_s=0.05)
 #: After this much of the rows the server goes.
 SHARE = 0.8 / N_CRASHES

@@ -11,8 +11,8 @@ from tests.fakes.provider import Scripted
 from tests.trials.conftest import pick
 from tests.trials.crowd import Crowd
 
-N_PROCESSES = pick(short=3, long=4)
-N_ROWS = pick(short=150, long=10_000)
+N_PROCESSES = pick(short=2, long=4)
+N_ROWS = pick(short=100, long=10_000)
 #: Long enough for the others to want a row that is being asked.
 SLOW = Scripted(delay_s=pick(short=0.05, long=0.02))
 
