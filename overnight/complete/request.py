@@ -8,10 +8,12 @@ from typing import Any
 from overnight.complete.asking import Asking
 from overnight.complete.course import Course, Role
 from overnight.complete.lane import Lane
+from overnight.failures import CallFailed, PromptRefused
 from overnight.ledger.bodies import Body, make_body
 from overnight.ledger.sends import Sends
 from overnight.prompts import render
 from overnight.records import Ask
+from overnight.taxonomy import FailureClass
 
 
 class Request:
@@ -50,7 +52,7 @@ class Request:
         What is asked next; the row is rendered by then.
 
         Raises:
-            PromptRefused: The template fails on the row.
+            CallFailed: The template fails on the row.
         """
         return self._course or self._begin()
 
@@ -66,6 +68,7 @@ class Request:
 
         Raises:
             CallFailed: A text has no JSON form.
+            PromptRefused: The prompt sets a parameter that is not its own to set.
         """
         assert self._question is not None, "it is rendered before it is encoded"  # noqa: S101 - narrows the type
         if self._body is None:
@@ -80,7 +83,11 @@ class Request:
 
     def _begin(self) -> Course:
         prompt = self._asking.prompt
-        system, user = render(prompt, self.values)
+        try:
+            system, user = render(prompt, self.values)
+        except PromptRefused as error:
+            # On this row alone: nothing was sent, so nothing is remembered.
+            raise CallFailed(FailureClass.UNRENDERABLE, str(error)) from error
         self._question = Ask(system, user, self._asking.schema, prompt.parameters)
         self._course = Course(prompt, self._question, self.sends)
         return self._course

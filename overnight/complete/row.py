@@ -15,7 +15,7 @@ from overnight.complete.judge import find_outcome
 from overnight.complete.lane import Lane
 from overnight.complete.request import Request
 from overnight.complete.send import Sending, open_sending, send, take_back
-from overnight.failures import CallFailed, LedgerRefused, PromptRefused, RunHalted
+from overnight.failures import CallFailed, LedgerRefused, RunHalted
 from overnight.ledger.attempts import NotOpened
 from overnight.ledger.sends import Sends
 from overnight.llm import Pass, keep_asking
@@ -42,9 +42,6 @@ async def ask_row(asking: Asking, key: str, input_json: str, values: Mapping[str
         request = Request(asking, key, input_json, values, sends)
         base_s = asking.engine.settings.retry_base_s
         return await keep_asking(lambda: _attempt(asking, request), base_s=base_s, sleep=asking.context.sleep)
-    except PromptRefused as error:
-        # The template fails on this row alone: nothing was sent, so nothing is remembered.
-        return Outcome(RowState.QUARANTINED, None, FailureClass.UNRENDERABLE, None, str(error))
     except CallFailed as failure:
         return _outcome_of(failure, key, asking.context)
     except LedgerRefused as error:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from overnight.complete import engine, judge
+from overnight.failures import PromptRefused
 from overnight.keys import answer_digest
 from overnight.ledger.bodies import get_body
 from overnight.llm import Client, ModelRef, make_client
@@ -257,3 +259,10 @@ def test_a_count_of_tokens_that_no_ledger_holds_is_not_known(desk: Desk, count: 
     desk.fake.answer = lambda _: Scripted(usage={"prompt_tokens": count, "completion_tokens": 1})
     assert desk.list_states(["some words"]) == ["accepted"]
     assert desk.house.fetch("SELECT input_tokens, output_tokens, cost_usd FROM attempts") == [(0, 1, None)]
+
+
+def test_a_parameter_that_is_not_the_prompt_s_to_set_refuses_the_prompt_and_blames_no_row(desk: Desk) -> None:
+    prompt = replace(desk.make_prompt(), parameters={"n": 2})
+    with pytest.raises(PromptRefused, match="sets the parameter 'n'"):
+        desk.ask(["some words", "others"], prompt)
+    assert desk.fake.calls == []
