@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from overnight.ledger.clock import read_clock
-from overnight.ledger.schema import approvals, held_rows, releases
+from overnight.ledger.release_schema import approvals, held_rows, releases
 from overnight.records import Approval
 
 

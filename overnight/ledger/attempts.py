@@ -12,10 +12,11 @@ import sqlalchemy as sa
 from overnight.failures import LedgerRefused
 from overnight.keys import canonical_json
 from overnight.ledger.bodies import Body, record_bodies
+from overnight.ledger.columns import to_bytes
 from overnight.ledger.completions import find_settled, rows_of
 from overnight.ledger.leases import Worker, claim, give_up
 from overnight.ledger.prepared import Prepared, insert
-from overnight.ledger.schema import attempts, prompts, requests, to_bytes
+from overnight.ledger.schema import attempts, prompts, requests
 from overnight.ledger.spend import Cap, Shortfall, reserve, take_turn
 from overnight.records import Prompt
 

@@ -12,8 +12,9 @@ import zstandard
 
 from overnight.failures import LedgerRefused
 from overnight.keys import digest_bytes
+from overnight.ledger.columns import to_bytes
 from overnight.ledger.prepared import Prepared, insert
-from overnight.ledger.schema import bodies, to_bytes
+from overnight.ledger.schema import bodies
 
 #: zstd's middle ground: 2-3 microseconds a row, a third of the size.
 _LEVEL = 3

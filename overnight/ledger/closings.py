@@ -10,10 +10,11 @@ import sqlalchemy as sa
 
 from overnight.keys import canonical_json
 from overnight.ledger.bodies import Body, record_bodies
+from overnight.ledger.columns import to_bytes
 from overnight.ledger.completions import Completion, Refusal, accept, find_settled, refuse
 from overnight.ledger.leases import find_held, give_up
 from overnight.ledger.prepared import Prepared
-from overnight.ledger.schema import attempts, to_bytes
+from overnight.ledger.schema import attempts
 from overnight.ledger.spend import Cap, settle, take_turn
 from overnight.records import Reply
 

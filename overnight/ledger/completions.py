@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from overnight.failures import LedgerRefused
 from overnight.keys import answer_digest
 from overnight.ledger.batching import batched
+from overnight.ledger.columns import to_bytes
 from overnight.ledger.prepared import Among, Prepared, insert
-from overnight.ledger.schema import attempts, completions, quarantines, to_bytes
+from overnight.ledger.schema import attempts, completions, quarantines
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,8 @@ from overnight.failures import LedgerRefused
 from overnight.keys import prompt_hash, request_key
 from overnight.ledger.bodies import get_body
 from overnight.ledger.queries import as_dict
-from overnight.ledger.schema import (
-    approvals,
-    attempts,
-    completions,
-    held_rows,
-    outbox,
-    prompts,
-    quarantines,
-    release_rows,
-    releases,
-    requests,
-    review_answers,
-)
+from overnight.ledger.release_schema import approvals, held_rows, outbox, release_rows, releases, review_answers
+from overnight.ledger.schema import attempts, completions, prompts, quarantines, requests
 
 
 def find_request(connection: sa.Connection, key: str) -> dict[str, Any] | None:

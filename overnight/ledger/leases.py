@@ -11,10 +11,11 @@ import sqlalchemy as sa
 
 from overnight.ledger.batching import batched
 from overnight.ledger.clock import Moment, read_clock, read_steady_clock
+from overnight.ledger.columns import to_bytes
 from overnight.ledger.completions import rows_of
 from overnight.ledger.prepared import Prepared, insert, list_marks
 from overnight.ledger.process import is_gone, name_process
-from overnight.ledger.schema import claims, leases, to_bytes
+from overnight.ledger.schema import claims, leases
 
 #: An attempt's id is its worker's number and the worker's own count below it.
 _COUNT_BITS = 32

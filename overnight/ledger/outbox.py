@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from overnight.ledger.approvals import is_live
 from overnight.ledger.batching import batched
 from overnight.ledger.bodies import get_body
+from overnight.ledger.release_schema import approvals, outbox
 from overnight.ledger.releases import ReleaseRow
-from overnight.ledger.schema import approvals, outbox
 from overnight.records import Payload, Receipt
 
 

@@ -9,19 +9,10 @@ import orjson
 import sqlalchemy as sa
 
 from overnight.failures import OvernightError
+from overnight.ledger.release_schema import approvals, outbox, releases
 from overnight.ledger.releases import find_release
 from overnight.ledger.runs import find_batches, find_latest_batches
-from overnight.ledger.schema import (
-    approvals,
-    attempts,
-    completions,
-    outbox,
-    passes,
-    quarantines,
-    releases,
-    run_prompts,
-    runs,
-)
+from overnight.ledger.schema import attempts, completions, passes, quarantines, run_prompts, runs
 from overnight.records import Batch, CompletedBatch, RunState, Summary
 
 

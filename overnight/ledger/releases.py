@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from overnight.keys import canonical_json
 from overnight.ledger.bodies import Body, record_bodies
 from overnight.ledger.prepared import insert
-from overnight.ledger.schema import release_rows, releases, review_answers, verdicts
+from overnight.ledger.release_schema import release_rows, releases, review_answers, verdicts
 from overnight.records import Release, ReviewItem
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flows.route_banking_query import route_banking_query
 from overnight.cli.plan import as_object
 from overnight.failures import InputRefused, OvernightError, PromptRefused
-from overnight.ledger import schema
+from overnight.ledger.columns import metadata
 from overnight.records import Summary
 from overnight.settings import Settings
 from tasks import (
@@ -46,7 +46,7 @@ def _look(project: Project) -> tuple[object, ...]:
     counts = []
     if home.exists():
         with project.ledger.reading() as connection:
-            tables = schema.metadata.tables.values()
+            tables = metadata.tables.values()
             counts = [connection.execute(sa.select(sa.func.count()).select_from(t)).scalar_one() for t in tables]
     return len(project.fake.calls), files, counts
 

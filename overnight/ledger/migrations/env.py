@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from overnight.ledger.schema import metadata
+from overnight.ledger import release_schema, schema  # noqa: F401 - they fill the metadata
+from overnight.ledger.columns import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

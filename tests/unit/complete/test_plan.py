@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from overnight.complete.forecast import Ground
 from overnight.complete.misses import Reason
 from overnight.complete.plan import StepPlan, plan_step
-from overnight.ledger import schema
+from overnight.ledger.columns import metadata
 from overnight.ledger.runs import pin_model, pin_prompt, record_batches
 from overnight.parts import read_part
 from overnight.records import Batch, ModelTerms, Prompt
@@ -48,8 +48,7 @@ def _plan(desk: Desk, *batches: Batch, prompt: Prompt | None = None, terms: tupl
 def _look(desk: Desk) -> tuple[object, ...]:
     with desk.house.ledger.reading() as connection:
         counts = [
-            connection.execute(sa.select(sa.func.count()).select_from(t)).scalar_one()
-            for t in schema.metadata.tables.values()
+            connection.execute(sa.select(sa.func.count()).select_from(t)).scalar_one() for t in metadata.tables.values()
         ]
     files = sorted(p for p in desk.house.home.rglob("*") if p.is_file())
     return len(desk.fake.calls), counts, files

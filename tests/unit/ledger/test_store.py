@@ -17,7 +17,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from overnight.failures import LedgerRefused
-from overnight.ledger import Ledger, open_ledger, schema, store
+from overnight.ledger import Ledger, open_ledger, store
+from overnight.ledger.columns import metadata
 from overnight.ledger.schema import meta
 from tests.conftest import House
 from tests.fakes.postgres import Postgres
@@ -64,7 +65,7 @@ def _refused(url: str) -> str:
 def test_the_migrations_make_exactly_the_schema(ledger: Ledger) -> None:
     with ledger.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, schema.metadata) == []
+        assert compare_metadata(context, metadata) == []
 
 
 def test_the_version_that_is_looked_for_is_the_newest_migration() -> None:
@@ -133,7 +134,7 @@ def test_a_migration_that_fails_leaves_the_old_schema_and_a_rerun_works(
     with sa.create_engine(empty_url, poolclass=sa.NullPool).connect() as direct:
         assert sa.inspect(direct).get_table_names() == []
     with closing(Ledger(empty_url)) as ledger, ledger.reading() as connection:
-        assert set(schema.metadata.tables) <= set(sa.inspect(connection).get_table_names())
+        assert set(metadata.tables) <= set(sa.inspect(connection).get_table_names())
 
 
 def test_a_reader_sees_one_state_while_others_write(ledger: Ledger) -> None:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from overnight.ledger.schema import HexKey
+from overnight.ledger.columns import HexKey
 
 revision = "0001"
 down_revision = None

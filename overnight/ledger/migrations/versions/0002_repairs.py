@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from overnight.ledger.schema import HexKey
+from overnight.ledger.columns import HexKey
 
 revision = "0002"
 down_revision = "0001"

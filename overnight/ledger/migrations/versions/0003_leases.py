@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from overnight.keys import answer_digest
-from overnight.ledger.schema import HexKey
+from overnight.ledger.columns import HexKey
 
 revision = "0003"
 down_revision = "0002"
