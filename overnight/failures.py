@@ -50,6 +50,10 @@ class ApprovalRefused(OvernightError):
     """The approval does not cover what is about to leave."""
 
 
+class DeliveryHeld(OvernightError):
+    """A person has stopped all writing to the sink."""
+
+
 class RunHalted(OvernightError):
     """The run stopped before its end; nothing is lost and it can be continued."""
 

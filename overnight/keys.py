@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -62,9 +63,32 @@ def batch_digest(rows: Iterable[tuple[str, bytes | str]]) -> str:
     return digest_parts("batch", (part for row in rows for part in row))
 
 
+def release_digest(
+    *, sink: str, prompt_hash: str, model: str, checks_digest: str, held_of: str, rows: Iterable[tuple[str, str, str]]
+) -> str:
+    """
+    What is offered: over the sink, what made the answers, how they were checked, and each row's exact bytes, hex.
+
+    Args:
+        sink: Its name, which holds its configuration.
+        prompt_hash: Of the prompt that the rows answer.
+        model: The prompt's.
+        checks_digest: Over the results of the checks.
+        held_of: The release that held these rows back; empty for the first of a run.
+        rows: The (request key, delivery key, payload digest) of each row, in order.
+    """
+    origin = [sink, prompt_hash, model, checks_digest, held_of]
+    return digest_parts("release", [*origin, *(part for row in rows for part in row)])
+
+
 def allowed_digest(rows: Iterable[tuple[str, str]]) -> str:
     """SHA-256 over the (delivery key, payload digest) of each row that may leave, in order, hex."""
     return digest_parts("allowed", (part for row in rows for part in row))
+
+
+def sign(fields: Mapping[str, Any], key: bytes) -> str:
+    """HMAC-SHA256 over the fields' canonical JSON, hex: who does not have the key cannot make it."""
+    return hmac.new(key, b"approval" + canonical_json(dict(fields)), hashlib.sha256).hexdigest()
 
 
 def delivery_key(sink: str, row_id: str, payload_digest: str) -> str:

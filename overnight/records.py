@@ -221,7 +221,10 @@ class Release:
     release_id: str
     run_id: str
     digest: str
+    #: The sink's name, what a delivery does there, and whether it can be undone: "reversible" or "irreversible".
     sink: str
+    operation: str
+    effect: str
     n_rows: int
     #: How many answers to this release have been recorded so far.
     round: int
@@ -230,7 +233,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Approval:
-    """A recorded decision to let rows of a release leave; minted by `overnight.approve` alone."""
+    """A recorded decision to let rows of a release leave; minted by `overnight.approve.mint` alone."""
 
     approval_id: str
     run_id: str
@@ -260,12 +263,33 @@ class Payload:
 
 
 @dataclass(frozen=True)
+class SinkFacts:
+    """What is known of a sink before anything is sent to it."""
+
+    #: Its address with all that decides where and how rows are written.
+    name: str
+    operation: str
+    #: "reversible" or "irreversible".
+    effect: str
+
+
+@dataclass(frozen=True)
+class OwnSink:
+    """A sink that the project declares with a class of its own."""
+
+    #: "MODULE:CLASS".
+    location: str
+    #: What decides where and how it writes; a part of the sink's name.
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Receipt:
-    """A delivery that the sink confirmed or refused."""
+    """What became of a promised delivery."""
 
     delivery_key: str
     row_id: str
-    #: "delivered" or "failed".
+    #: As in the outbox: "delivered", "earlier", "failed", "unknown", "promised", …
     state: str
     #: What the sink said.
     detail: str

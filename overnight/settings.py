@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from overnight.declarations import read_models, read_sinks
 from overnight.failures import OvernightError
-from overnight.records import ModelTerms
+from overnight.records import ModelTerms, OwnSink
 
 N = TypeVar("N", int, float)
-
-_PROJECT = Path("pyproject.toml")
-_PRICES = ("input_usd_per_million", "output_usd_per_million")
-_RATES = ("requests_per_minute", "tokens_per_minute")
 
 
 @dataclass(frozen=True)
@@ -40,27 +36,32 @@ class Settings:
     limit: int | None
     #: Where a run by hand stops at the gate: beside the person who waits, or not.
     wait: bool
-    #: The run that this process continues.
+    #: The run that this process continues, and whether it offers once more what the run's review held back.
     run_id: str | None
     #: How long a run may wait for a person.
     waits_s: float
     #: How long an approval lives once given.
     approval_s: float
+    #: The file with the key that signs approvals, and the folder with what sinks ask for.
+    approval_key: Path
+    credentials: Path
     #: How often a provider that does not answer is tried, and how long before the run halts.
     probe_s: float = 30.0
     outage_s: float = 3600.0
     #: How long the claims of a process outlive the last sign of its life.
     lease_s: float = 120.0
-    #: What the project declares of its models in pyproject.toml.
+    offers_held: bool = False
+    #: What the project declares in pyproject.toml: of its models, and the sinks that it calls by name.
     terms: tuple[ModelTerms, ...] = ()
+    sinks: Mapping[str, str | OwnSink] = field(default_factory=dict, hash=False)
 
     @classmethod
     def from_env(cls) -> Settings:
         """
-        Read the settings from `OVERNIGHT_*`, and the models' terms from pyproject.toml in the current directory.
+        Read the settings from `OVERNIGHT_*`, and what pyproject.toml in the current directory declares.
 
         Raises:
-            OvernightError: A value is not of its type, or pyproject.toml declares what no model has.
+            OvernightError: A value is not of its type, or pyproject.toml declares what no model or sink has.
         """
         home = Path(os.environ.get("OVERNIGHT_HOME") or "data").absolute()
         return cls(
@@ -79,10 +80,14 @@ class Settings:
             run_id=os.environ.get("OVERNIGHT_RUN_ID") or None,
             waits_s=_number("OVERNIGHT_WAITS_S", float, 7 * 86_400.0, least=1) or 1.0,
             approval_s=_number("OVERNIGHT_APPROVAL_S", float, 86_400.0, least=0) or 0.0,
+            approval_key=Path(os.environ.get("OVERNIGHT_APPROVAL_KEY") or home / "approval.key").absolute(),
+            credentials=Path(os.environ.get("OVERNIGHT_CREDENTIALS") or home / "credentials").absolute(),
             probe_s=_number("OVERNIGHT_PROBE_S", float, 30.0, least=0.0) or 0.0,
             outage_s=_number("OVERNIGHT_OUTAGE_S", float, 3600.0, least=0.0) or 0.0,
             lease_s=_number("OVERNIGHT_LEASE_S", float, 120.0, least=1.0) or 120.0,
-            terms=_read_terms(),
+            offers_held=os.environ.get("OVERNIGHT_OFFERS_HELD") == "1",
+            terms=read_models(),
+            sinks=read_sinks(),
         )
 
 
@@ -100,59 +105,3 @@ def _number(name: str, kind: type[N], default: N | None, *, least: float) -> N |
     if not least <= value < math.inf:
         raise OvernightError(f"{name} is {raw}, which is not a number from {least:g}. Set it to {least:g} or more.")
     return value
-
-
-def _read_terms() -> tuple[ModelTerms, ...]:
-    """What `[tool.overnight.models."PROVIDER:NAME"]` declares, in the order of the file."""
-    try:
-        table: Any = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return ()
-    except (OSError, ValueError) as error:
-        raise OvernightError(f"{_PROJECT.absolute()} cannot be read as TOML: {error}. Mend the file.") from error
-    # Each level is looked at before it is stepped into: a project may have written anything there.
-    for depth, name in enumerate(path := ("tool", "overnight", "models"), 1):
-        table = table.get(name, {})
-        if not isinstance(table, dict):
-            raise _bad_terms(".".join(path[:depth]), "is not a table")
-    return tuple(_read_model(model, declared) for model, declared in table.items())
-
-
-def _read_model(model: str, declared: Any) -> ModelTerms:
-    provider, _, name = model.partition(":")
-    if not provider or not name or not isinstance(declared, dict):
-        raise _bad_terms(f"tool.overnight.models.{model!r}", "is not a table under the name PROVIDER:NAME")
-    if unknown := declared.keys() - {*_PRICES, *_RATES}:
-        raise _bad_terms(f"{min(unknown)!r} of {model!r}", f"is not one of {', '.join((*_PRICES, *_RATES))}")
-    if len(declared.keys() & {*_PRICES}) == 1:
-        missing = min({*_PRICES} - declared.keys())
-        raise _bad_terms(f"{missing} of {model!r}", "is missing: prices are declared both or not at all")
-    return ModelTerms(
-        model,
-        input_usd_per_million=_read_price(model, "input_usd_per_million", declared),
-        output_usd_per_million=_read_price(model, "output_usd_per_million", declared),
-        requests_per_minute=_read_rate(model, "requests_per_minute", declared),
-        tokens_per_minute=_read_rate(model, "tokens_per_minute", declared),
-    )
-
-
-def _read_price(model: str, key: str, declared: Mapping[str, Any]) -> float | None:
-    value = declared.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise _bad_terms(f"{key} of {model!r}", f"is {value!r}, which is not a number of US dollars from 0")
-    return float(value)
-
-
-def _read_rate(model: str, key: str, declared: Mapping[str, Any]) -> int | None:
-    value = declared.get(key)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise _bad_terms(f"{key} of {model!r}", f"is {value!r}, which is not a whole number from 1")
-    return value
-
-
-def _bad_terms(what: str, why: str) -> OvernightError:
-    return OvernightError(f"{what} in {_PROJECT.absolute()} {why}. Mend it, or leave it out.")

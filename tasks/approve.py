@@ -13,11 +13,11 @@ from prefect.flow_runs import pause_flow_run, suspend_flow_run
 from prefect.input import RunInput
 from prefect.logging import get_run_logger
 
-from overnight.approve import decide, find_standing, offer_release, parse_answers, read_form, record_refusal
+from overnight.approve import decide, find_held, find_standing, offer_release, parse_answers, read_form, record_refusal
+from overnight.deliver import describe_sink
 from overnight.failpoints import reach
 from overnight.failures import ReviewRefused
-from overnight.payloads import sink_name
-from overnight.records import Approval, CheckedBatch, Release, RunState
+from overnight.records import Approval, CheckedBatch, Release, RunState, SinkFacts
 from tasks.form import describe_release, make_form
 from tasks.hold import hold_on_failures
 from tasks.nightly import RunEnded
@@ -44,13 +44,14 @@ def ask_approval(checked: list[CheckedBatch], sink: str) -> Approval:
         return planning.ask_approval()
     run = current_run()
     run.refuse_if_stopped()
-    sink = sink_name(sink)
     if not checked:
         raise RunEnded(RunState.RELEASED, f"Run {run.run_id} has no row for its last step: nothing to release.")
-    standing = find_standing(run.ledger, run.run_id, sink, now=time.time())
-    if standing is None:
+    facts = describe_sink(sink, run.settings)
+    standing = find_standing(run.ledger, run.run_id, facts.name, now=time.time())
+    held_of = find_held(run.ledger, run.run_id, facts.name) if run.settings.offers_held else None
+    if standing is None or held_of:
         hold_on_failures(checked, run)
-        standing = _ask(checked, sink, run)
+        standing = _ask(checked, facts, run, held_of)
     if isinstance(standing, Approval):
         run.set_state(RunState.RUNNING)
         return standing
@@ -60,10 +61,17 @@ def ask_approval(checked: list[CheckedBatch], sink: str) -> Approval:
     )
 
 
-def _ask(checked: list[CheckedBatch], sink: str, run: Run) -> Approval | RunState:
+def _ask(checked: list[CheckedBatch], sink: SinkFacts, run: Run, held_of: Release | None) -> Approval | RunState:
     prompt = run.find_prompt(checked[0].prompt_hash)
     release = offer_release(
-        checked, run_id=run.run_id, sink=sink, prompt=prompt, ledger=run.ledger, home=run.settings.home, now=time.time()
+        checked,
+        run_id=run.run_id,
+        sink=sink,
+        prompt=prompt,
+        ledger=run.ledger,
+        home=run.settings.home,
+        now=time.time(),
+        held_of=held_of,
     )
     reach("after-offered")
     while True:
@@ -74,11 +82,12 @@ def _ask(checked: list[CheckedBatch], sink: str, run: Run) -> Approval | RunStat
                 parse_answers(answers),
                 channel="form",
                 ledger=run.ledger,
+                key_file=run.settings.approval_key,
                 approval_s=run.settings.approval_s,
                 now=time.time(),
             )
         except ReviewRefused as error:
-            standing = find_standing(run.ledger, run.run_id, sink, now=time.time())
+            standing = find_standing(run.ledger, run.run_id, sink.name, now=time.time())
             if standing is not None:
                 return standing
             get_run_logger().warning("Refused: %s", error)

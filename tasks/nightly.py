@@ -14,7 +14,7 @@ from prefect.runtime import deployment, flow_run, task_run
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from overnight.deliver import check_sink
+from overnight.deliver import describe_sink
 from overnight.failures import OvernightError
 from overnight.ledger import open_ledger
 from overnight.records import RunState, Summary
@@ -85,7 +85,7 @@ def _run_steps(name: str, given: dict[str, Any], steps: Callable[[], Summary]) -
         with open_run(name, given, flow_run_id=_flow_run_id(), deployed=bool(deployment.id)) as run:
             try:
                 if "sink" in given:
-                    check_sink(given["sink"], run.settings)  # refused now, not after everything was paid for
+                    describe_sink(given["sink"], run.settings)  # refused now, not after everything was paid for
                 with halting_on_sigterm(run):
                     return steps()
             except RunEnded as end:

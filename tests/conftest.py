@@ -17,12 +17,14 @@ import sqlalchemy as sa
 
 from overnight.approve import Answers, decide, offer_release
 from overnight.complete import resolve_prompt
+from overnight.deliver import describe_sink
 from overnight.intake import read_batches
 from overnight.keys import canonical_json, request_key
 from overnight.ledger import Ledger
 from overnight.ledger.attempts import record_prompt
 from overnight.ledger.leases import Worker
 from overnight.ledger.runs import open_pass, record_part
+from overnight.ledger.triggers import drop_triggers, make_triggers
 from overnight.parts import write_part
 from overnight.prompts import parse_prompt
 from overnight.records import Approval, Batch, CheckedBatch, Prompt, Release, RowState, RunState
@@ -109,7 +111,7 @@ class House:
         return offer_release(
             [self.check([f"text {i}" for i in range(1, n_rows + 1)], prompt)],
             run_id=self_run,
-            sink=sink or self.sink,
+            sink=describe_sink(sink or self.sink, self.settings),
             prompt=prompt,
             ledger=self.ledger,
             home=self.home,
@@ -118,7 +120,15 @@ class House:
 
     def decide(self, release: Release, answers: Answers, *, approval_s: float = 3600.0) -> Approval | RunState:
         """A person's decision, taken now."""
-        return decide(release, answers, channel="file", ledger=self.ledger, approval_s=approval_s, now=time.time())
+        return decide(
+            release,
+            answers,
+            channel="file",
+            ledger=self.ledger,
+            key_file=self.settings.approval_key,
+            approval_s=approval_s,
+            now=time.time(),
+        )
 
     def approve(self, release: Release, *, approval_s: float = 3600.0, **verdicts: Any) -> Approval:
         """The approval of a release whose rows are all correct but those named: `r2="wrong"`."""
@@ -132,9 +142,15 @@ class House:
             return [tuple(row) for row in connection.execute(sa.text(query))]
 
     def tamper(self, statement: str, **values: Any) -> None:
-        """Edit the ledger behind everybody's back; something must be there to edit."""
-        done = self.ledger.write(lambda c: c.execute(sa.text(statement), values).rowcount)
-        assert done
+        """Edit the ledger behind everybody's back, as its owner can; something must be there to edit."""
+
+        def edit(connection: sa.Connection) -> int:
+            drop_triggers(connection)
+            done = connection.execute(sa.text(statement), values).rowcount
+            make_triggers(connection)
+            return done
+
+        assert self.ledger.write(edit)
 
 
 def answer(release: Release, decision: Literal["release", "reject"] = "release", **verdicts: Any) -> Answers:
@@ -247,6 +263,8 @@ def make_settings(home: Path, ledger_url: str, **changes: Any) -> Settings:
         run_id=None,
         waits_s=60.0,
         approval_s=3600.0,
+        approval_key=home / "approval.key",
+        credentials=home / "credentials",
         probe_s=0.05,
         outage_s=5.0,
     )

@@ -1,24 +1,25 @@
-"""The lock of the gate: a person's verdicts become a recorded decision; the only module that mints an approval."""
+"""The lock of the gate: a person's verdicts become a recorded decision."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from overnight.approve.answers import Answers
-from overnight.failures import ReviewRefused
-from overnight.keys import allowed_digest
+from overnight.approve.mint import mint_approval
+from overnight.failures import ApprovalRefused, ReviewRefused
 from overnight.ledger import Ledger
-from overnight.ledger.approvals import can_be_used, find_approval, record_approval
+from overnight.ledger.approvals import can_be_used, find_approval
+from overnight.ledger.promises import find_promises
 from overnight.ledger.releases import (
     ReleaseRow,
     ReviewAnswer,
     find_doubted,
     find_last_answer,
+    find_parent,
     find_release,
     find_release_rows,
     record_answer,
@@ -34,12 +35,46 @@ def find_standing(ledger: Ledger, run_id: str, sink: str, *, now: float) -> Appr
     """The run's live or consumed approval for this sink, or HELD or REJECTED where a person said so."""
     with ledger.reading() as connection:
         release = find_release(connection, run_id, sink)
-        if release is None:
-            return None
-        if approval := _find_live(connection, release, now):
-            return approval
-        last = find_last_answer(connection, release.release_id)
+        standing = _find_standing(connection, release, now) if release else None
+        # What was held back once and is not let out now either takes nothing back of what left before.
+        while release and standing in _CLOSED and (release := find_parent(connection, release)):
+            standing = _find_standing(connection, release, now) or standing
+    return standing
+
+
+def _find_standing(connection: sa.Connection, release: Release, now: float) -> Approval | RunState | None:
+    if approval := _find_live(connection, release, now):
+        return approval
+    last = find_last_answer(connection, release.release_id)
     return RunState(last.outcome) if last and last.outcome in _CLOSED else None
+
+
+def find_held(ledger: Ledger, run_id: str, sink: str) -> Release | None:
+    """
+    The run's release whose held rows may be offered once more; None where one that offers them waits already.
+
+    Raises:
+        ApprovalRefused: The release has not been decided, holds nothing back, or is not delivered to its end.
+    """
+    with ledger.reading() as connection:
+        release = find_release(connection, run_id, sink)
+        last = find_last_answer(connection, release.release_id) if release else None
+        if release and find_parent(connection, release) and (last is None or last.outcome == "refused"):
+            return None
+        if release is None or last is None or last.outcome not in {"approved", RunState.HELD}:
+            raise ApprovalRefused(f"Run {run_id} holds nothing back that a person decided on. Review it first.")
+        approval = find_approval(connection, release_id=release.release_id)
+        if approval and find_promises(connection, approval.approval_id, ["promised", "sending", "unknown"]):
+            raise ApprovalRefused(
+                f"Release {release.release_id} is not delivered to its end. Continue it first: `overnight review"
+                f" {run_id}`."
+            )
+        if approval and (approval.state == "approved" or not approval.n_held):
+            raise ApprovalRefused(
+                f"Release {release.release_id} holds no row back, or has not been delivered yet. `overnight runs` says"
+                " which."
+            )
+    return release
 
 
 def _find_live(connection: sa.Connection, release: Release, now: float) -> Approval | None:
@@ -51,7 +86,14 @@ def _find_live(connection: sa.Connection, release: Release, now: float) -> Appro
 
 
 def decide(
-    release: Release, answers: Answers, *, channel: str, ledger: Ledger, approval_s: float, now: float
+    release: Release,
+    answers: Answers,
+    *,
+    channel: str,
+    ledger: Ledger,
+    key_file: Path,
+    approval_s: float,
+    now: float,
 ) -> Approval | RunState:
     """
     Record a person's decision on a release, once.
@@ -77,10 +119,11 @@ def decide(
             outcome = RunState.REJECTED if answers.decision == "reject" else RunState.HELD
             record_answer(connection, current, _as_recorded(answers, channel, outcome), now)
             return outcome
-        approval = _mint(current, rows, held, reviewer=answers.reviewer, now=now, approval_s=approval_s)
         record_answer(connection, current, _as_recorded(answers, channel, "approved"), now)
-        record_approval(connection, approval, held, round_=current.round, identified_by="declared", now=now)
-        return approval
+        return mint_approval(
+            connection, current, rows, held, reviewer=answers.reviewer, identified_by="declared",
+            reason=answers.reason, key_file=key_file, approval_s=approval_s, now=now,
+        )  # fmt: skip
 
     return ledger.write(job)
 
@@ -142,25 +185,6 @@ def _held(rows: Sequence[ReleaseRow], answers: Answers, doubted: set[str]) -> di
     verdicts = {row.position: verdict(row) for row in rows}
     leaving = {"correct", "unread"} if set(answers.items.values()) == {"correct"} else {"correct"}
     return {position: v for position, v in verdicts.items() if v not in leaving}
-
-
-def _mint(
-    release: Release, rows: Sequence[ReleaseRow], held: dict[int, str], *, reviewer: str, now: float, approval_s: float
-) -> Approval:
-    allowed = [r for r in rows if r.position not in held]
-    return Approval(
-        approval_id=uuid.uuid4().hex,
-        run_id=release.run_id,
-        release_id=release.release_id,
-        release_digest=release.digest,
-        allowed_digest=allowed_digest((r.delivery_key, r.payload) for r in allowed),
-        sink=release.sink,
-        n_allowed=len(allowed),
-        n_held=len(held),
-        reviewer=reviewer,
-        state="approved",
-        expires_at=datetime.fromtimestamp(now + approval_s, UTC),
-    )
 
 
 def _as_recorded(answers: Answers, channel: str, outcome: str) -> ReviewAnswer:

@@ -43,6 +43,7 @@ def review_run(run_id: str | None, *, answers: Path | None, reviewer: str | None
         given,
         channel="file" if answers else "terminal",
         ledger=ledger,
+        key_file=settings.approval_key,
         approval_s=settings.approval_s,
         now=time.time(),
     )

@@ -4,46 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
 from overnight.ledger.clock import read_clock
-from overnight.ledger.release_schema import approvals, held_rows, releases
+from overnight.ledger.release_schema import DECIDED, approvals, held_rows, releases
 from overnight.records import Approval
 
+#: What the signature of an approval covers.
+SIGNED = tuple(name for name in DECIDED if name != "signature")
 
-def record_approval(
-    connection: sa.Connection,
-    approval: Approval,
-    held: Mapping[int, str],
-    *,
-    round_: int,
-    identified_by: str,
-    now: float,
-) -> None:
-    """Keep an approval with the positions it holds back and the verdict on each."""
-    issued = read_clock(connection)
-    values = {
-        "approval_id": approval.approval_id,
-        "release_id": approval.release_id,
-        "round": round_,
-        "release_digest": approval.release_digest,
-        "allowed_digest": approval.allowed_digest,
-        "sink": approval.sink,
-        "n_allowed": approval.n_allowed,
-        "n_held": approval.n_held,
-        "reviewer": approval.reviewer,
-        "identified_by": identified_by,
-        "issued_at": now,
-        "expires_at": approval.expires_at.timestamp(),
-        "state": approval.state,
-        "clock": issued.clock,
-        "issued_mark": issued.at,
-    }
-    connection.execute(sa.insert(approvals).values(values))
+
+def record_approval(connection: sa.Connection, values: Mapping[str, Any], held: Mapping[int, str]) -> None:
+    """Keep an approval, given by its columns, with the positions it holds back and the verdict on each."""
+    connection.execute(sa.insert(approvals).values(**values))
     if held:
-        rows = [{"approval_id": approval.approval_id, "position": p, "verdict": v} for p, v in held.items()]
+        rows = [{"approval_id": values["approval_id"], "position": p, "verdict": v} for p, v in held.items()]
         connection.execute(sa.insert(held_rows), rows)
+
+
+def find_decided(connection: sa.Connection, approval_id: str) -> tuple[dict[str, Any], str | None]:
+    """What an approval decides, as it is recorded now, and the signature that stands under it."""
+    row = connection.execute(sa.select(approvals).where(approvals.c.approval_id == approval_id)).mappings().one()
+    return {name: row[name] for name in SIGNED}, row["signature"]
 
 
 def find_approval(

@@ -98,7 +98,7 @@ def claim(connection: sa.Connection, worker: Worker, wanted: Mapping[str, int]) 
     held = rows_of(connection, _HELD, claims.c.request_key, list(wanted))
     now = read_clock(connection)
     won = {row.request_key for row in held if row.attempt_id == wanted[row.request_key]}
-    lapsed = {row.request_key for row in held if _is_free(row, worker, now)} - won
+    lapsed = {row.request_key for row in held if is_free(row, worker, now)} - won
     _TAKE_OVER.run(connection, [_claim_values(worker, key, wanted[key]) for key in lapsed])
     return won | lapsed
 
@@ -107,7 +107,7 @@ def find_claimed(connection: sa.Connection, worker: Worker, keys: Sequence[str])
     """Those of the requests that another live worker is asking, as far as this one may judge."""
     now = read_clock(connection)
     found = rows_of(connection, _CLAIMED, claims.c.request_key, keys)
-    return {row.request_key for row in found if not _is_free(row, worker, now)}
+    return {row.request_key for row in found if not is_free(row, worker, now)}
 
 
 def find_held(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
@@ -130,7 +130,15 @@ def _claim_values(worker: Worker, key: str, attempt_id: int) -> dict[str, object
     return {"request_key": to_bytes(key), "worker_id": worker.worker_id, "attempt_id": attempt_id}
 
 
-def _is_free(lease: sa.Row[Any], worker: Worker, now: Moment) -> bool:
+def is_free(lease: sa.Row[Any], worker: Worker, now: Moment) -> bool:
+    """
+    Whether what another worker has in hand may be taken over.
+
+    Args:
+        lease: That worker's worker_id, clock, until and process.
+        worker: Who asks.
+        now: By the ledger's clock.
+    """
     # Of what it has claimed itself, it knows best that nobody is asking it any more.
     if lease.worker_id == worker.worker_id:
         return True

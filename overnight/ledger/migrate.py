@@ -13,6 +13,7 @@ from alembic.script import ScriptDirectory
 from overnight.failpoints import reach
 from overnight.failures import LedgerRefused
 from overnight.ledger.database import Database
+from overnight.ledger.triggers import drop_triggers, make_triggers
 
 #: Any number, the same everywhere: one process migrates a Postgres at a time.
 _LOCK = 0x6F766572
@@ -54,7 +55,10 @@ def _upgrade_to_head(database: Database, config: Config) -> None:
         if found is not None and database.path and found != ScriptDirectory.from_config(config).get_current_head():
             _back_up(database, database.path.with_name(f"{database.path.name}.before-upgrade-from-{found}"))
         config.attributes["connection"] = connection
+        # They refer to tables that a migration may make anew.
+        drop_triggers(connection)
         command.upgrade(config, "head")
+        make_triggers(connection)
         reach("before-migrated")
 
 

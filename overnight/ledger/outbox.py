@@ -1,95 +1,216 @@
-"""The outbox: deliveries promised in the transaction that consumes their approval."""
+"""The outbox: deliveries promised in the transaction that consumes their approval, sent by workers under leases."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from overnight.ledger.approvals import is_live
 from overnight.ledger.batching import batched
-from overnight.ledger.bodies import get_body
-from overnight.ledger.release_schema import approvals, outbox
+from overnight.ledger.clock import read_clock
+from overnight.ledger.leases import Worker, is_free
+from overnight.ledger.promises import PROMISE, Promise, is_last_at_sink
+from overnight.ledger.release_schema import approvals, outbox, sinks
 from overnight.ledger.releases import ReleaseRow
-from overnight.records import Payload, Receipt
+from overnight.ledger.schema import leases
+from overnight.ledger.sinks import take_turn
+from overnight.ledger.triggers import refuse_missing
+from overnight.records import Approval
+
+_C = outbox.c
+#: Nobody else may send the same bytes of the same row meanwhile.
+_TAKEN = ("sending", "unknown")
 
 
-def consume(connection: sa.Connection, approval_id: str, rows: Sequence[ReleaseRow], now: float) -> bool:
+def consume(connection: sa.Connection, approval: Approval, rows: Sequence[ReleaseRow], now: float) -> bool:
     """
     Use the approval up and promise its rows, together; False where it was used, or has expired.
 
-    A row whose bytes were delivered before is marked "earlier" and not sent again. One that an
-    earlier approval has promised and not sent is taken over: its old promise is "superseded".
+    Raises:
+        DeliveryHeld: The sink is on hold: the approval is as it was.
+        LedgerRefused: What the database itself should refuse, it would not.
     """
+    refuse_missing(connection)
+    turn = take_turn(connection, approval.sink)
     c = approvals.c
     used = connection.execute(
         sa.update(approvals)
-        .where(c.approval_id == approval_id, is_live(connection, now))
-        .values(state="consumed", consumed_at=now)
+        .where(c.approval_id == approval.approval_id, is_live(connection, now))
+        .values(state="consumed", consumed_at=now, turn=turn + 1)
     )
     if used.rowcount != 1:
         return False
-    keys = [r.delivery_key for r in rows]
-    _supersede(connection, keys, now)
-    gone = _delivered_among(connection, keys)
-    promised = [
-        {
-            "approval_id": approval_id,
-            "position": r.position,
-            "delivery_key": r.delivery_key,
-            "row_id": r.row_id,
-            "payload": r.payload,
-            "state": "earlier" if r.delivery_key in gone else "promised",
-            "n_sends": 0,
-            "promised_at": now,
-        }
-        for r in rows
-    ]
-    connection.execute(sa.insert(outbox), promised)
+    connection.execute(sa.update(sinks).where(sinks.c.sink == approval.sink).values(n_turns=turn + 1))
+    promised = {"approval_id": approval.approval_id, "state": "promised", "n_sends": 0, "promised_at": now}
+    names = ("position", "delivery_key", "row_id", "payload")
+    connection.execute(sa.insert(outbox), [promised | {name: getattr(r, name) for name in names} for r in rows])
     return True
 
 
-def _supersede(connection: sa.Connection, keys: Sequence[str], now: float) -> None:
-    c = outbox.c
-    for some in batched(keys):
-        statement = sa.update(outbox).where(c.delivery_key.in_(some), c.state == "promised")
-        connection.execute(
-            statement.values(state="superseded", detail="promised again by a later release", settled_at=now)
-        )
+def claim(
+    connection: sa.Connection,
+    approval: Approval,
+    worker: Worker,
+    *,
+    n_rows: int | None,
+    is_safe: bool,
+    is_whole: bool,
+    now: float,
+) -> list[Promise]:
+    """
+    Take the next promised rows in hand.
+
+    A row that another approval has delivered is marked "earlier"; one that another has in hand, or whose fate there is
+    unknown, is left.
+
+    Args:
+        connection: To the ledger.
+        approval: A consumed one.
+        worker: Who sends.
+        n_rows: At most so many; None: all.
+        is_safe: Whether a row that a worker had in hand when it ended may be sent again; else it becomes "unknown".
+        is_whole: The sink holds one release: rows that another one delivered are written again, and while another one
+            is being written none is taken.
+        now: Seconds since the epoch.
+
+    Raises:
+        DeliveryHeld: The sink is on hold.
+    """
+    take_turn(connection, approval.sink)
+    take_back(connection, approval.approval_id, worker, state="promised" if is_safe else "unknown", now=now)
+    mine: list[Promise] = []
+    if is_whole and _is_being_written(connection, approval, worker):
+        return mine
+    for some in _find_promised(connection, approval.approval_id):
+        if is_whole:
+            mine += some
+            continue
+        states = _find_elsewhere(connection, approval.approval_id, [p.delivery_key for p in some])
+        _mark(connection, approval.approval_id, [p for p in some if states.get(p.delivery_key) == "delivered"], now)
+        mine += [p for p in some if p.delivery_key not in states]
+        if n_rows is not None and len(mine) >= n_rows:
+            break
+    mine = mine if n_rows is None else mine[:n_rows]
+    _update(connection, approval.approval_id, mine, state="sending", worker_id=worker.worker_id, n_sends=_C.n_sends + 1)
+    return mine
 
 
-def _delivered_among(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
-    c, found = outbox.c, set[str]()
-    for some in batched(keys):
-        query = sa.select(c.delivery_key).where(c.delivery_key.in_(some), c.state == "delivered")
-        found |= set(connection.execute(query).scalars())
-    return found
+def take_back(connection: sa.Connection, approval_id: str, worker: Worker, *, state: str, now: float) -> None:
+    """Give the rows that an ended worker had in hand another state."""
+    held, moment = connection.execute(_SENDING.where(_C.approval_id == approval_id)).all(), read_clock(connection)
+    lapsed = [row.position for row in held if row.clock is None or is_free(row, worker, moment)]
+    detail = "whoever sent it ended before the answer was recorded"
+    for some in batched(lapsed):
+        statement = sa.update(outbox).where(_C.approval_id == approval_id, _C.position.in_(some), _C.state == "sending")
+        connection.execute(statement.values(state=state, detail=detail, settled_at=now))
 
 
-def find_payloads(connection: sa.Connection, approval_id: str, states: Sequence[str]) -> list[tuple[int, Payload]]:
-    """The approval's payloads in these states, each with its position, in order; bytes are verified when read."""
-    c = outbox.c
-    query = sa.select(c.position, c.row_id, c.payload, c.delivery_key).where(c.approval_id == approval_id)
-    rows = connection.execute(query.where(c.state.in_(states)).order_by(c.position)).all()
-    return [(r.position, Payload(r.row_id, get_body(connection, r.payload), r.payload, r.delivery_key)) for r in rows]
+#: Rows in hand, and who has them.
+_SENDING = (
+    sa.select(_C.position, _C.worker_id, leases.c.clock, leases.c.until, leases.c.process)
+    .join(leases, leases.c.worker_id == _C.worker_id, isouter=True)
+    .where(_C.state == "sending")
+)
+
+
+def _is_being_written(connection: sa.Connection, approval: Approval, worker: Worker) -> bool:
+    """Whether a live worker has rows for the same sink in hand."""
+    held = _SENDING.join(approvals, approvals.c.approval_id == _C.approval_id).where(approvals.c.sink == approval.sink)
+    moment = read_clock(connection)
+    return any(row.clock is not None and not is_free(row, worker, moment) for row in connection.execute(held))
 
 
 def settle(
+    connection: sa.Connection,
+    approval_id: str,
+    worker: Worker,
+    outcomes: Mapping[int, tuple[str, str]],
+    now: float,
+) -> int:
+    """
+    Record what became of rows in hand: the state and a note, by position; how many still were in this worker's hand.
+
+    A row that was called unknown since, when its worker seemed to have ended, is known now.
+    """
+    statement = sa.update(outbox).where(
+        _C.approval_id == approval_id,
+        _C.position == sa.bindparam("at"),
+        _C.worker_id == worker.worker_id,
+        _C.state.in_(_TAKEN),
+    )
+    statement = statement.values(state=sa.bindparam("is"), detail=sa.bindparam("note"), settled_at=now)
+    values = [{"at": at, "is": state, "note": note} for at, (state, note) in outcomes.items()]
+    return sum(connection.execute(statement, one).rowcount for one in values)
+
+
+def settle_by_hand(
     connection: sa.Connection, approval_id: str, positions: Sequence[int], *, state: str, detail: str, now: float
 ) -> None:
-    """Record what became of promised deliveries."""
-    c = outbox.c
-    statement = sa.update(outbox).where(c.approval_id == approval_id, c.position == sa.bindparam("at"))
-    values = statement.values(state=state, detail=detail, settled_at=now, n_sends=c.n_sends + 1)
-    if positions:
-        connection.execute(values, [{"at": p} for p in positions])
+    """Record what a person says became of rows of unknown fate."""
+    for some in batched(positions):
+        statement = sa.update(outbox).where(_C.approval_id == approval_id, _C.position.in_(some), _C.state == "unknown")
+        connection.execute(statement.values(state=state, detail=detail, settled_at=now))
 
 
-def find_receipts(connection: sa.Connection, approval_id: str) -> list[Receipt]:
-    """What became of each delivery of an approval, in order."""
-    c = outbox.c
-    query = sa.select(c.delivery_key, c.row_id, c.state, c.detail).where(c.approval_id == approval_id)
-    return [
-        Receipt(r.delivery_key, r.row_id, r.state, r.detail or "")
-        for r in connection.execute(query.order_by(c.position))
-    ]
+def withdraw(connection: sa.Connection, approval_id: str, now: float) -> None:
+    """Take back every promise that is not kept yet."""
+    statement = sa.update(outbox).where(_C.approval_id == approval_id, _C.state == "promised")
+    connection.execute(statement.values(state="recalled", detail="withdrawn before it was sent", settled_at=now))
+
+
+def settle_recall(
+    connection: sa.Connection, approval_id: str, found: Mapping[Promise, tuple[bool, str]], now: float
+) -> None:
+    """Record which deliveries were undone; so they are for the approvals that relied on them too."""
+    for promise, (is_undone, detail) in found.items():
+        mine = sa.and_(_C.approval_id == approval_id, _C.position == promise.position)
+        if not is_undone:
+            connection.execute(sa.update(outbox).where(mine).values(detail=f"not recalled: {detail}"))
+            continue
+        relying = sa.and_(_C.delivery_key == promise.delivery_key, _C.state == "earlier")
+        statement = sa.update(outbox).where(sa.or_(mine, relying))
+        connection.execute(statement.values(state="recalled", detail=detail, settled_at=now))
+
+
+def supersede(connection: sa.Connection, approval: Approval, now: float) -> int:
+    """Give up what is promised where the sink, which holds one release, holds a later one; how many rows."""
+    if is_last_at_sink(connection, approval):
+        return 0
+    statement = sa.update(outbox).where(_C.approval_id == approval.approval_id, _C.state == "promised")
+    detail = "the sink holds a later release"
+    return connection.execute(statement.values(state="superseded", detail=detail, settled_at=now)).rowcount
+
+
+def _find_promised(connection: sa.Connection, approval_id: str) -> Iterator[list[Promise]]:
+    """The promised rows in order, some at a time."""
+    after, size = -1, 16
+    while True:
+        query = sa.select(*PROMISE)
+        query = query.where(_C.approval_id == approval_id, _C.state == "promised", _C.position > after)
+        some = [Promise(*row) for row in connection.execute(query.order_by(_C.position).limit(size))]
+        if not some:
+            return
+        yield some
+        after, size = some[-1].position, 500
+
+
+def _find_elsewhere(connection: sa.Connection, approval_id: str, keys: Sequence[str]) -> dict[str, str]:
+    """Of the keys that another approval has delivered, or has in hand: which."""
+    query = sa.select(_C.delivery_key, _C.state).where(_C.approval_id != approval_id, _C.delivery_key.in_(keys))
+    found: dict[str, str] = {}
+    for row in connection.execute(query.where(_C.state.in_([*_TAKEN, "delivered"]))):
+        found[row.delivery_key] = "delivered" if "delivered" in (row.state, found.get(row.delivery_key)) else row.state
+    return found
+
+
+def _mark(connection: sa.Connection, approval_id: str, promises: Sequence[Promise], now: float) -> None:
+    detail = "another approval delivered the same bytes of the same row"
+    _update(connection, approval_id, promises, state="earlier", detail=detail, settled_at=now)
+
+
+def _update(connection: sa.Connection, approval_id: str, promises: Sequence[Promise], **values: Any) -> None:
+    for some in batched([p.position for p in promises]):
+        statement = sa.update(outbox).where(_C.approval_id == approval_id, _C.position.in_(some))
+        connection.execute(statement.values(**values))

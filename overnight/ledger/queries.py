@@ -142,7 +142,12 @@ def _n_held(connection: sa.Connection, run_id: str, state: str, n_accepted: int)
     # An approval that expired unused was followed by another: the last one of a release counts.
     later = approvals.alias()
     is_last = ~sa.exists().where(later.c.release_id == approvals.c.release_id, later.c.round > approvals.c.round)
-    n_held = connection.execute(query.where(releases.c.run_id == run_id, is_last)).scalar()
+    # What it held was offered once more, and that release's approval holds what is still held.
+    child, child_approval = releases.alias(), approvals.alias()
+    is_final = ~sa.exists().where(
+        child.c.held_of == releases.c.release_id, child_approval.c.release_id == child.c.release_id
+    )
+    n_held = connection.execute(query.where(releases.c.run_id == run_id, is_last, is_final)).scalar()
     if n_held is None:
         return n_accepted if state in (RunState.HELD, RunState.REJECTED) else 0
     return int(n_held)

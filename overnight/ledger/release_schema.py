@@ -16,9 +16,16 @@ releases = make_table(
     require("run_id", sa.Text, sa.ForeignKey("runs.run_id"), index=True),
     require("digest", HexKey),
     require("sink", sa.Text),
+    #: What a delivery does at the sink, and whether it can be undone: "reversible" or "irreversible".
+    sa.Column("operation", sa.Text),
+    sa.Column("effect", sa.Text),
     require("prompt_hash", HexKey),
     require("model", sa.Text),
     require("checks_hash", HexKey),
+    #: Over the results of the checks: a part of the release's own digest.
+    sa.Column("checks_digest", HexKey),
+    #: The release that held these rows back; null for the first of a run.
+    sa.Column("held_of", sa.Text),
     require("n_rows", sa.Integer),
     #: What the reviewer is shown, as JSON, and its digest.
     require("items", sa.Text),
@@ -72,21 +79,33 @@ approvals = make_table(
     require("round", sa.Integer),
     require("release_digest", HexKey),
     require("allowed_digest", HexKey),
+    #: Of what the reviewer was shown.
+    sa.Column("evidence_digest", HexKey),
     require("sink", sa.Text),
+    sa.Column("operation", sa.Text),
     require("n_allowed", sa.Integer),
     require("n_held", sa.Integer),
     require("reviewer", sa.Text),
     #: How the reviewer was identified: "declared".
     require("identified_by", sa.Text),
+    sa.Column("reason", sa.Text),
     require("issued_at", sa.Float),
     require("expires_at", sa.Float),
     #: A clock that nobody sets, and what it showed at the issue: its time is over when either clock says so.
     sa.Column("clock", sa.Text),
     sa.Column("issued_mark", sa.Float),
+    sa.Column("nonce", sa.Text),
+    #: HMAC over all of the above.
+    sa.Column("signature", HexKey),
     #: "approved", then "consumed": once.
     require("state", sa.Text),
     sa.Column("consumed_at", sa.Float),
+    #: Which of its sink's approvals it was used up as, from 1.
+    sa.Column("turn", sa.Integer),
 )
+
+#: What of an approval stays as it was decided; all of it but the signature is signed.
+DECIDED = tuple(c.name for c in approvals.c if c.name not in {"state", "consumed_at", "turn"})
 
 #: The rows of a release that its approval does not let out.
 held_rows = make_table(
@@ -105,11 +124,40 @@ outbox = make_table(
     require("delivery_key", HexKey, index=True),
     require("row_id", sa.Text),
     require("payload", HexKey, sa.ForeignKey("bodies.digest")),
-    #: "promised", "delivered", "failed"; "earlier": an earlier approval delivered the same bytes of the same row;
-    #: "superseded": a later approval promised them again before they were sent.
+    #: "promised"; "sending": a worker has it in hand; then "delivered", "failed" (refused for good), "unknown" (the
+    #: answer was lost, and the sink would take it twice) or "earlier" (the same bytes of the same row left by another
+    #: approval); "superseded": the sink holds a later release; "recalled": undone.
     require("state", sa.Text),
+    #: Who has it in hand, or had it last.
+    sa.Column("worker_id", sa.Integer),
     require("n_sends", sa.Integer),
     sa.Column("detail", sa.Text),
     require("promised_at", sa.Float),
     sa.Column("settled_at", sa.Float),
+    sa.Index("ix_outbox_approval_id_state", "approval_id", "state", "position"),
+)
+
+#: Destinations: who writes to one takes turns on its row.
+sinks = make_table(
+    "sinks",
+    sa.Column("sink", sa.Text, primary_key=True),
+    #: Approvals used up for it so far.
+    require("n_turns", sa.Integer, server_default="0"),
+    #: Who stopped all writing to it; null: nobody.
+    sa.Column("held_by", sa.Text),
+    sa.Column("held_for", sa.Text),
+    sa.Column("held_at", sa.Float),
+)
+
+#: What people did to deliveries: holds, recalls, answers to what was unknown.
+interventions = make_table(
+    "interventions",
+    sa.Column("intervention_id", sa.Integer, primary_key=True),
+    #: "hold", "lift", "recall", "settle".
+    require("kind", sa.Text),
+    require("sink", sa.Text),
+    sa.Column("release_id", sa.Text),
+    require("by", sa.Text),
+    require("reason", sa.Text),
+    require("recorded_at", sa.Float),
 )

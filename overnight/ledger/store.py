@@ -26,7 +26,7 @@ T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item
 
 #: The newest migration: `migrations/versions/`.
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 #: How long a database may be locked, or a server away, before what waits for it fails: a night's work waits long,
 #: who reads has somebody before the screen, and at the opening nothing is lost yet.
 PATIENCE_S = 300.0
@@ -124,6 +124,17 @@ class Ledger:
         self._workers.append(worker)
         self._writer.repeat(functools.partial(leases.renew, worker=worker), lease_s * leases.RENEWED_AT)
         return worker
+
+    @contextlib.contextmanager
+    def working(self, lease_s: float) -> Iterator[Worker]:
+        """A worker for as long as the work takes: what it has in hand at its end is free at once."""
+        worker = self.write(lambda connection: leases.register(connection, lease_s))
+        renewal = self._writer.repeat(functools.partial(leases.renew, worker=worker), lease_s * leases.RENEWED_AT)
+        try:
+            yield worker
+        finally:
+            self._writer.forget(renewal)
+            self.write(functools.partial(leases.release, worker=worker))
 
     def close(self) -> None:
         """Commit what is queued and let go of the database."""

@@ -40,7 +40,7 @@ class _Job:
 
 
 @dataclass
-class _Repeated:
+class Repeated:
     """A job that is run again and again while the writer lives."""
 
     run: Callable[[sa.Connection], object]
@@ -72,7 +72,7 @@ class Writer:
         self._patience_s = patience_s
         self._after_commit = after_commit
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._repeated: list[_Repeated] = []
+        self._repeated: list[Repeated] = []
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
         self._thread.start()
 
@@ -94,10 +94,16 @@ class Writer:
         self._jobs.put(_Job(run, item, done, is_urgent))
         return done
 
-    def repeat(self, run: Callable[[sa.Connection], object], every_s: float) -> None:
-        """Run a job every so often, between the others."""
-        self._repeated.append(_Repeated(run, every_s, time.monotonic() + every_s))
+    def repeat(self, run: Callable[[sa.Connection], object], every_s: float) -> Repeated:
+        """Run a job every so often, between the others, until it is forgotten."""
+        again = Repeated(run, every_s, time.monotonic() + every_s)
+        self._repeated = [*self._repeated, again]
         self.submit(lambda _: None)  # wakes a writer that sleeps without an end
+        return again
+
+    def forget(self, again: Repeated) -> None:
+        """Run it no more."""
+        self._repeated = [other for other in self._repeated if other is not again]
 
     def close(self) -> None:
         """Commit what is queued, then end the thread."""
@@ -128,7 +134,7 @@ class Writer:
             return group, False
         return group, True
 
-    def _find_due(self) -> list[_Repeated]:
+    def _find_due(self) -> list[Repeated]:
         now = time.monotonic()
         due = [again for again in self._repeated if again.due_at <= now]
         for again in due:

@@ -2,68 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
-
 from overnight.payloads import kind_of
-from overnight.records import Payload
-from overnight.sinks.errors import DeliveryFailed, DeliveryUnsure
+from overnight.records import OwnSink
+from overnight.sinks.contract import Consignment, Outcome, RowSink, Sink
+from overnight.sinks.errors import DeliveryDeferred, DeliveryFailed, DeliveryUnknown
 from overnight.sinks.file import FileSink
 from overnight.sinks.http import HttpSink
+from overnight.sinks.mail import MailSink
+from overnight.sinks.objects import ObjectSink
+from overnight.sinks.own import open_own
+from overnight.sinks.sql import SqlSink
 
-__all__ = ["DeliveryFailed", "DeliveryUnsure", "FileSink", "HttpSink", "RowSink", "Sink", "WholeSink", "open_sink"]
+__all__ = [
+    "Consignment",
+    "DeliveryDeferred",
+    "DeliveryFailed",
+    "DeliveryUnknown",
+    "Outcome",
+    "RowSink",
+    "Sink",
+    "open_sink",
+]
 
-
-class _AnySink(Protocol):
-    @property
-    def uri(self) -> str:
-        """The sink's canonical name."""
-
-    @property
-    def effect(self) -> str:
-        """What a delivery is: "reversible" or "irreversible"."""
-
-    def close(self) -> None:
-        """Give back what the sink holds open."""
-
-
-@runtime_checkable
-class WholeSink(_AnySink, Protocol):
-    """A sink that takes all rows of a release at once."""
-
-    def write(self, payloads: Iterable[Payload]) -> str:
-        """Write everything or nothing; what to note in the receipts."""
-
-
-class RowSink(_AnySink, Protocol):
-    """A sink that takes one row at a time."""
-
-    def send(self, payload: Payload) -> str:
-        """
-        Send one row; what to note in its receipt.
-
-        Raises:
-            DeliveryFailed: The receiver refused for good.
-            DeliveryUnsure: It may be sent again later, under the same key.
-        """
+_CLASSES: dict[str, type[HttpSink | MailSink | ObjectSink | SqlSink]] = {
+    "http": HttpSink,
+    "mail": MailSink,
+    "object": ObjectSink,
+    "sql": SqlSink,
+}
 
 
-Sink = WholeSink | RowSink
-
-
-def open_sink(uri: str, *, allow_hosts: frozenset[str], token: str | None = None, retry_base_s: float = 1.0) -> Sink:
+def open_sink(
+    name: str, *, allow_hosts: frozenset[str], credential: str | None = None, own: OwnSink | None = None
+) -> Sink:
     """
-    The sink at an address.
+    The sink of this name.
 
     Args:
-        uri: file:PATH.jsonl, file:PATH.parquet, http://… or https://….
+        name: As `payloads.sink_name` writes it.
         allow_hosts: Hosts that may be private or loopback.
-        token: Sent as a bearer token over HTTP; never written down.
-        retry_base_s: First wait between attempts over HTTP, in seconds.
+        credential: What the destination asks for; never written down.
+        own: What the project declares, where the sink is its own.
 
     Raises:
         SinkRefused: The address is not one that may be written to.
+        DeliveryDeferred: Its host cannot be found now.
     """
-    if kind_of(uri) == "file":
-        return FileSink(uri)
-    return HttpSink(uri, allow_hosts=allow_hosts, token=token, retry_base_s=retry_base_s)
+    if own is not None:
+        return open_own(name, own, credential)
+    kind = kind_of(name)
+    if kind == "file":
+        return FileSink(name)
+    return _CLASSES[kind](name, allow_hosts=allow_hosts, credential=credential)

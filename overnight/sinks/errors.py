@@ -1,4 +1,4 @@
-"""How a delivery ends that did not succeed."""
+"""How a delivery ends that did not succeed; each message is one line for people."""
 
 from __future__ import annotations
 
@@ -9,5 +9,9 @@ class DeliveryFailed(OvernightError):
     """The receiver refused for good: the same bytes would be refused again."""
 
 
-class DeliveryUnsure(OvernightError):
-    """No answer that settles it; the same key may be sent again later, since the receiver dedupes on it."""
+class DeliveryDeferred(OvernightError):
+    """It was not taken, or may be handed over again without harm: it stays promised."""
+
+
+class DeliveryUnknown(OvernightError):
+    """It may have been taken, and the answer was lost: a person has to look."""

@@ -9,16 +9,16 @@ import httpx
 import tenacity
 
 from overnight.failures import SinkRefused
-from overnight.payloads import sink_name
 from overnight.records import Payload
-from overnight.sinks.addresses import check_host
-from overnight.sinks.errors import DeliveryFailed, DeliveryUnsure
+from overnight.sinks.addresses import find_address
+from overnight.sinks.contract import RowSink
+from overnight.sinks.errors import DeliveryDeferred, DeliveryFailed
 
 _TIMEOUT_S = 30.0
 _MOST_WAIT_S = 60.0
 _N_ATTEMPTS = 4
 _RETRIED = frozenset({408, 425, 429})
-#: They speak of the address or the token, not of the row: no row is given up for them.
+#: They speak of the address or the credential, not of the row: no row is given up for them.
 _SINK_FAULTS = frozenset({401, 403, 404, 405, 407})
 
 
@@ -30,19 +30,26 @@ class _TryAgain(Exception):
         self.retry_after_s = retry_after_s
 
 
-class HttpSink:
+class HttpSink(RowSink):
     """POSTs exactly the payload's bytes under `Idempotency-Key`; follows no redirect, reads no proxy settings."""
 
     effect = "irreversible"
+    operation = "post"
+    dedupes = True
 
     def __init__(
-        self, uri: str, *, allow_hosts: frozenset[str], token: str | None = None, retry_base_s: float = 1.0
+        self, name: str, *, allow_hosts: frozenset[str], credential: str | None = None, retry_base_s: float = 1.0
     ) -> None:
-        self.uri = sink_name(uri)
-        self._url = _parse_url(self.uri)
-        self._token = _check_token(token)
+        self._name = name
+        self._url = _parse_url(name)
+        # As it is looked up and verified; `host` would be the decoded form of a name beyond ASCII.
+        self._host = self._url.raw_host.decode("ascii")
+        self._allow_hosts = allow_hosts
+        self._token = _check_token(credential)
         self._backoff = tenacity.wait_random_exponential(multiplier=retry_base_s, max=_MOST_WAIT_S)
-        _check_reachable(self._url.host, allow_hosts)
+        find_address(self._host, allow_hosts)
+        #: Where the row is sent that is sent now; None: to be looked up, and judged.
+        self._address: str | None = None
         self._client = httpx.Client(timeout=_TIMEOUT_S, trust_env=False, follow_redirects=False)
 
     def send(self, payload: Payload) -> str:
@@ -51,8 +58,8 @@ class HttpSink:
 
         Raises:
             DeliveryFailed: The receiver refused for good.
-            DeliveryUnsure: No attempt of four settled it; it may be sent again later.
-            SinkRefused: The host is not one that may be reached.
+            DeliveryDeferred: No attempt of four settled it; it may be sent again later.
+            SinkRefused: The host has come to lie where no row may go.
         """
         attempts = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(_N_ATTEMPTS),
@@ -60,11 +67,12 @@ class HttpSink:
             retry=tenacity.retry_if_exception_type(_TryAgain),
             reraise=True,
         )
+        self._address = None
         try:
             return attempts(self._post, payload)
         except _TryAgain as error:
-            raise DeliveryUnsure(
-                f"Row {payload.row_id} may not have reached {self.uri} after {_N_ATTEMPTS} attempts ({error}). "
+            raise DeliveryDeferred(
+                f"Row {payload.row_id} may not have reached {self._name} after {_N_ATTEMPTS} attempts ({error}). "
                 "The same key cannot arrive twice."
             ) from error
 
@@ -73,14 +81,43 @@ class HttpSink:
         self._client.close()
 
     def _post(self, payload: Payload) -> str:
-        headers = {"content-type": "application/json", "idempotency-key": payload.delivery_key}
+        request = self._make_request(payload)
+        try:
+            response = self._client.send(request)
+        except (httpx.HTTPError, OSError) as error:
+            self._address = None
+            raise _TryAgain(f"{type(error).__name__}: {self._hide_token(str(error))}") from error
+        return self._judge(response, payload)
+
+    def _make_request(self, payload: Payload) -> httpx.Request:
+        """
+        The request, to the address that was judged: httpx would look the name up once more.
+
+        The receiver is asked by its name all the same, and TLS verifies the name: httpcore has both the greeting and
+        the certificate speak of `sni_hostname`, where it is given.
+        """
+        headers = {
+            "host": self._url.netloc.decode("ascii"),
+            "content-type": "application/json",
+            "idempotency-key": payload.delivery_key,
+        }
         if self._token:
             headers["authorization"] = f"Bearer {self._token}"
-        try:
-            response = self._client.post(self._url, content=payload.body, headers=headers)
-        except (httpx.HTTPError, OSError) as error:
-            raise _TryAgain(f"{type(error).__name__}: {error}") from error
-        return self._judge(response, payload)
+        return self._client.build_request(
+            "POST",
+            self._url.copy_with(host=self._get_address()),
+            content=payload.body,
+            headers=headers,
+            extensions={"sni_hostname": self._host},
+        )
+
+    def _get_address(self) -> str:
+        if self._address is None:
+            try:
+                self._address = find_address(self._host, self._allow_hosts)
+            except DeliveryDeferred as error:
+                raise _TryAgain(str(error)) from error
+        return self._address
 
     def _judge(self, response: httpx.Response, payload: Payload) -> str:
         status = response.status_code
@@ -89,19 +126,22 @@ class HttpSink:
         if status in _RETRIED or response.is_server_error:
             raise _TryAgain(f"HTTP {status}", _read_retry_after_s(response))
         if status in _SINK_FAULTS or response.is_redirect:
-            raise DeliveryUnsure(
-                f"{self.uri} takes no rows now: HTTP {status}, {self._quote(response)} Check OVERNIGHT_SINK_TOKEN and"
-                " the address."
+            raise DeliveryDeferred(
+                f"{self._name} takes no rows now: HTTP {status}, {self._quote(response)} Check its credential and the"
+                " address."
             )
         raise DeliveryFailed(
-            f"{self.uri} refused row {payload.row_id} with HTTP {status}: {self._quote(response)} "
+            f"{self._name} refused row {payload.row_id} with HTTP {status}: {self._quote(response)} "
             "Mend the receiver or the address, then deliver again."
         )
 
     def _quote(self, response: httpx.Response) -> str:
-        """What the receiver said, on one line; a receiver that repeats the token must not bring it into a log."""
-        said = response.text.replace(self._token, "…") if self._token else response.text
-        return repr(said[:200])
+        """What the receiver said, on one line."""
+        return repr(self._hide_token(response.text)[:200])
+
+    def _hide_token(self, text: str) -> str:
+        """A receiver that repeats the token must not bring it into a log."""
+        return text.replace(self._token, "…") if self._token else text
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -110,26 +150,19 @@ class HttpSink:
         return self._backoff(state)
 
 
-def _parse_url(uri: str) -> httpx.URL:
+def _parse_url(name: str) -> httpx.URL:
     try:
-        return httpx.URL(uri)
+        return httpx.URL(name)
     except httpx.InvalidURL as error:
-        raise SinkRefused(f"The sink {uri!r} is not an address ({error}). Give https://HOST/PATH.") from error
-
-
-def _check_reachable(host: str, allow_hosts: frozenset[str]) -> None:
-    try:
-        check_host(host, allow_hosts)
-    except OSError as error:
-        raise SinkRefused(
-            f"The sink's host {host} cannot be found now ({error}). Mend it, or try again later."
-        ) from error
+        raise SinkRefused(f"The sink {name!r} is not an address ({error}). Give https://HOST/PATH.") from error
 
 
 def _check_token(token: str | None) -> str | None:
-    # An error about a bad header would repeat the token, so it never gets that far.
+    # An error about a bad header would repeat it, so it never gets that far.
     if token and not (token.isascii() and token.isprintable() and " " not in token):
-        raise SinkRefused("The sink's token holds white space or characters outside ASCII. Set it again without them.")
+        raise SinkRefused(
+            "The sink's credential holds white space or characters outside ASCII. Set it again without them."
+        )
     return token
 
 

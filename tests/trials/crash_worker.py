@@ -28,6 +28,7 @@ import overnight.llm.openai_chat  # noqa: F401 - the same
 from overnight import failpoints
 from overnight.approve import offer_release
 from overnight.complete import Engine
+from overnight.deliver import describe_sink
 from overnight.failures import OvernightError
 from overnight.ledger import Ledger
 from overnight.ledger.runs import record_batches, record_part
@@ -89,7 +90,7 @@ def _offer(completed: Any, prompt: Prompt, house: House, orders: Orders) -> Rele
     return offer_release(
         checked,
         run_id=RUN,
-        sink=orders.sink,
+        sink=describe_sink(orders.sink, house.settings),
         prompt=prompt,
         ledger=house.ledger,
         home=house.home,

@@ -15,6 +15,7 @@ from overnight.approve import find_standing
 from overnight.deliver import deliver_release
 from overnight.failures import ApprovalRefused, OvernightError, RunHalted, SinkRefused
 from overnight.records import Approval, Receipt
+from overnight.sinks import DeliveryDeferred
 from tests.conftest import RUN, House
 from tests.unit.conftest import Receiver
 
@@ -113,7 +114,7 @@ def test_a_row_that_was_promised_and_never_sent_goes_with_a_later_approval(house
     assert receiver.list_rows() == ["r2", "r3"]
     # The earlier approval has nothing left to send.
     drained = deliver_release(replace(first, state="consumed"), ledger=house.ledger, settings=house.settings)
-    assert _states(drained) == {"r1": "delivered", "r2": "superseded"}
+    assert _states(drained) == {"r1": "delivered", "r2": "earlier"}
     assert receiver.list_rows() == ["r2", "r3"]
 
 
@@ -198,9 +199,14 @@ def test_a_host_that_cannot_be_found_uses_no_approval_up(house: House, monkeypat
     def fail(*args: Any, **named: Any) -> None:
         raise socket.gaierror(socket.EAI_AGAIN, "try again")
 
-    approval = house.approve(house.offer(2, sink="https://receiver.example/in"))
+    open_ = replace(house.settings, allow_hosts=frozenset({"receiver.example"}))
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    approval = House(open_, house.ledger).approve(
+        House(open_, house.ledger).offer(2, sink="https://receiver.example/in")
+    )
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    with pytest.raises(SinkRefused, match=r"receiver\.example cannot be found now"):
+    with pytest.raises(DeliveryDeferred, match=r"receiver\.example cannot be found now"):
         _deliver(house, approval)
     assert _standing(house, approval.sink).state == "approved"
     assert house.fetch("SELECT * FROM outbox") == []

@@ -17,6 +17,9 @@ from overnight.records import Approval, Receipt
 from tests.conftest import RUN, House
 from tests.unit.conftest import Receiver
 
+_CHANGED = "was changed after its approval"
+_UNSIGNED = "is not as it was signed"
+
 
 def _deliver(house: House, approval: Approval) -> list[Receipt]:
     return deliver_release(approval, ledger=house.ledger, settings=house.settings)
@@ -74,24 +77,53 @@ def test_a_row_that_points_at_other_bytes_is_refused(house: House) -> None:
     house.tamper(
         "UPDATE release_rows SET payload = (SELECT payload FROM release_rows WHERE position = 1) WHERE position = 0"
     )
-    assert f"A row of release {approval.release_id} was changed after its approval" in _refused(house, approval)
+    assert f"Release {approval.release_id} was changed after its approval" in _refused(house, approval)
 
 
 @pytest.mark.parametrize(
-    "edit",
+    ("edit", "said"),
     [
-        "DELETE FROM held_rows",
-        "UPDATE release_rows SET position = 7 WHERE position = 0",
-        "UPDATE release_rows SET delivery_key = zeroblob(32) WHERE position = 0",
-        "UPDATE release_rows SET row_id = 'r9' WHERE position = 0",
-        "UPDATE approvals SET allowed_digest = zeroblob(32)",
-        "UPDATE approvals SET sink = 'file:{home}/elsewhere.jsonl'",
+        ("DELETE FROM held_rows", _CHANGED),
+        ("UPDATE release_rows SET position = 7 WHERE position = 0", _CHANGED),
+        ("UPDATE release_rows SET delivery_key = zeroblob(32) WHERE position = 0", _CHANGED),
+        ("UPDATE release_rows SET row_id = 'r9' WHERE position = 0", _CHANGED),
+        ("UPDATE release_rows SET request_key = zeroblob(32) WHERE position = 0", _CHANGED),
+        ("UPDATE releases SET prompt_hash = zeroblob(32)", _CHANGED),
+        ("UPDATE releases SET model = 'openai:another'", _CHANGED),
+        ("UPDATE releases SET checks_digest = zeroblob(32)", _CHANGED),
+        ("UPDATE releases SET items = '[]'", _UNSIGNED),
+        ("UPDATE approvals SET allowed_digest = zeroblob(32)", _UNSIGNED),
+        ("UPDATE approvals SET sink = 'file:{home}/elsewhere.jsonl'", _UNSIGNED),
+        ("UPDATE approvals SET reviewer = 'Mallory'", _UNSIGNED),
+        ("UPDATE approvals SET expires_at = expires_at + 86400", _UNSIGNED),
+        ("UPDATE approvals SET issued_mark = issued_mark + 86400", _UNSIGNED),
+        ("UPDATE approvals SET nonce = 'another', signature = zeroblob(32)", _UNSIGNED),
     ],
 )
-def test_an_edited_record_is_refused(house: House, edit: str) -> None:
+def test_an_edited_record_is_refused(house: House, edit: str, said: str) -> None:
     house.approve(house.offer(3), r3="wrong")
     house.tamper(edit.format(home=house.home))
-    assert "was changed after its approval" in _refused(house, _standing(house))
+    assert said in _refused(house, _standing(house))
+
+
+def test_a_record_that_was_signed_with_another_key_is_refused(house: House) -> None:
+    house.approve(house.offer(3))
+    house.settings.approval_key.write_bytes(bytes(32))
+    assert _UNSIGNED in _refused(house, _standing(house))
+
+
+@pytest.mark.parametrize("content", [None, b"short"])
+def test_without_the_key_no_approval_is_verified(house: House, content: bytes | None) -> None:
+    house.approve(house.offer(3))
+    house.settings.approval_key.unlink()
+    if content:
+        house.settings.approval_key.write_bytes(content)
+    assert str(house.settings.approval_key) in _refused(house, _standing(house))
+
+
+def test_only_its_owner_can_read_the_key(house: House) -> None:
+    house.approve(house.offer(1))
+    assert house.settings.approval_key.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(
@@ -101,8 +133,9 @@ def test_an_edited_record_is_refused(house: House, edit: str) -> None:
         "UPDATE outbox SET delivery_key = zeroblob(32) WHERE position = 1",
         "UPDATE outbox SET position = 2 WHERE position = 1",
         (
-            "INSERT INTO outbox SELECT approval_id, r.position, r.delivery_key, r.row_id, r.payload, 'promised', 0,"
-            " NULL, 1.0, NULL FROM release_rows r JOIN approvals USING (release_id) WHERE r.position = 2"
+            "INSERT INTO outbox (approval_id, position, delivery_key, row_id, payload, state, n_sends, promised_at)"
+            " SELECT approval_id, r.position, r.delivery_key, r.row_id, r.payload, 'promised', 0, 1.0"
+            " FROM release_rows r JOIN approvals USING (release_id) WHERE r.position = 2"
         ),
     ],
 )
@@ -134,11 +167,30 @@ def test_calling_an_approval_consumed_sends_nothing_that_was_not_promised(house:
     assert not house.out.exists()
 
 
-def test_a_token_that_cannot_be_sent_consumes_nothing(
-    house: House, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _write_credential(house: House, text: str, mode: int = 0o600) -> None:
+    """What the receiver asks for."""
+    house.settings.credentials.mkdir(exist_ok=True)
+    file = house.settings.credentials / "127.0.0.1"
+    file.write_text(text)
+    file.chmod(mode)
+
+
+def test_a_credential_that_cannot_be_sent_consumes_nothing(house: House, receiver: Receiver) -> None:
     approval = house.approve(house.offer(2, sink=receiver.uri))
-    monkeypatch.setenv("OVERNIGHT_SINK_TOKEN", "two words")
+    _write_credential(house, "two words")
     _refused(house, approval, by=SinkRefused)
-    monkeypatch.setenv("OVERNIGHT_SINK_TOKEN", "word")
+    _write_credential(house, "word")
     assert [r.state for r in _deliver(house, approval)] == ["delivered", "delivered"]
+
+
+def test_a_credential_that_everybody_can_read_is_refused(house: House, receiver: Receiver) -> None:
+    approval = house.approve(house.offer(1, sink=receiver.uri))
+    _write_credential(house, "word", 0o644)
+    assert "chmod 600" in _refused(house, approval, by=SinkRefused)
+
+
+def test_an_approval_that_is_over_opens_no_credential(house: House, receiver: Receiver) -> None:
+    approval = house.approve(house.offer(1, sink=receiver.uri), approval_s=0.0)
+    # It would be refused by name, were it read.
+    _write_credential(house, "two words", 0o644)
+    assert "expired" in _refused(house, approval)

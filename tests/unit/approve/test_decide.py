@@ -95,7 +95,15 @@ def test_of_two_reviewers_at_once_one_decides(house: House) -> None:
     def take(ledger: Ledger) -> Approval | RunState | ReviewRefused:
         together.wait(10)
         try:
-            return decide(release, answer(release), channel="file", ledger=ledger, approval_s=60.0, now=time.time())
+            return decide(
+                release,
+                answer(release),
+                channel="file",
+                ledger=ledger,
+                key_file=house.settings.approval_key,
+                approval_s=60.0,
+                now=time.time(),
+            )
         except ReviewRefused as error:
             return error
 
@@ -263,7 +271,13 @@ def test_an_approval_that_expired_unused_does_not_stand_and_is_asked_for_again(h
     assert find_standing(house.ledger, RUN, house.sink, now=expired.expires_at.timestamp()) is None
     later = expired.expires_at.timestamp() + 1
     renewed = decide(
-        release, answer(release, r3="wrong"), channel="file", ledger=house.ledger, approval_s=60.0, now=later
+        release,
+        answer(release, r3="wrong"),
+        channel="file",
+        ledger=house.ledger,
+        key_file=house.settings.approval_key,
+        approval_s=60.0,
+        now=later,
     )
     assert isinstance(renewed, Approval)
     assert find_standing(house.ledger, RUN, house.sink, now=later) == renewed != expired
@@ -277,7 +291,15 @@ def test_of_two_approvals_the_later_round_counts_though_the_clock_was_set_back(h
     release = house.offer(3)
     house.approve(release, approval_s=0.0)
     back = time.time() - 3600.0
-    renewed = decide(release, answer(release), channel="file", ledger=house.ledger, approval_s=60.0, now=back)
+    renewed = decide(
+        release,
+        answer(release),
+        channel="file",
+        ledger=house.ledger,
+        key_file=house.settings.approval_key,
+        approval_s=60.0,
+        now=back,
+    )
     assert find_standing(house.ledger, RUN, house.sink, now=back) == renewed
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from overnight.approve import offer_release
 from overnight.approve.offer import N_SHOWN
+from overnight.deliver import describe_sink
 from overnight.failures import ApprovalRefused, SinkRefused
 from overnight.keys import digest_bytes
 from overnight.ledger.bodies import get_body
@@ -28,7 +29,7 @@ def _offer(house: House, *checked: CheckedBatch, prompt: Prompt | None = None, s
     return offer_release(
         list(checked),
         run_id=RUN,
-        sink=sink or house.sink,
+        sink=describe_sink(sink or house.sink, house.settings),
         prompt=prompt or house.make_prompt(),
         ledger=house.ledger,
         home=house.home,

@@ -163,7 +163,9 @@ def test_what_could_hide_text_in_a_terminal_is_shown_by_its_code(
     hidden = "red\x1b[2K\rblue \u202eder\x07"
     item = ReviewItem(1, "r1\x1b[8m", {"body": "zwei Zeilen\nüber 5 €"}, {"label": hidden, "sure": 1.0})
     _type(monkeypatch, "c", "release")
-    _ask_in_terminal(Release("night-1-0a", RUN, "0" * 64, "file:/out.jsonl", 1, 0, (item,)), "Ada")
+    _ask_in_terminal(
+        Release("night-1-0a", RUN, "0" * 64, "file:/out.jsonl", "replace", "reversible", 1, 0, (item,)), "Ada"
+    )
     shown = capsys.readouterr().out
     assert r"label: red\x1b[2K\rblue \u202eder\x07" in shown
     assert r"row r1\x1b[8m" in shown

@@ -15,7 +15,7 @@ from overnight.deliver import deliver_release
 from overnight.ledger.releases import find_release
 from overnight.ledger.runs import record_batches, record_part
 from overnight.parts import read_part
-from overnight.records import CheckedBatch, Prompt
+from overnight.records import CheckedBatch, Prompt, SinkFacts
 from tests.conftest import RUN, House
 from tests.fakes.provider import FakeProvider, Scripted, answer_by_schema
 
@@ -57,7 +57,15 @@ def checked_night(house: House, fake: FakeProvider) -> House:
     prompt = house.make_prompt(endpoint=fake.openai_base_url)
     with closing(Engine(house.settings, house.ledger)) as engine:
         checked = _check(house, engine, prompt)
-    offer_release([checked], run_id=RUN, sink=house.sink, prompt=prompt, ledger=house.ledger, home=house.home, now=1.0)
+    offer_release(
+        [checked],
+        run_id=RUN,
+        sink=SinkFacts(house.sink, "replace", "reversible"),
+        prompt=prompt,
+        ledger=house.ledger,
+        home=house.home,
+        now=1.0,
+    )
     return house
 
 

@@ -1,3 +1,5 @@
+import contextlib
+import shutil
 import socket
 import threading
 from datetime import UTC, datetime, timedelta
@@ -9,9 +11,12 @@ import pytest
 
 from overnight.failures import SinkRefused
 from overnight.payloads import make_payload
-from overnight.sinks import DeliveryFailed, DeliveryUnsure, HttpSink, open_sink
-from overnight.sinks.http import _read_retry_after_s
+from overnight.records import Payload
+from overnight.sinks import DeliveryDeferred, DeliveryFailed, open_sink
+from overnight.sinks.http import HttpSink, _read_retry_after_s
+from tests.fakes.smtp import make_certificate, serve_tls
 
+NAME = "receiver.example"
 HOSTS = frozenset({"127.0.0.1"})
 TOKEN = "s3cret"  # noqa: S105 - opens nothing; the tests look for it in messages
 
@@ -29,7 +34,7 @@ class Receiver(HTTPServer):
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
-        self.server.seen.append((self.path, dict(self.headers), body))
+        self.server.seen.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
         script = self.server.script
         status, headers, said = script.pop(0) if len(script) > 1 else script[0]
         if status == 0:
@@ -56,7 +61,7 @@ def receiver():
 
 @pytest.fixture
 def sink(receiver):
-    sink = open_sink(receiver.uri, allow_hosts=HOSTS, token=TOKEN, retry_base_s=0.0)
+    sink = HttpSink(receiver.uri, allow_hosts=HOSTS, credential=TOKEN, retry_base_s=0.0)
     yield sink
     sink.close()
 
@@ -70,7 +75,6 @@ def payload(receiver):
 def test_exactly_the_bytes_arrive_under_their_key(receiver, sink, payload):
     assert sink.send(payload) == "HTTP 200"
     [(path, headers, body)] = receiver.seen
-    headers = {name.lower(): value for name, value in headers.items()}
     assert (path, body) == ("/in", payload.body)
     assert headers["idempotency-key"] == payload.delivery_key
     assert headers["content-type"] == "application/json"
@@ -85,9 +89,9 @@ def test_a_passing_fault_is_tried_again_under_the_same_key(receiver, sink, paylo
     assert len(receiver.seen) == 2
 
 
-def test_after_four_attempts_the_delivery_is_unsure(receiver, sink, payload):
+def test_after_four_attempts_the_row_stays_promised(receiver, sink, payload):
     receiver.script = [(503, {}, b"")]
-    with pytest.raises(DeliveryUnsure, match=r"Row 1 may not have reached .* after 4 attempts \(HTTP 503\)"):
+    with pytest.raises(DeliveryDeferred, match=r"Row 1 may not have reached .* after 4 attempts \(HTTP 503\)"):
         sink.send(payload)
     assert len(receiver.seen) == 4
 
@@ -103,9 +107,9 @@ def test_a_refusal_is_final_and_quotes_the_receiver_without_the_token(receiver, 
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 407])
-def test_a_status_that_speaks_of_the_token_or_the_address_gives_no_row_up(receiver, sink, payload, status):
+def test_a_status_that_speaks_of_the_credential_or_the_address_gives_no_row_up(receiver, sink, payload, status):
     receiver.script = [(status, {}, b"no s3cret\nfor you")]
-    with pytest.raises(DeliveryUnsure, match=f"takes no rows now: HTTP {status}.*Check OVERNIGHT_SINK_TOKEN") as caught:
+    with pytest.raises(DeliveryDeferred, match=f"takes no rows now: HTTP {status}.*Check its credential") as caught:
         sink.send(payload)
     assert len(receiver.seen) == 1
     assert "s3cret" not in str(caught.value)
@@ -115,7 +119,7 @@ def test_a_status_that_speaks_of_the_token_or_the_address_gives_no_row_up(receiv
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_is_not_followed_and_gives_no_row_up(receiver, sink, payload, status):
     receiver.script = [(status, {"location": receiver.uri + "/elsewhere"}, b"")]
-    with pytest.raises(DeliveryUnsure, match=f"HTTP {status}"):
+    with pytest.raises(DeliveryDeferred, match=f"HTTP {status}"):
         sink.send(payload)
     assert len(receiver.seen) == 1
 
@@ -123,7 +127,7 @@ def test_a_redirect_is_not_followed_and_gives_no_row_up(receiver, sink, payload,
 @pytest.mark.parametrize("status", [300, 304, 305])
 def test_another_answer_of_the_300s_gives_no_row_up_either(receiver, sink, payload, status):
     receiver.script = [(status, {}, b"")]
-    with pytest.raises(DeliveryUnsure, match=f"HTTP {status}"):
+    with pytest.raises(DeliveryDeferred, match=f"HTTP {status}"):
         sink.send(payload)
 
 
@@ -146,37 +150,131 @@ def test_retry_after_may_be_a_number_a_date_or_nonsense():
     assert _read_retry_after_s(httpx.Response(429)) is None
 
 
-def test_a_receiver_that_is_not_there_leaves_the_delivery_unsure(payload):
+def test_a_receiver_that_is_not_there_leaves_the_row_promised(payload):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{free.getsockname()[1]}/"
     sink = HttpSink(uri, allow_hosts=HOSTS, retry_base_s=0.0)
-    with pytest.raises(DeliveryUnsure, match="ConnectError"):
+    with pytest.raises(DeliveryDeferred, match="ConnectError"):
         sink.send(payload)
     sink.close()
 
 
 @pytest.fixture
-def no_names(monkeypatch):
-    """No host can be resolved."""
+def names(monkeypatch):
+    """Where receiver.example leads: each look-up uses up an address but the last; at "" it is not found."""
+    found = ["127.0.0.1"]
+    real = socket.getaddrinfo
 
-    def fail(*args, **named):
-        raise socket.gaierror(socket.EAI_AGAIN, "try again")
+    def find(host, *args, **named):
+        if host != NAME:
+            return real(host, *args, **named)
+        address = found.pop(0) if len(found) > 1 else found[0]
+        if not address:
+            raise socket.gaierror(socket.EAI_AGAIN, "try again")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0))]
 
-    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+    return found
 
 
-def test_a_host_that_does_not_resolve_while_rows_are_sent_leaves_the_delivery_unsure(payload, no_names):
-    sink = HttpSink("https://receiver.example/", allow_hosts=frozenset({"receiver.example"}), retry_base_s=0.0)
-    with pytest.raises(DeliveryUnsure, match="ConnectError"):
+@pytest.fixture
+def open_named(receiver):
+    """Open the receiver by its name."""
+    with contextlib.ExitStack() as stack:
+
+        def open_named(*, allow=frozenset({NAME}), scheme="http"):
+            name = f"{scheme}://{NAME}:{receiver.server_port}/in"
+            return stack.enter_context(contextlib.closing(HttpSink(name, allow_hosts=allow, retry_base_s=0.0)))
+
+        yield open_named
+
+
+def test_a_receiver_is_asked_by_its_name(receiver, names, open_named, payload):
+    open_named().send(payload)
+    [(path, headers, _)] = receiver.seen
+    assert (path, headers["host"]) == ("/in", f"{NAME}:{receiver.server_port}")
+
+
+def test_the_row_goes_to_the_address_that_was_judged(receiver, names, open_named, payload):
+    names[:] = ["127.0.0.1", "127.0.0.1", "127.0.0.9"]
+    assert open_named().send(payload) == "HTTP 200"
+    assert names == ["127.0.0.9"]
+
+
+@pytest.mark.parametrize("later", ["127.0.0.1", "169.254.169.254"])
+def test_a_name_that_leads_into_the_house_later_is_not_followed(receiver, names, open_named, payload, later):
+    names[:] = ["8.8.8.8", later]
+    sink = open_named(allow=frozenset())
+    with pytest.raises(SinkRefused, match="not a public address"):
         sink.send(payload)
+    assert receiver.seen == []
+
+
+def test_after_a_connection_error_the_name_is_looked_up_again(receiver, names, open_named, payload):
+    # Nothing listens at the second.
+    names[:] = ["127.0.0.1", "127.0.0.9", "127.0.0.1"]
+    assert open_named().send(payload) == "HTTP 200"
+
+
+def test_after_an_answer_the_same_address_is_tried_again(receiver, names, open_named, payload):
+    receiver.script = [(503, {}, b""), (200, {}, b"")]
+    names[:] = ["127.0.0.1", "127.0.0.1", "127.0.0.9"]
+    assert open_named().send(payload) == "HTTP 200"
+    assert names == ["127.0.0.9"]
+
+
+def test_a_receiver_that_has_moved_is_found_for_the_next_row(receiver, names, open_named, payload):
+    sink = open_named()
+    sink.send(payload)
+    names[:] = ["127.0.0.9"]
+    with pytest.raises(DeliveryDeferred, match="ConnectError"):
+        sink.send(payload)
+
+
+def test_an_address_of_the_sixth_version_is_put_in_brackets(names):
+    sink = HttpSink("http://[::1]:8080/in", allow_hosts=frozenset({"::1"}))
+    request = sink._make_request(Payload("1", b"", "d", "k"))  # noqa: SLF001 - not every machine has it on loopback
     sink.close()
+    assert (str(request.url), request.headers["host"]) == ("http://[::1]:8080/in", "[::1]:8080")
 
 
-def test_a_host_that_cannot_be_found_is_refused_when_the_sink_is_opened(no_names):
-    with pytest.raises(SinkRefused, match=r"host receiver\.example cannot be found now") as caught:
-        open_sink("https://receiver.example/", allow_hosts=frozenset())
+def test_tls_verifies_the_name_and_not_the_address(receiver, names, open_named, payload, tmp_path):
+    if shutil.which("openssl") is None:
+        pytest.skip("There is no openssl on this machine: install it to run this test.")
+    asked = []
+    context = serve_tls(make_certificate(tmp_path, NAME))
+    context.sni_callback = lambda _socket, name, _context: asked.append(name)
+    receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
+    with pytest.raises(DeliveryDeferred, match="CERTIFICATE_VERIFY_FAILED"):
+        open_named(scheme="https").send(payload)
+    assert set(asked) == {NAME}
+    assert receiver.seen == []
+
+
+def test_a_host_that_does_not_resolve_while_rows_are_sent_leaves_the_row_promised(names, open_named, payload):
+    sink = open_named()
+    names[:] = [""]
+    with pytest.raises(DeliveryDeferred, match=r"after 4 attempts .*receiver\.example cannot be found now"):
+        sink.send(payload)
+
+
+def test_a_host_that_is_found_again_gets_the_row(receiver, names, open_named, payload):
+    names[:] = ["127.0.0.1", "", "127.0.0.1"]
+    assert open_named().send(payload) == "HTTP 200"
+
+
+def test_a_host_that_cannot_be_found_leaves_the_rows_promised_when_the_sink_is_opened(names):
+    names[:] = [""]
+    with pytest.raises(DeliveryDeferred, match=r"host receiver\.example cannot be found now") as caught:
+        open_sink(f"https://{NAME}/", allow_hosts=frozenset())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[::ffff:169.254.169.254]"])
+def test_the_metadata_service_is_refused(host):
+    with pytest.raises(SinkRefused, match=r"OVERNIGHT_ALLOW_HOSTS"):
+        open_sink(f"http://{host}/latest/meta-data/", allow_hosts=frozenset())
 
 
 def test_a_loopback_receiver_is_refused_when_the_sink_is_opened_unless_it_is_allowed(receiver):
@@ -196,9 +294,10 @@ def test_proxy_settings_of_the_environment_are_not_read(receiver, payload, monke
 @pytest.mark.parametrize("token", ["two words", "line\nbreak", "schlüssel"])
 def test_a_token_that_no_header_takes_is_refused_and_not_repeated(token):
     with pytest.raises(SinkRefused) as caught:
-        open_sink("https://receiver.example/", allow_hosts=frozenset(), token=token)
+        open_sink("https://receiver.example/", allow_hosts=frozenset(), credential=token)
     assert token not in str(caught.value)
 
 
-def test_what_was_posted_cannot_be_undone():
-    assert HttpSink.effect == "irreversible"
+def test_what_was_posted_cannot_be_undone_and_may_be_posted_again():
+    assert (HttpSink.effect, HttpSink.operation, HttpSink.dedupes) == ("irreversible", "post", True)
+    assert (HttpSink.n_at_once, HttpSink.replaces) == (1, False)

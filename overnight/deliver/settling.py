@@ -1,0 +1,46 @@
+"""Settling what is unknown: a person has looked whether a row arrived, and says so."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from overnight.failures import ApprovalRefused
+from overnight.ledger import Ledger
+from overnight.ledger.approvals import find_approval
+from overnight.ledger.outbox import settle_by_hand
+from overnight.ledger.promises import find_promises
+from overnight.ledger.releases import get_release
+from overnight.ledger.sinks import record_intervention
+
+
+def settle_unknown(
+    release_id: str, row_ids: Sequence[str], *, arrived: bool, by: str, reason: str, ledger: Ledger
+) -> None:
+    """
+    Record that rows of unknown fate arrived, or are to be sent again when their run goes on.
+
+    Raises:
+        ApprovalRefused: One of the rows is not of unknown fate.
+    """
+
+    def job(connection: sa.Connection) -> None:
+        release = get_release(connection, release_id)
+        approval = find_approval(connection, release_id=release_id)
+        unknown = find_promises(connection, approval.approval_id, ["unknown"]) if approval else []
+        positions = {p.row_id: p.position for p in unknown}
+        if strange := [row for row in row_ids if row not in positions]:
+            raise ApprovalRefused(
+                f"Row {strange[0]} of release {release_id} is not of unknown fate. `overnight outbox {release_id}`"
+                " lists those that are."
+            )
+        state = "delivered" if arrived else "promised"
+        detail = f"{'arrived' if arrived else 'to be sent again'}, says {by}: {reason}"
+        chosen, now = [positions[row] for row in row_ids], time.time()
+        if approval:
+            settle_by_hand(connection, approval.approval_id, chosen, state=state, detail=detail, now=now)
+        record_intervention(connection, "settle", release.sink, by=by, reason=detail, now=now, release_id=release_id)
+
+    ledger.write(job)
