@@ -20,7 +20,7 @@ def deliver_release(approval: Approval) -> list[Receipt]:
 
     Raises:
         ApprovalRefused: The ledger's record of the approval does not cover it.
-        RunHalted: The sink refused rows, or does not answer.
+        RunHalted: The sink refused rows, does not answer, or it is unknown whether it took some.
     """
     # Submitted: a task that is called directly gives its failed state, not the fault.
     sent: Any = send_release.submit(approval).result()
@@ -29,6 +29,12 @@ def deliver_release(approval: Approval) -> list[Receipt]:
         raise RunHalted(
             f"Sink {approval.sink!r} refused {len(failed)} of {len(receipts)} rows, the first ({failed[0].row_id}):"
             f" {failed[0].detail} The others were delivered."
+        )
+    if unknown := [r for r in receipts if r.state == "unknown"]:
+        raise RunHalted(
+            f"The fate of {len(unknown)} of {len(receipts)} rows is unknown, the first ({unknown[0].row_id}):"
+            f" {unknown[0].detail} None is sent again by itself: `overnight outbox {approval.release_id}` takes"
+            f" what you find out, and `overnight review {approval.run_id}` goes on."
         )
     return receipts
 

@@ -10,7 +10,7 @@ from pydantic import Field, create_model
 
 from overnight.approve import name_field
 from overnight.records import Release, ReviewItem
-from overnight.report import escape_field, escape_markdown
+from overnight.report import describe_effect, escape_field, escape_markdown
 
 #: Characters of a row's input that the form shows; what would leave is shown whole, as `overnight review` shows both.
 _SHOWN = 1500
@@ -36,8 +36,7 @@ def describe_release(release: Release) -> str:
     unread = release.n_rows - len(release.items)
     ask = f"Read {len(release.items)} of them and give each a verdict. Rows marked wrong or unsure are held."
     lines = [f"**{release.n_rows:,} rows wait to be sent to** `{release.sink}`. {ask}"]
-    if release.sink.startswith("file:"):
-        lines.append("The file is replaced whole by what is released.")
+    lines.append(describe_effect(release))
     if unread:
         lines.append(f"The other {unread:,} leave only if every row you read is correct.")
     lines += ["", "| # | row | input | output |", "|---|---|---|---|"]

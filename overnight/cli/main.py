@@ -24,7 +24,7 @@ def cli() -> None:
 @click.argument("flow")
 @click.option("--source", help="The dataset: a .csv or .parquet file.")
 @click.option("--model", help="PROVIDER:NAME, such as openai:gpt-5-mini. Default: the prompt's own.")
-@click.option("--sink", help="Where released rows go: file:PATH or https://HOST/PATH.")
+@click.option("--sink", help="Where released rows go: an address, or a name that pyproject.toml gives one.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
 @click.option("--concurrency", type=click.IntRange(1), help="Calls in flight.  [default: 16]")
 @click.option("--budget", type=click.FloatRange(0), help="Halt before the run costs more than this, in US dollars.")
@@ -58,6 +58,7 @@ def plan(flow: str, **options: Any) -> None:
     "--answers", type=click.Path(path_type=Path), help="A JSON file with the verdicts, or - for standard input."
 )
 @click.option("--reviewer", help="Your name; it is kept with the decision.")
+@click.option("--held", is_flag=True, help="Offer once more, as a release of their own, the rows that were held back.")
 @_json
 def review(run: str | None, **options: Any) -> None:
     """Read what waits, give verdicts, and continue the run."""
@@ -85,6 +86,49 @@ def why(row: str, run_id: str | None, *, as_json: bool) -> None:
     from overnight.cli.show import show_why  # noqa: PLC0415 - late: not every command needs it
 
     show_why(row, run_id, as_json=as_json)
+
+
+_by = click.option("--by", help="Your name; it is kept.  [default: the name of your login]")
+
+
+@cli.command()
+@click.argument("release", required=False)
+@click.option("--arrived", "arrived", multiple=True, metavar="ROW", help="A row of unknown fate did arrive.")
+@click.option("--resend", "resend", multiple=True, metavar="ROW", help="It did not, and is to be sent again.")
+@click.option("--reason", default="", help="How you know; it is kept.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many releases.")
+@_by
+@_json
+def outbox(release: str | None, **options: Any) -> None:
+    """Show what was promised to whom and what became of it; settle rows whose fate is unknown."""
+    from overnight.cli.deliveries import settle_or_show  # noqa: PLC0415 - late: not every command needs it
+
+    settle_or_show(release, **options)
+
+
+@cli.command()
+@click.argument("sink", required=False)
+@click.option("--lift", is_flag=True, help="Let it go on.")
+@click.option("--reason", default="", help="Why; it is kept, and shown to whoever is stopped by it.")
+@_by
+@_json
+def hold(sink: str | None, **options: Any) -> None:
+    """Stop all writing to SINK at once: an address, a name of pyproject.toml, or "all". Without it: list holds."""
+    from overnight.cli.deliveries import hold as hold_  # noqa: PLC0415 - late: not every command needs it
+
+    hold_(sink, **options)
+
+
+@cli.command()
+@click.argument("release")
+@click.option("--reason", required=True, help="Why; it is kept.")
+@_by
+@_json
+def recall(release: str, **options: Any) -> None:
+    """Undo what RELEASE wrote, where its sink is reversible: a file, an object, a table."""
+    from overnight.cli.deliveries import recall as recall_  # noqa: PLC0415 - late: not every command needs it
+
+    sys.exit(recall_(release, **options))
 
 
 @cli.command()

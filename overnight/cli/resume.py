@@ -35,6 +35,16 @@ def resume_run(run_id: str, release: Release, *, as_json: bool) -> int:
     return continue_flow(run_id, as_json=as_json)
 
 
+def offer_held(run_id: str) -> int:
+    """Have the run's flow offer what its review held back; its exit code."""
+    os.environ["OVERNIGHT_OFFERS_HELD"] = "1"
+    try:
+        # What waits now is read next: its summary would only be in the way.
+        return continue_flow(run_id, as_json=False)
+    finally:
+        del os.environ["OVERNIGHT_OFFERS_HELD"]
+
+
 def _resume_in_prefect(flow_run_id: UUID, given: Answers) -> bool:
     """Whether the flow run waited in Prefect and is resumed now, or is on its way already."""
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - late: Prefect takes seconds

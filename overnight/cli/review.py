@@ -11,23 +11,28 @@ from typing import Any
 import click
 
 from overnight.approve import Answers, decide, find_standing, parse_answers
-from overnight.cli.resume import resume_run
+from overnight.cli.resume import offer_held, resume_run
 from overnight.cli.show import get_ledger, print_json
 from overnight.failures import OvernightError, ReviewRefused
 from overnight.ledger import Ledger
 from overnight.ledger.queries import get_run, list_runs
 from overnight.ledger.releases import find_release
 from overnight.records import Approval, Release, RunState
-from overnight.report import show_value
+from overnight.report import describe_effect, show_value
 from overnight.settings import Settings
 
 _KEYS = {"c": "correct", "w": "wrong", "u": "unsure"}
 
 
-def review_run(run_id: str | None, *, answers: Path | None, reviewer: str | None, as_json: bool) -> int:
+def review_run(run_id: str | None, *, answers: Path | None, reviewer: str | None, held: bool, as_json: bool) -> int:
     """Review what waits and continue the run; the exit code."""
     settings = Settings.from_env()
     ledger = get_ledger(settings)
+    if held:
+        if run_id is None:
+            raise OvernightError("Say which run's held rows are offered: overnight review RUN --held.")
+        if code := offer_held(run_id):
+            return code
     run_id = run_id or _find_waiting(ledger)
     release = _get_release(run_id, ledger)
     if answers is None and as_json:
@@ -128,8 +133,7 @@ def _ask_all(release: Release, reviewer: str | None) -> Answers:
     items = {item.item: _ask_verdict(item.item, asdict(item), len(release.items)) for item in release.items}
     counts = ", ".join(f"{list(items.values()).count(v)} {v}" for v in _KEYS.values())
     click.echo(f"\nRead {len(items)} of {release.n_rows:,} rows: {counts}.")
-    if release.sink.startswith("file:"):
-        click.echo(f"A release replaces {release.sink.removeprefix('file:')} whole.")
+    click.echo(describe_effect(release))
     name = reviewer or click.prompt("Your name")
     choices = click.Choice(["release", "reject"])
     decision = click.prompt("Release the rows marked correct, or reject the run?", type=choices)

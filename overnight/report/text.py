@@ -7,8 +7,26 @@ from typing import Any
 
 import orjson
 
+from overnight.records import Release
+
 #: Under the name of the value, so that no line of it looks like one of ours.
 _INDENT = "\n        "
+#: What a delivery does at a sink, by its operation.
+_OPERATIONS = {
+    "replace": "A release replaces what is there whole.",
+    "create": "A release is written beside the others, and overwrites nothing.",
+    "upsert": "A row takes the place of the one with its id.",
+}
+_EFFECTS = {
+    "reversible": "It can be undone: `overnight recall RELEASE`.",
+    "irreversible": "What has been sent cannot be undone.",
+}
+
+
+def describe_effect(release: Release) -> str:
+    """What releasing does, before somebody decides."""
+    known = (_OPERATIONS.get(release.operation), _EFFECTS.get(release.effect))
+    return " ".join(text for text in known if text)
 
 
 def show_value(value: Any) -> str:
