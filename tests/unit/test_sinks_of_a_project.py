@@ -103,7 +103,7 @@ def test_other_options_than_those_approved_deliver_nothing(house: House, project
     house = _own(house, project)
     approval = house.approve(house.offer(1, sink="pager"))
     other = replace(house.settings, sinks={"pager": OwnSink(_PAGER.location, {"channel": "#public"})})
-    with pytest.raises(SinkRefused, match="is not what pyproject.toml declares"):
+    with pytest.raises(SinkRefused, match=r"is not what pyproject\.toml declares"):
         deliver_release(approval, ledger=house.ledger, settings=other)
     assert house.fetch("SELECT state FROM approvals") == [("approved",)]
 
