@@ -101,7 +101,15 @@ class Project:
         """A person's decision, as `overnight review` records it."""
         release = self.find_release(run_id)
         answers = answer(release, decision, **verdicts)
-        return decide(release, answers, channel="file", ledger=self.ledger, approval_s=60.0, now=time.time())
+        return decide(
+            release,
+            answers,
+            channel="file",
+            ledger=self.ledger,
+            key_file=Settings.from_env().approval_key,
+            approval_s=60.0,
+            now=time.time(),
+        )
 
 
 def _flow_run_id(state: State[Any]) -> UUID:

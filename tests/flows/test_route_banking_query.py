@@ -149,7 +149,7 @@ def test_a_check_of_a_field_that_the_prompt_does_not_have_halts_the_run_before_a
     assert project.run("night-1").name == "COMPLETED Waiting"
 
 
-@pytest.mark.parametrize("sink", ["ftp://example.com/in", "file:out.csv", ""])
+@pytest.mark.parametrize("sink", ["ftp://example.com/in", "file:out.xlsx", ""])
 def test_a_sink_that_may_not_be_written_to_is_refused_before_any_call(project: Project, sink: str) -> None:
     ended = project.run("night-1", sink=sink)
     assert (ended.name, ended.summary.state, project.fake.calls) == ("FAILED Halted", "halted", [])
