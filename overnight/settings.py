@@ -51,6 +51,8 @@ class Settings:
     #: How long the claims of a process outlive the last sign of its life.
     lease_s: float = 120.0
     offers_held: bool = False
+    #: Hosts that a run's process may connect to; empty: all.
+    only_hosts: frozenset[str] = frozenset()
     #: What the project declares in pyproject.toml: of its models, and the sinks that it calls by name.
     terms: tuple[ModelTerms, ...] = ()
     sinks: Mapping[str, str | OwnSink] = field(default_factory=dict, hash=False)
@@ -67,9 +69,7 @@ class Settings:
         return cls(
             home=home,
             ledger_url=os.environ.get("OVERNIGHT_LEDGER_URL") or f"sqlite:///{home / 'ledger.sqlite'}",
-            allow_hosts=frozenset(
-                h.strip().lower() for h in os.environ.get("OVERNIGHT_ALLOW_HOSTS", "").split(",") if h.strip()
-            ),
+            allow_hosts=_hosts("OVERNIGHT_ALLOW_HOSTS"),
             concurrency=_number("OVERNIGHT_CONCURRENCY", int, 16, least=1) or 16,
             call_timeout_s=_number("OVERNIGHT_CALL_TIMEOUT_S", float, 120.0, least=0.01) or 120.0,
             retry_base_s=_number("OVERNIGHT_RETRY_BASE_S", float, 1.0, least=0.0) or 0.0,
@@ -86,9 +86,14 @@ class Settings:
             outage_s=_number("OVERNIGHT_OUTAGE_S", float, 3600.0, least=0.0) or 0.0,
             lease_s=_number("OVERNIGHT_LEASE_S", float, 120.0, least=1.0) or 120.0,
             offers_held=os.environ.get("OVERNIGHT_OFFERS_HELD") == "1",
+            only_hosts=_hosts("OVERNIGHT_ONLY_HOSTS"),
             terms=read_models(),
             sinks=read_sinks(),
         )
+
+
+def _hosts(name: str) -> frozenset[str]:
+    return frozenset(host.strip().lower() for host in os.environ.get(name, "").split(",") if host.strip())
 
 
 def _number(name: str, kind: type[N], default: N | None, *, least: float) -> N | None:

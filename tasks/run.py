@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from overnight import only_hosts
 from overnight.checks import parse_checks, refuse_unknown_fields
 from overnight.complete import Engine, get_engine, resolve_prompt
 from overnight.failures import OvernightError, RunHalted
@@ -133,6 +134,7 @@ def current_run() -> Run:
 def open_run(flow: str, parameters: Mapping[str, Any], *, flow_run_id: str, deployed: bool) -> Iterator[Run]:
     """Open the run of a Prefect flow run, or the one it continues, for as long as the flow works on it."""
     settings = Settings.from_env()
+    only_hosts.install(settings.only_hosts)
     ledger = open_ledger(settings.ledger_url)
     run = Run(find_run_id(flow_run_id, settings, ledger), flow, deployed, settings, ledger)
     pass_id = ledger.write(

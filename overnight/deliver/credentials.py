@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from overnight.deliver.verify import Verified
 from overnight.failures import ApprovalRefused, SinkRefused
 from overnight.ledger import Ledger
-from overnight.ledger.approvals import can_be_used
+from overnight.ledger.approvals import can_be_used, find_approval
 from overnight.ledger.promises import find_promises
 from overnight.payloads import kind_of
 from overnight.settings import Settings
@@ -40,14 +40,16 @@ def resolve_credential(
     """
     approval = verified.approval
     with ledger.reading() as connection:
+        # Once more from the record: whose credential is opened is not for an object in hand to say.
+        recorded = find_approval(connection, approval_id=approval.approval_id)
         is_live = can_be_used(connection, approval.approval_id, now)
-        is_due = approval.state == "consumed" and find_promises(connection, approval.approval_id, due)
-    if not is_live and not is_due:
+        is_due = recorded and recorded.state == "consumed" and find_promises(connection, approval.approval_id, due)
+    if recorded is None or recorded.sink != approval.sink or not (is_live or is_due):
         raise ApprovalRefused(
             f"The approval of release {approval.release_id} lets nothing out any more, so it opens no credential."
             f" Review run {approval.run_id} again."
         )
-    name = _name_file(approval.sink)
+    name = _name_file(recorded.sink)
     return _read(settings.credentials / name) if name else None
 
 
