@@ -21,14 +21,14 @@ from overnight.keys import sign
 _N_BYTES = 32
 
 
-def sign_approval(fields: Mapping[str, Any], key_file: Path) -> str:
+def sign_approval(fields: Mapping[str, Any], key_file: Path, *, is_first: bool) -> str:
     """
-    The signature of an approval's fields; the key is made when the first approval is given.
+    The signature of an approval's fields; the key is made when the first approval of a ledger is given.
 
     Raises:
         ApprovalRefused: The key cannot be made or read.
     """
-    if not key_file.exists():
+    if is_first and not key_file.exists():
         _make_key(key_file)
     return sign(fields, _read_key(key_file))
 
@@ -68,10 +68,11 @@ def _read_key(key_file: Path) -> bytes:
     except OSError as error:
         raise ApprovalRefused(
             f"The key that signs approvals cannot be read from {key_file} ({error.strerror}): no approval can be"
-            " verified. Restore it, or delete what is left of it and review again."
+            " signed or verified. Copy it from where approvals were given before. Where it is lost, make another (32"
+            " random bytes) and run the flow again: a new run is reviewed anew."
         ) from error
     if len(key) != _N_BYTES:
         raise ApprovalRefused(
-            f"{key_file} is not a key of {_N_BYTES} bytes. Restore it, or delete it and review again."
+            f"{key_file} is not a key of {_N_BYTES} bytes. Copy it from where approvals were given before."
         )
     return key

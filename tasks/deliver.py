@@ -25,18 +25,31 @@ def deliver_release(approval: Approval) -> list[Receipt]:
     # Submitted: a task that is called directly gives its failed state, not the fault.
     sent: Any = send_release.submit(approval).result()
     receipts: list[Receipt] = sent
-    if failed := [r for r in receipts if r.state == "failed"]:
-        raise RunHalted(
-            f"Sink {approval.sink!r} refused {len(failed)} of {len(receipts)} rows, the first ({failed[0].row_id}):"
-            f" {failed[0].detail} The others were delivered."
-        )
-    if unknown := [r for r in receipts if r.state == "unknown"]:
-        raise RunHalted(
-            f"The fate of {len(unknown)} of {len(receipts)} rows is unknown, the first ({unknown[0].row_id}):"
-            f" {unknown[0].detail} None is sent again by itself: `overnight outbox {approval.release_id}` takes"
-            f" what you find out, and `overnight review {approval.run_id}` goes on."
-        )
+    lines = [line for line in (_tell_failed(approval, receipts), _tell_unknown(approval, receipts)) if line]
+    if lines:
+        raise RunHalted(" ".join(lines))
     return receipts
+
+
+def _tell_failed(approval: Approval, receipts: list[Receipt]) -> str:
+    failed = [r for r in receipts if r.state == "failed"]
+    if not failed:
+        return ""
+    return (
+        f"Sink {approval.sink!r} refused {len(failed)} of {len(receipts)} rows, the first ({failed[0].row_id}):"
+        f" {failed[0].detail} Once it takes them: `overnight outbox {approval.release_id} --resend ROW`."
+    )
+
+
+def _tell_unknown(approval: Approval, receipts: list[Receipt]) -> str:
+    unknown = [r for r in receipts if r.state == "unknown"]
+    if not unknown:
+        return ""
+    return (
+        f"The fate of {len(unknown)} of {len(receipts)} rows is unknown, the first ({unknown[0].row_id}):"
+        f" {unknown[0].detail} None is sent again by itself: `overnight outbox {approval.release_id}` takes what you"
+        f" find out, and `overnight review {approval.run_id}` goes on."
+    )
 
 
 @batch_task(name="deliver-release", task_run_name="deliver-{approval.release_id}")

@@ -13,7 +13,7 @@ from overnight.approve.mint import mint_approval
 from overnight.failures import ApprovalRefused, ReviewRefused
 from overnight.ledger import Ledger
 from overnight.ledger.approvals import can_be_used, find_approval
-from overnight.ledger.promises import find_promises
+from overnight.ledger.promises import find_promises, is_last_at_sink
 from overnight.ledger.releases import (
     ReleaseRow,
     ReviewAnswer,
@@ -68,6 +68,11 @@ def find_held(ledger: Ledger, run_id: str, sink: str) -> Release | None:
             raise ApprovalRefused(
                 f"Release {release.release_id} is not delivered to its end. Continue it first: `overnight review"
                 f" {run_id}`."
+            )
+        if approval and release.operation == "replace" and not is_last_at_sink(connection, approval):
+            raise ApprovalRefused(
+                f"{release.sink} holds a later release, which these rows would take the place of. Let them leave with"
+                " the next night's."
             )
         if approval and (approval.state == "approved" or not approval.n_held):
             raise ApprovalRefused(

@@ -11,7 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from overnight.keys import allowed_digest
-from overnight.ledger.approvals import SIGNED, record_approval
+from overnight.ledger.approvals import SIGNED, has_signed, record_approval
 from overnight.ledger.clock import read_clock
 from overnight.ledger.releases import ReleaseRow, find_evidence
 from overnight.records import Approval, Release
@@ -77,6 +77,6 @@ def mint_approval(
         "nonce": secrets.token_hex(16),
     }
     signed = {name: values[name] for name in SIGNED}
-    signature = sign_approval(signed, key_file)
+    signature = sign_approval(signed, key_file, is_first=not has_signed(connection))
     record_approval(connection, signed | {"signature": signature, "state": "approved"}, held)
     return approval

@@ -109,7 +109,7 @@ def recall(release_id: str, *, by: str | None, reason: str, as_json: bool) -> in
     receipts = recall_release(
         release_id, by=by or getpass.getuser(), reason=reason, ledger=get_ledger(settings), settings=settings
     )
-    left = [r for r in receipts if r.state == "delivered"]
+    left = [r for r in receipts if r.state not in {"recalled", "failed"}]
     n_recalled = sum(r.state == "recalled" for r in receipts)
     if as_json:
         print_json([vars(r) for r in receipts])

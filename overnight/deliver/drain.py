@@ -8,13 +8,21 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from overnight.deliver.verify import Verified
+from overnight.deliver.verify import Verified, verify
 from overnight.failpoints import reach
 from overnight.failures import ApprovalRefused, OvernightError, RunHalted
 from overnight.ledger import Ledger
+from overnight.ledger.approvals import find_approval
 from overnight.ledger.leases import Worker
-from overnight.ledger.outbox import claim, settle, supersede
-from overnight.ledger.promises import Promise, find_earlier_part, find_promises, find_standing, get_payloads
+from overnight.ledger.outbox import claim, settle
+from overnight.ledger.promises import (
+    Promise,
+    find_earlier_part,
+    find_promises,
+    find_receipts,
+    find_standing,
+    get_payloads,
+)
 from overnight.records import Approval, Payload
 from overnight.settings import Settings
 from overnight.sinks import Consignment, DeliveryDeferred, DeliveryUnknown, Outcome, Sink
@@ -30,12 +38,7 @@ def drain(sink: Sink, verified: Verified, *, ledger: Ledger, settings: Settings)
         RunHalted: The sink takes nothing now, or a row is in the hands of another release.
     """
     with ledger.working(settings.lease_s) as worker:
-        hand = _Hand(sink, verified, ledger, worker)
-        if sink.replaces and ledger.write(lambda c: supersede(c, verified.approval, time.time())):
-            raise ApprovalRefused(
-                f"{verified.approval.sink} holds a later release than {verified.approval.release_id}: nothing was"
-                " written."
-            )
+        hand = _Hand(sink, verified, ledger, settings, worker)
         # All of it before any of it.
         verified.refuse_others(hand.list_open())
         while promises := hand.take():
@@ -51,6 +54,7 @@ class _Hand:
     sink: Sink
     verified: Verified
     ledger: Ledger
+    settings: Settings
     worker: Worker
 
     @property
@@ -82,6 +86,11 @@ class _Hand:
         """Hand rows over and record what the sink said of each."""
         handed = self._read(promises)
         reach("before-deliver")
+        if not self.worker.is_current:
+            raise RunHalted(
+                f"This process stood still for longer than its lease, and another may deliver release"
+                f" {self.approval.release_id} now. `overnight review {self.approval.run_id}` goes on from here."
+            )
         try:
             outcomes = self.sink.deliver(handed)
         except DeliveryUnknown as error:
@@ -96,12 +105,13 @@ class _Hand:
 
     def _read(self, promises: list[Promise]) -> Consignment:
         approval = self.approval
+        if self.sink.replaces:
+            whole = read_whole(self.verified, ledger=self.ledger, settings=self.settings)
+            with self.ledger.reading() as connection:
+                stands = find_standing(connection, approval) is not None
+            return Consignment(approval.release_id, whole, replaces_release=stands)
         with self.ledger.reading() as connection:
-            if not self.sink.replaces:
-                return Consignment(approval.release_id, get_payloads(connection, promises))
-            whole = read_whole(connection, approval)
-            stands = find_standing(connection, approval) is not None
-        return Consignment(approval.release_id, whole, replaces_release=stands)
+            return Consignment(approval.release_id, get_payloads(connection, promises))
 
     def _leave_unsettled(self, promises: list[Promise], error: DeliveryUnknown) -> None:
         if self.sink.dedupes:
@@ -126,10 +136,25 @@ class _Hand:
         self.ledger.write(lambda c: settle(c, self.approval.approval_id, self.worker, outcomes, now))
 
 
-def read_whole(connection: sa.Connection, approval: Approval) -> list[Payload]:
-    """All rows that a sink holds of an approval's release, where it holds one release: in hand or delivered."""
-    own = find_promises(connection, approval.approval_id, ["sending", "delivered"])
-    return get_payloads(connection, [*find_earlier_part(connection, approval), *own])
+def read_whole(verified: Verified, *, ledger: Ledger, settings: Settings) -> list[Payload]:
+    """
+    All rows that a sink holds of a release, where it holds one: each under a signed approval that lets it out.
+
+    Raises:
+        ApprovalRefused: A row is not one that its approval lets out.
+    """
+    approval = verified.approval
+    with ledger.reading() as connection:
+        first = find_earlier_part(connection, approval)
+        own = find_promises(connection, approval.approval_id, ["sending", "delivered", "unknown"])
+        others = [find_approval(connection, approval_id=one) for one in dict.fromkeys(p.approval_id for p in first)]
+    verified.refuse_others(own)
+    for other in others:
+        if other is not None:
+            its_rows = [p for p in first if p.approval_id == other.approval_id]
+            verify(other, ledger=ledger, settings=settings).refuse_others(its_rows)
+    with ledger.reading() as connection:
+        return get_payloads(connection, [*first, *own])
 
 
 def _refuse_left(approval: Approval, ledger: Ledger) -> None:
@@ -137,6 +162,12 @@ def _refuse_left(approval: Approval, ledger: Ledger) -> None:
     with ledger.reading() as connection:
         sending = find_promises(connection, approval.approval_id, ["sending"])
         promised = find_promises(connection, approval.approval_id, ["promised"])
+        superseded = find_promises(connection, approval.approval_id, ["superseded"])
+        n_rows = len(find_receipts(connection, approval.approval_id))
+    if superseded and len(superseded) == n_rows:
+        raise ApprovalRefused(
+            f"{approval.sink} holds a later release than {approval.release_id}: nothing of it was written."
+        )
     if sending:
         raise ApprovalRefused(
             f"Release {approval.release_id} is being delivered by another process now. `overnight runs` says when it is"

@@ -15,6 +15,7 @@ from overnight.failpoints import reach
 from overnight.failures import ApprovalRefused
 from overnight.ledger import Ledger
 from overnight.ledger.approvals import find_approval
+from overnight.ledger.leases import Worker
 from overnight.ledger.outbox import settle_recall, withdraw
 from overnight.ledger.promises import (
     Promise,
@@ -25,10 +26,13 @@ from overnight.ledger.promises import (
     is_last_at_sink,
 )
 from overnight.ledger.releases import get_release
-from overnight.ledger.sinks import record_intervention
+from overnight.ledger.sinks import lock_sink, record_intervention
 from overnight.records import Approval, Receipt
 from overnight.settings import Settings
 from overnight.sinks import Consignment, Outcome, Sink
+
+#: What may be at the sink.
+_THERE = ("delivered", "unknown")
 
 
 def recall_release(release_id: str, *, by: str, reason: str, ledger: Ledger, settings: Settings) -> list[Receipt]:
@@ -45,10 +49,11 @@ def recall_release(release_id: str, *, by: str, reason: str, ledger: Ledger, set
     verified = verify(_get_consumed(release_id, ledger), ledger=ledger, settings=settings)
     approval, now = verified.approval, time.time()
     _refuse_irreversible(release_id, ledger)
-    ledger.write(lambda connection: _withdraw(connection, approval, by=by, reason=reason, now=now))
-    credential = resolve_credential(verified, ["delivered", "recalled"], ledger=ledger, settings=settings, now=now)
+    with ledger.working(settings.lease_s) as worker:
+        ledger.write(lambda connection: _withdraw(connection, approval, worker, by=by, reason=reason, now=now))
+    credential = resolve_credential(verified, [*_THERE, "recalled"], ledger=ledger, settings=settings, now=now)
     with open_by_name(approval.sink, settings, credential=credential) as sink:
-        for promises, outcomes in _take_back(sink, verified, ledger):
+        for promises, outcomes in _take_back(sink, verified, ledger, settings):
             _record(approval, promises, outcomes, ledger)
     with ledger.reading() as connection:
         return find_receipts(connection, approval.approval_id)
@@ -73,27 +78,36 @@ def _refuse_irreversible(release_id: str, ledger: Ledger) -> None:
         )
 
 
-def _withdraw(connection: sa.Connection, approval: Approval, *, by: str, reason: str, now: float) -> None:
+def _withdraw(
+    connection: sa.Connection, approval: Approval, worker: Worker, *, by: str, reason: str, now: float
+) -> None:
+    lock_sink(connection, approval.sink)
+    withdraw(connection, approval, worker, now)
     if find_promises(connection, approval.approval_id, ["sending"]):
         raise ApprovalRefused(
-            f"Rows of release {approval.release_id} are in hand: it is being delivered, or its process was killed at"
-            f" it. Stop it by `overnight hold {approval.sink}`, or let it end by `overnight review {approval.run_id}`;"
-            " then recall it."
+            f"Release {approval.release_id} is being delivered now. Stop it by `overnight hold {approval.sink}`, then"
+            " recall it."
         )
-    withdraw(connection, approval.approval_id, now)
+    if not find_promises(connection, approval.approval_id, [*_THERE, "recalled"]):
+        raise ApprovalRefused(
+            f"All rows of release {approval.release_id} left with another release: recall that one. `overnight outbox`"
+            " lists them."
+        )
     record_intervention(
         connection, "recall", approval.sink, by=by, reason=reason, now=now, release_id=approval.release_id
     )
 
 
-def _take_back(sink: Sink, verified: Verified, ledger: Ledger) -> Iterator[tuple[list[Promise], list[Outcome]]]:
+def _take_back(
+    sink: Sink, verified: Verified, ledger: Ledger, settings: Settings
+) -> Iterator[tuple[list[Promise], list[Outcome]]]:
     approval = verified.approval
     with ledger.reading() as connection:
-        promises = find_promises(connection, approval.approval_id, ["delivered"])
+        promises = find_promises(connection, approval.approval_id, _THERE)
     verified.refuse_others(promises)
     if sink.replaces:
         if promises:
-            outcomes = sink.recall(*_read_whole(approval, ledger))
+            outcomes = sink.recall(*_read_both(verified, ledger, settings))
             yield promises, outcomes[-len(promises) :]
         return
     size = sink.n_at_once or len(promises)
@@ -104,24 +118,31 @@ def _take_back(sink: Sink, verified: Verified, ledger: Ledger) -> Iterator[tuple
         yield some, sink.recall(Consignment(approval.release_id, payloads), None)
 
 
-def _read_whole(approval: Approval, ledger: Ledger) -> tuple[Consignment, Consignment | None]:
+def _read_both(verified: Verified, ledger: Ledger, settings: Settings) -> tuple[Consignment, Consignment | None]:
     """What the sink holds, and what it held before."""
+    approval = verified.approval
     with ledger.reading() as connection:
         if not is_last_at_sink(connection, approval):
             raise ApprovalRefused(
                 f"{approval.sink} holds a later release than {approval.release_id}. Recall that one first: `overnight"
                 " outbox` lists them."
             )
-        now = Consignment(approval.release_id, read_whole(connection, approval))
         standing = find_standing(connection, approval)
         earlier = find_approval(connection, approval_id=standing) if standing else None
-        if earlier is None:
-            return now, None
-        return now, Consignment(earlier.release_id, read_whole(connection, earlier))
+    now = Consignment(approval.release_id, read_whole(verified, ledger=ledger, settings=settings))
+    if earlier is None:
+        return now, None
+    before = read_whole(verify(earlier, ledger=ledger, settings=settings), ledger=ledger, settings=settings)
+    return now, Consignment(earlier.release_id, before)
 
 
 def _record(approval: Approval, promises: list[Promise], outcomes: list[Outcome], ledger: Ledger) -> None:
     reach("after-recalled")
     now = time.time()
     found = {p: (o.is_delivered, o.detail) for p, o in zip(promises, outcomes, strict=True)}
-    ledger.write(lambda connection: settle_recall(connection, approval.approval_id, found, now))
+
+    def job(connection: sa.Connection) -> None:
+        lock_sink(connection, approval.sink)
+        settle_recall(connection, approval.approval_id, found, now)
+
+    ledger.write(job)

@@ -13,23 +13,25 @@ from overnight.ledger.approvals import find_approval
 from overnight.ledger.outbox import settle_by_hand
 from overnight.ledger.promises import find_promises
 from overnight.ledger.releases import get_release
-from overnight.ledger.sinks import record_intervention
+from overnight.ledger.sinks import lock_sink, record_intervention
 
 
 def settle_unknown(
     release_id: str, row_ids: Sequence[str], *, arrived: bool, by: str, reason: str, ledger: Ledger
 ) -> None:
     """
-    Record that rows of unknown fate arrived, or are to be sent again when their run goes on.
+    Record that rows of unknown fate arrived, or that they, or rows that were refused, are sent again with their run.
 
     Raises:
-        ApprovalRefused: One of the rows is not of unknown fate.
+        ApprovalRefused: One of the rows is neither.
     """
 
     def job(connection: sa.Connection) -> None:
         release = get_release(connection, release_id)
         approval = find_approval(connection, release_id=release_id)
-        unknown = find_promises(connection, approval.approval_id, ["unknown"]) if approval else []
+        lock_sink(connection, release.sink)
+        states = ["unknown"] if arrived else ["unknown", "failed"]
+        unknown = find_promises(connection, approval.approval_id, states) if approval else []
         positions = {p.row_id: p.position for p in unknown}
         if strange := [row for row in row_ids if row not in positions]:
             raise ApprovalRefused(

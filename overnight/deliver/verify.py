@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import sqlalchemy as sa
 
@@ -25,19 +27,22 @@ class Verified:
     approval: Approval
     rows: tuple[ReleaseRow, ...]
 
-    def refuse_others(self, promises: list[Promise]) -> None:
+    def refuse_others(self, promises: Sequence[Promise]) -> None:
         """
         Hold what is about to leave against what may.
 
         Raises:
             ApprovalRefused: The outbox holds a row that the approval does not let out.
         """
-        allowed = {r.position: (r.row_id, r.delivery_key, r.payload) for r in self.rows}
-        if any(allowed.get(p.position) != (p.row_id, p.delivery_key, p.payload) for p in promises):
+        if any(self._allowed.get(p.position) != (p.row_id, p.delivery_key, p.payload) for p in promises):
             raise ApprovalRefused(
                 f"The outbox holds a row of release {self.approval.release_id} that its approval does not let out."
                 " Nothing of it was sent: run the flow again and review it."
             )
+
+    @cached_property
+    def _allowed(self) -> dict[int, tuple[str, str, str]]:
+        return {r.position: (r.row_id, r.delivery_key, r.payload) for r in self.rows}
 
 
 def verify(approval: Approval, *, ledger: Ledger, settings: Settings) -> Verified:

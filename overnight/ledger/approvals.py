@@ -24,6 +24,12 @@ def record_approval(connection: sa.Connection, values: Mapping[str, Any], held: 
         connection.execute(sa.insert(held_rows), rows)
 
 
+def has_signed(connection: sa.Connection) -> bool:
+    """Whether any approval has been signed for this ledger."""
+    query = sa.select(approvals.c.approval_id).where(approvals.c.signature.is_not(None)).limit(1)
+    return connection.execute(query).first() is not None
+
+
 def find_decided(connection: sa.Connection, approval_id: str) -> tuple[dict[str, Any], str | None]:
     """What an approval decides, as it is recorded now, and the signature that stands under it."""
     row = connection.execute(sa.select(approvals).where(approvals.c.approval_id == approval_id)).mappings().one()

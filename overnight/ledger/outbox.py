@@ -22,6 +22,8 @@ from overnight.records import Approval
 _C = outbox.c
 #: Nobody else may send the same bytes of the same row meanwhile.
 _TAKEN = ("sending", "unknown")
+_EARLIER = "another approval delivered the same bytes of the same row"
+_SUPERSEDED = "the sink holds a later release, or a later version of the row"
 
 
 def consume(connection: sa.Connection, approval: Approval, rows: Sequence[ReleaseRow], now: float) -> bool:
@@ -81,15 +83,16 @@ def claim(
     take_turn(connection, approval.sink)
     take_back(connection, approval.approval_id, worker, state="promised" if is_safe else "unknown", now=now)
     mine: list[Promise] = []
-    if is_whole and _is_being_written(connection, approval, worker):
+    if is_whole and (_is_superseded(connection, approval, now) or _is_being_written(connection, approval, worker)):
         return mine
     for some in _find_promised(connection, approval.approval_id):
         if is_whole:
             mine += some
             continue
-        states = _find_elsewhere(connection, approval.approval_id, [p.delivery_key for p in some])
-        _mark(connection, approval.approval_id, [p for p in some if states.get(p.delivery_key) == "delivered"], now)
-        mine += [p for p in some if p.delivery_key not in states]
+        states = _find_elsewhere(connection, approval.approval_id, some, is_one_piece=n_rows is None)
+        for state in ("earlier", "superseded"):
+            _mark(connection, approval.approval_id, [p for p in some if states.get(p.position) == state], state, now)
+        mine += [p for p in some if p.position not in states]
         if n_rows is not None and len(mine) >= n_rows:
             break
     mine = mine if n_rows is None else mine[:n_rows]
@@ -150,14 +153,22 @@ def settle_by_hand(
 ) -> None:
     """Record what a person says became of rows of unknown fate."""
     for some in batched(positions):
-        statement = sa.update(outbox).where(_C.approval_id == approval_id, _C.position.in_(some), _C.state == "unknown")
+        statement = sa.update(outbox).where(_C.approval_id == approval_id, _C.position.in_(some))
         connection.execute(statement.values(state=state, detail=detail, settled_at=now))
 
 
-def withdraw(connection: sa.Connection, approval_id: str, now: float) -> None:
-    """Take back every promise that is not kept yet."""
-    statement = sa.update(outbox).where(_C.approval_id == approval_id, _C.state == "promised")
-    connection.execute(statement.values(state="recalled", detail="withdrawn before it was sent", settled_at=now))
+def withdraw(connection: sa.Connection, approval: Approval, worker: Worker, now: float) -> None:
+    """
+    Take back every promise: one that was sent, and whose answer nobody has, is of unknown fate until the sink is asked.
+
+    The caller has the sink to itself.
+    """
+    take_back(connection, approval.approval_id, worker, state="unknown", now=now)
+    promised = sa.update(outbox).where(_C.approval_id == approval.approval_id, _C.state == "promised")
+    connection.execute(
+        promised.where(_C.n_sends == 0).values(state="recalled", detail="withdrawn before it was sent", settled_at=now)
+    )
+    connection.execute(promised.values(state="unknown", settled_at=now))
 
 
 def settle_recall(
@@ -167,20 +178,21 @@ def settle_recall(
     for promise, (is_undone, detail) in found.items():
         mine = sa.and_(_C.approval_id == approval_id, _C.position == promise.position)
         if not is_undone:
-            connection.execute(sa.update(outbox).where(mine).values(detail=f"not recalled: {detail}"))
+            stays = sa.update(outbox).where(mine).values(state="delivered", detail=f"not recalled: {detail}")
+            connection.execute(stays)
             continue
         relying = sa.and_(_C.delivery_key == promise.delivery_key, _C.state == "earlier")
         statement = sa.update(outbox).where(sa.or_(mine, relying))
         connection.execute(statement.values(state="recalled", detail=detail, settled_at=now))
 
 
-def supersede(connection: sa.Connection, approval: Approval, now: float) -> int:
-    """Give up what is promised where the sink, which holds one release, holds a later one; how many rows."""
+def _is_superseded(connection: sa.Connection, approval: Approval, now: float) -> bool:
+    """Give up what is promised where the sink, which holds one release, holds a later one."""
     if is_last_at_sink(connection, approval):
-        return 0
+        return False
     statement = sa.update(outbox).where(_C.approval_id == approval.approval_id, _C.state == "promised")
-    detail = "the sink holds a later release"
-    return connection.execute(statement.values(state="superseded", detail=detail, settled_at=now)).rowcount
+    connection.execute(statement.values(state="superseded", detail=_SUPERSEDED, settled_at=now))
+    return True
 
 
 def _find_promised(connection: sa.Connection, approval_id: str) -> Iterator[list[Promise]]:
@@ -196,21 +208,45 @@ def _find_promised(connection: sa.Connection, approval_id: str) -> Iterator[list
         after, size = some[-1].position, 500
 
 
-def _find_elsewhere(connection: sa.Connection, approval_id: str, keys: Sequence[str]) -> dict[str, str]:
-    """Of the keys that another approval has delivered, or has in hand: which."""
-    query = sa.select(_C.delivery_key, _C.state).where(_C.approval_id != approval_id, _C.delivery_key.in_(keys))
+def _find_elsewhere(
+    connection: sa.Connection, approval_id: str, promises: Sequence[Promise], *, is_one_piece: bool
+) -> dict[int, str]:
+    """
+    What other approvals mean for these rows, by position: "earlier", "superseded", or "taken" for now.
+
+    Where a release is one piece at its sink, what was sent and not answered there may be there.
+    """
+    keys = [p.delivery_key for p in promises]
+    query = sa.select(_C.delivery_key, _C.state, _C.n_sends)
+    query = query.where(_C.approval_id != approval_id, _C.delivery_key.in_(keys))
     found: dict[str, str] = {}
-    for row in connection.execute(query.where(_C.state.in_([*_TAKEN, "delivered"]))):
-        found[row.delivery_key] = "delivered" if "delivered" in (row.state, found.get(row.delivery_key)) else row.state
-    return found
+    for row in connection.execute(query.where(_C.state.in_([*_TAKEN, "promised", "delivered"]))):
+        if row.state == "delivered":
+            found[row.delivery_key] = "earlier"
+        elif row.state in _TAKEN or (is_one_piece and row.n_sends):
+            found.setdefault(row.delivery_key, "taken")
+    newer = _find_newer(connection, approval_id, [p.row_id for p in promises])
+    return {
+        p.position: found.get(p.delivery_key, "superseded")
+        for p in promises
+        if p.delivery_key in found or p.row_id in newer
+    }
 
 
-def _mark(connection: sa.Connection, approval_id: str, promises: Sequence[Promise], now: float) -> None:
-    detail = "another approval delivered the same bytes of the same row"
-    _update(connection, approval_id, promises, state="earlier", detail=detail, settled_at=now)
+def _find_newer(connection: sa.Connection, approval_id: str, row_ids: Sequence[str]) -> set[str]:
+    """The rows of which a later approval has delivered another version to the same sink."""
+    mine = sa.select(approvals.c.sink, approvals.c.turn).where(approvals.c.approval_id == approval_id).subquery()
+    query = sa.select(_C.row_id).join(approvals, approvals.c.approval_id == _C.approval_id)
+    query = query.join(mine, sa.and_(approvals.c.sink == mine.c.sink, approvals.c.turn > mine.c.turn))
+    return set(connection.execute(query.where(_C.row_id.in_(row_ids), _C.state == "delivered")).scalars())
+
+
+def _mark(connection: sa.Connection, approval_id: str, promises: Sequence[Promise], state: str, now: float) -> None:
+    detail = _EARLIER if state == "earlier" else _SUPERSEDED
+    _update(connection, approval_id, promises, state=state, detail=detail, settled_at=now)
 
 
 def _update(connection: sa.Connection, approval_id: str, promises: Sequence[Promise], **values: Any) -> None:
     for some in batched([p.position for p in promises]):
-        statement = sa.update(outbox).where(_C.approval_id == approval_id, _C.position.in_(some))
-        connection.execute(statement.values(**values))
+        promised = sa.and_(_C.approval_id == approval_id, _C.position.in_(some), _C.state == "promised")
+        connection.execute(sa.update(outbox).where(promised).values(**values))

@@ -22,13 +22,17 @@ def take_turn(connection: sa.Connection, sink: str) -> int:
     Raises:
         DeliveryHeld: It is on hold.
     """
-    connection.execute(insert(sinks).on_conflict_do_nothing(), {"sink": sink})
-    c = sinks.c
-    mine = connection.execute(sa.select(sinks).where(c.sink == sink).with_for_update()).one()
-    for row in (mine, connection.execute(sa.select(sinks).where(c.sink == ALL)).one_or_none()):
+    mine = lock_sink(connection, sink)
+    for row in (mine, connection.execute(sa.select(sinks).where(sinks.c.sink == ALL)).one_or_none()):
         if row is not None and row.held_by is not None:
             raise DeliveryHeld(_describe(row))
     return int(mine.n_turns)
+
+
+def lock_sink(connection: sa.Connection, sink: str) -> sa.Row[Any]:
+    """Have the sink to oneself until the transaction ends, on hold or not; SQLite's transactions exclude each other."""
+    connection.execute(insert(sinks).on_conflict_do_nothing(), {"sink": sink})
+    return connection.execute(sa.select(sinks).where(sinks.c.sink == sink).with_for_update()).one()
 
 
 def hold_sink(connection: sa.Connection, sink: str, *, by: str, reason: str, now: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -13,6 +14,10 @@ from overnight.records import Payload
 from overnight.sinks.addresses import find_address
 from overnight.sinks.contract import RowSink
 from overnight.sinks.errors import DeliveryDeferred, DeliveryFailed
+
+# They would log what a receiver says, which may repeat the credential.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 _TIMEOUT_S = 30.0
 _MOST_WAIT_S = 60.0

@@ -76,7 +76,7 @@ def test_a_class_of_the_project_is_a_sink(house: House, project: Path) -> None:
     release = house.offer(3, sink="pager")
     receipts = _deliver(house, house.approve(release))
     assert [(r.row_id, r.state) for r in receipts] == [("r1", "delivered"), ("r2", "failed"), ("r3", "delivered")]
-    assert receipts[0].detail == "rang #night as s3cret"
+    assert receipts[0].detail == "rang #night as …"
     recall_release(release.release_id, by="Ada", reason="no", ledger=house.ledger, settings=house.settings)
     assert _rung() == ["r2"]
 
@@ -118,13 +118,17 @@ def test_other_options_than_those_approved_deliver_nothing(house: House, project
             "does not declare operation",
         ),
         (
-            ("from overnight.sinks import RowSink\nclass PagerSink(RowSink):\n    operation = 'x'; dedupes = True;"
-            " effect = 'maybe'\n"),
+            (
+                "from overnight.sinks import RowSink\nclass PagerSink(RowSink):\n    operation = 'x'; dedupes = True;"
+                " effect = 'maybe'\n"
+            ),
             "does not declare an effect of reversible or irreversible",
         ),
         (
-            ("from overnight.sinks import RowSink\nclass PagerSink(RowSink):\n    operation = 'x'; dedupes = True;"
-            " effect = 'reversible'\n"),
+            (
+                "from overnight.sinks import RowSink\nclass PagerSink(RowSink):\n    operation = 'x'; dedupes = True;"
+                " effect = 'reversible'\n"
+            ),
             "cannot be made",
         ),
     ],

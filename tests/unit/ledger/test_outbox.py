@@ -175,7 +175,7 @@ def test_what_another_approval_has_in_hand_is_left_until_its_fate_is_known(
         house.ledger.write(
             lambda c: settle_by_hand(c, first.approval_id, [0], state="promised", detail="not there", now=3.0)
         )
-        assert _claim(house, second, other) == ["r1"]
+        assert _claim(house, second, other, 1) == ["r1"]
 
 
 def test_a_sink_that_holds_one_release_is_written_by_one_at_a_time(house: House, work: Callable[[], Worker]) -> None:
