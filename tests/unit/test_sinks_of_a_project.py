@@ -180,3 +180,31 @@ def test_what_never_left_cannot_be_settled(house: House) -> None:
     release = house.offer(1)
     with pytest.raises(ApprovalRefused, match="not of unknown fate"):
         settle_unknown(release.release_id, ["r1"], arrived=True, by="Ada", reason="", ledger=house.ledger)
+
+
+_LEAK = """
+from overnight.sinks import RowSink
+
+class PagerSink(RowSink):
+    effect, operation, dedupes = "irreversible", "page", False
+
+    def __init__(self, options, credential):
+        self.credential = credential
+
+    def send(self, payload):
+        raise ValueError(f"Illegal header value {self.credential}")
+"""
+
+
+def test_what_a_class_of_the_project_says_never_holds_its_credential(house: House, project: Path) -> None:
+    house = _own(house, project)
+    (project / "our_pager.py").write_text(_LEAK)
+    [receipt] = _deliver(house, house.approve(house.offer(1, sink="pager")))
+    assert receipt.state == "unknown"
+    assert "Illegal header value …" in receipt.detail
+
+
+def test_a_class_that_takes_one_row_at_a_time_is_handed_no_more(settings: Settings, project: Path) -> None:
+    (project / "our_pager.py").write_text(_LEAK.replace("    effect", "    n_at_once = 10\n    effect"))
+    with pytest.raises(SinkRefused, match="takes one row at a time"):
+        describe_sink("pager", replace(settings, sinks={"pager": _PAGER}))
