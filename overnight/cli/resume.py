@@ -19,6 +19,8 @@ from overnight.settings import Settings
 
 #: How long to wait for a worker to pick a resumed run up and finish it.
 _FOLLOW_S = 180.0
+#: How long a process that waits by hand may take to see that its run was resumed; it looks every two seconds.
+_TAKES_UP_S = 15.0
 
 
 def resume_run(run_id: str, release: Release, *, as_json: bool) -> int:
@@ -30,7 +32,9 @@ def resume_run(run_id: str, release: Release, *, as_json: bool) -> int:
     api_url = os.environ.get("PREFECT_API_URL") or find_server(settings)
     if api_url and is_healthy(api_url):
         os.environ.update(prefect_environment(settings.home) | {"PREFECT_API_URL": api_url})
-        if _resume_in_prefect(UUID(last["flow_run_id"]), find_answers(ledger, release)):
+        if _resume_in_prefect(UUID(last["flow_run_id"]), find_answers(ledger, release)) and (
+            last["deployed"] or _is_taken_up(run_id, ledger)
+        ):
             return _follow(run_id, settings, ledger, as_json=as_json)
     return continue_flow(run_id, as_json=as_json)
 
@@ -59,6 +63,17 @@ def _resume_in_prefect(flow_run_id: UUID, given: Answers) -> bool:
             return state is not None and (state.is_scheduled() or state.is_pending())
         answer = client.resume_flow_run(flow_run_id, run_input=fill_form(given))
     return answer.status.value == "ACCEPT"
+
+
+def _is_taken_up(run_id: str, ledger: Ledger) -> bool:
+    """Whether the process that waited beside somebody goes on: it may have been killed, and nothing takes its place."""
+    deadline = time.monotonic() + _TAKES_UP_S
+    while time.monotonic() < deadline:
+        with ledger.reading() as connection:
+            if get_run(connection, run_id)["state"] != RunState.WAITING:
+                return True
+        time.sleep(0.5)
+    return False
 
 
 def _follow(run_id: str, settings: Settings, ledger: Ledger, *, as_json: bool) -> int:

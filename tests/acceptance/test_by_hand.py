@@ -102,6 +102,31 @@ def test_a_run_that_is_killed_is_taken_up_where_it_was(site: Site, provider: Fak
     assert again.summary["hits"] >= n_before - n_in_flight
 
 
+def test_a_run_that_is_killed_while_it_waits_beside_somebody_is_published_once_after_its_review(
+    site: Site, provider: FakeProvider
+) -> None:
+    options = ("--wait", "--limit", "4", "--sink", "file:out/paused.jsonl", "--json")
+    process = site.project.start("run", "triage_tickets", *_MODEL, *options, OPENAI_BASE_URL=provider.openai_base_url)
+    assert process.stderr is not None
+    run_id = process.stderr.readline().split()[1]
+    wait_for(lambda: run_id in _list_waiting(site.project), "the run to wait")
+    os.kill(process.pid, signal.SIGKILL)
+    assert finish(process).code == -signal.SIGKILL
+
+    items = site.project.read_items(run_id)
+    answers = {"decision": "release", "items": {str(i["item"]): "correct" for i in items}}
+    done = site.project.review(run_id, answers, "Ada", name="paused.json")
+    assert done.code == 0, done.err
+    assert (done.summary["state"], done.summary["published"]) == ("released", len(items))
+    rows = [json.loads(line)["row_id"] for line in (site.project.folder / "out/paused.jsonl").read_text().splitlines()]
+    assert rows == [i["row_id"] for i in items]
+    assert len(provider.calls) == len(items)
+
+
+def _list_waiting(project: Project) -> list[str]:
+    return [run["run_id"] for run in json.loads(project.run("runs", "--json").out) if run["state"] == "waiting"]
+
+
 def _start_tickets(project: Project, provider: FakeProvider, n_in_flight: int) -> subprocess.Popen[str]:
     options = ("--concurrency", str(n_in_flight), "--sink", "file:out/killed.jsonl", "--json")
     return project.start("run", "triage_tickets", *_MODEL, *options, OPENAI_BASE_URL=provider.openai_base_url)
