@@ -22,10 +22,10 @@ demo: .venv/.stamp
 define run_tests
 	@mkdir -p .cache; \
 	nice -n 15 $(BIN)/pytest -q tests/unit > .cache/unit-tests.log 2>&1 & unit=$$!; \
-	nice $(BIN)/pytest -q tests/flows tests/trials > .cache/flows-and-trials.log 2>&1 & flows=$$!; \
-	$(BIN)/pytest tests/acceptance; failed=$$?; \
+	nice $(BIN)/pytest -q tests/flows > .cache/flows.log 2>&1 & flows=$$!; \
+	$(BIN)/pytest tests/acceptance tests/trials; failed=$$?; \
 	wait $$unit || failed=1; wait $$flows || failed=1; \
-	cat .cache/unit-tests.log .cache/flows-and-trials.log; exit $$failed
+	cat .cache/unit-tests.log .cache/flows.log; exit $$failed
 endef
 
 test: .venv/.stamp

@@ -199,6 +199,7 @@ def test_the_publisher_refuses_a_copied_approval_with_another_digest(house: Hous
 def test_the_signature_of_one_who_mints_with_a_key_of_their_own_is_refused(house: House) -> None:
     house.approve(house.offer(run_id="night-0"))
     release = house.offer()
+    (house.home / "mine.key").write_bytes(bytes(32))
     minted = house.ledger.write(
         lambda c: mint_approval(
             c, release, find_release_rows(c, release.release_id), {}, reviewer="Me", identified_by="declared",
