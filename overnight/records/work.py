@@ -1,10 +1,9 @@
-"""The values that travel between the rooms: frozen, and without behaviour."""
+"""What is worked on: prompts, parts, batches, and where they stand."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -130,59 +129,6 @@ class CheckedBatch:
 
 
 @dataclass(frozen=True)
-class Usage:
-    """Tokens as the provider counted them."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    #: Of the input tokens, those read from and written to the provider's cache.
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    #: Of the output tokens, those spent on reasoning.
-    reasoning_tokens: int = 0
-
-
-@dataclass(frozen=True)
-class Correction:
-    """An answer that was not accepted, and what was wrong with it in words for the model."""
-
-    #: The answer's text; None where there was none.
-    answer: str | None
-    complaint: str
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What a model is asked, before a provider's format is put on it."""
-
-    system: str | None
-    user: str
-    #: The JSON schema that the answer must meet.
-    schema: Mapping[str, Any]
-    parameters: Mapping[str, Any]
-    #: Where it is asked again with what was wrong.
-    correction: Correction | None = None
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What came back from a call, whole."""
-
-    status: int
-    #: The response's body as received.
-    body: bytes
-    #: Allow-listed headers only, names in lower case.
-    headers: Mapping[str, str] = field(default_factory=dict)
-    text: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
-    stop_reason: str | None = None
-    model_served: str | None = None
-    request_id: str | None = None
-    usage: Usage = field(default_factory=Usage)
-
-
-@dataclass(frozen=True)
 class RowFailure:
     """A row that a rule of the batch checks refused."""
 
@@ -201,98 +147,6 @@ class BatchVerdict:
     n_rules: int
     #: Absolute path of the Data Docs page of this validation.
     docs: str | None
-
-
-@dataclass(frozen=True)
-class ReviewItem:
-    """One row that a reviewer is shown."""
-
-    #: From 1.
-    item: int
-    row_id: str
-    input: Mapping[str, Any]
-    output: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Release:
-    """The checked rows of a run offered to one sink."""
-
-    release_id: str
-    run_id: str
-    digest: str
-    #: The sink's name, what a delivery does there, and whether it can be undone: "reversible" or "irreversible".
-    sink: str
-    operation: str
-    effect: str
-    n_rows: int
-    #: How many answers to this release have been recorded so far.
-    round: int
-    items: tuple[ReviewItem, ...]
-
-
-@dataclass(frozen=True)
-class Approval:
-    """A recorded decision to let rows of a release leave; minted by `overnight.approve.mint` alone."""
-
-    approval_id: str
-    run_id: str
-    release_id: str
-    release_digest: str
-    #: Digest over the rows that may leave.
-    allowed_digest: str
-    sink: str
-    n_allowed: int
-    n_held: int
-    reviewer: str
-    #: "approved" or "consumed" at the moment of reading.
-    state: str
-    expires_at: datetime
-
-
-@dataclass(frozen=True)
-class Payload:
-    """The exact bytes that one row sends, and the key that makes sending twice harmless."""
-
-    row_id: str
-    body: bytes
-    #: SHA-256 of the body, hex.
-    digest: str
-    #: SHA-256 over sink, row id and payload digest, hex.
-    delivery_key: str
-
-
-@dataclass(frozen=True)
-class SinkFacts:
-    """What is known of a sink before anything is sent to it."""
-
-    #: Its address with all that decides where and how rows are written.
-    name: str
-    operation: str
-    #: "reversible" or "irreversible".
-    effect: str
-
-
-@dataclass(frozen=True)
-class OwnSink:
-    """A sink that the project declares with a class of its own."""
-
-    #: "MODULE:CLASS".
-    location: str
-    #: What decides where and how it writes; a part of the sink's name.
-    options: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What became of a promised delivery."""
-
-    delivery_key: str
-    row_id: str
-    #: As in the outbox: "delivered", "earlier", "failed", "unknown", "promised", …
-    state: str
-    #: What the sink said.
-    detail: str
 
 
 @dataclass(frozen=True)

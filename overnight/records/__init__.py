@@ -1,0 +1,43 @@
+"""The values that travel between the rooms: frozen, and without behaviour."""
+
+from overnight.records.calls import Ask, Correction, Reply, Usage
+from overnight.records.delivery import OwnSink, Payload, Receipt, SinkFacts
+from overnight.records.review import Approval, Release, ReviewItem
+from overnight.records.work import (
+    Batch,
+    BatchVerdict,
+    CheckedBatch,
+    CompletedBatch,
+    ModelTerms,
+    Part,
+    Prompt,
+    RowFailure,
+    RowState,
+    RunState,
+    Summary,
+)
+
+__all__ = [
+    "Approval",
+    "Ask",
+    "Batch",
+    "BatchVerdict",
+    "CheckedBatch",
+    "CompletedBatch",
+    "Correction",
+    "ModelTerms",
+    "OwnSink",
+    "Part",
+    "Payload",
+    "Prompt",
+    "Receipt",
+    "Release",
+    "Reply",
+    "ReviewItem",
+    "RowFailure",
+    "RowState",
+    "RunState",
+    "SinkFacts",
+    "Summary",
+    "Usage",
+]
