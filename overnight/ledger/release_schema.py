@@ -27,9 +27,8 @@ releases = make_table(
     #: The release that held these rows back; null for the first of a run.
     sa.Column("held_of", sa.Text),
     require("n_rows", sa.Integer),
-    #: What the reviewer is shown, as JSON, and its digest.
-    require("items", sa.Text),
-    require("evidence_digest", HexKey),
+    #: How much of it a person has to read, as JSON; null: before there were policies.
+    sa.Column("policy", sa.Text),
     require("offered_at", sa.Float),
 )
 
@@ -41,11 +40,36 @@ release_rows = make_table(
     require("request_key", HexKey),
     require("payload", HexKey, sa.ForeignKey("bodies.digest")),
     require("delivery_key", HexKey),
-    #: Its number in the review, from 1; null: not shown.
-    sa.Column("item", sa.Integer),
+    #: What a check warned of.
+    sa.Column("warning", sa.Text),
 )
 
-#: Every answer to a review that decided, and those of a form that were refused: each is a round.
+#: What reviewers are shown: a draw holds from its round on, until the next.
+draws = make_table(
+    "draws",
+    sa.Column("release_id", sa.Text, sa.ForeignKey("releases.release_id"), primary_key=True),
+    sa.Column("round", sa.Integer, primary_key=True),
+    #: The items as JSON, and their digest.
+    require("items", sa.Text),
+    require("evidence_digest", HexKey),
+    require("drawn_at", sa.Float),
+)
+
+#: What each item of a draw is: nothing that a reviewer sees tells it.
+drawn_items = make_table(
+    "drawn_items",
+    sa.Column("release_id", sa.Text, sa.ForeignKey("releases.release_id"), primary_key=True),
+    sa.Column("round", sa.Integer, primary_key=True),
+    sa.Column("item", sa.Integer, primary_key=True),
+    #: "random" (feeds the bound), "risk", "again" (read before, by somebody else) or "seed".
+    require("stratum", sa.Text),
+    #: The row that is shown, or that the seed was made of.
+    require("position", sa.Integer),
+    #: Why it was picked, or how the seed was made.
+    sa.Column("note", sa.Text),
+)
+
+#: Every answer to a review that decided or was read, and those of a form that were refused: each is a round.
 review_answers = make_table(
     "review_answers",
     sa.Column("release_id", sa.Text, sa.ForeignKey("releases.release_id"), primary_key=True),
@@ -55,9 +79,21 @@ review_answers = make_table(
     require("decision", sa.Text),
     require("reason", sa.Text),
     require("verdicts", sa.Text),
-    #: "approved", "rejected", "held" (nothing may leave) or "refused".
+    #: "approved", "rejected", "held" (nothing may leave); "more" (more has to be read), "second" (by somebody else
+    #: too); "missed" (too few seeds caught) or "refused": these two say nothing of the rows.
     require("outcome", sa.Text),
     sa.Column("detail", sa.Text),
+    #: The round of the draw that was answered.
+    sa.Column("draw", sa.Integer),
+    #: How it is known who the reviewer is: "declared" or "code".
+    sa.Column("identified_by", sa.Text),
+    #: Of its seeds, and how many were caught; null where they were not counted.
+    sa.Column("n_seeds", sa.Integer),
+    sa.Column("n_caught", sa.Integer),
+    #: How long it took to read, where that was measured.
+    sa.Column("seconds", sa.Float),
+    #: When the answers were handed in: a worker may take minutes to read them.
+    sa.Column("submitted_at", sa.Float),
     require("recorded_at", sa.Float),
 )
 
@@ -68,7 +104,11 @@ verdicts = make_table(
     sa.Column("round", sa.Integer, primary_key=True),
     sa.Column("item", sa.Integer, primary_key=True),
     require("delivery_key", HexKey, index=True),
+    #: "correct", "corrected", "wrong" or "unsure".
     require("verdict", sa.Text),
+    #: What is wrong, and the output as it should be (JSON).
+    sa.Column("reason", sa.Text),
+    sa.Column("correction", sa.Text),
     require("recorded_at", sa.Float),
 )
 
@@ -86,9 +126,11 @@ approvals = make_table(
     require("n_allowed", sa.Integer),
     require("n_held", sa.Integer),
     require("reviewer", sa.Text),
-    #: How the reviewer was identified: "declared".
+    #: How the reviewers were identified: "declared" or "code", the weakest of them.
     require("identified_by", sa.Text),
     sa.Column("reason", sa.Text),
+    #: What was found, as JSON: each round's reviewer, verdicts and seeds, the policy and the bound.
+    sa.Column("findings", sa.Text),
     require("issued_at", sa.Float),
     require("expires_at", sa.Float),
     #: A clock that nobody sets, and what it showed at the issue: its time is over when either clock says so.
@@ -114,6 +156,31 @@ held_rows = make_table(
     sa.Column("position", sa.Integer, primary_key=True),
     #: "wrong", "unsure", "unread", or "doubted": unread now, and called wrong or unsure before.
     require("verdict", sa.Text),
+)
+
+#: Rows that leave otherwise than they were offered: a reviewer corrected them.
+corrections = make_table(
+    "corrections",
+    sa.Column("approval_id", sa.Text, sa.ForeignKey("approvals.approval_id"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    require("payload", HexKey, sa.ForeignKey("bodies.digest")),
+    require("delivery_key", HexKey),
+)
+
+#: People who may review, once they have shown a code of their own.
+reviewers = make_table(
+    "reviewers",
+    sa.Column("name", sa.Text, primary_key=True),
+    #: Their secret is made of it and the key that signs approvals: who has the ledger alone has no code.
+    require("nonce", sa.Text),
+    require("enrolled_by", sa.Text),
+    require("enrolled_at", sa.Float),
+    sa.Column("removed_at", sa.Float),
+    #: The time step of the last code that was taken: that one and those before it are burned.
+    require("last_step", sa.Integer, server_default="0"),
+    #: Wrong codes in a row, and when the last one was given.
+    require("n_wrong", sa.Integer, server_default="0"),
+    sa.Column("wrong_at", sa.Float),
 )
 
 #: Promised deliveries.

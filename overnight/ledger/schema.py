@@ -44,6 +44,8 @@ runs = make_table(
     sa.Column("source", sa.Text),
     require("state", sa.Text),
     sa.Column("reason", sa.Text),
+    #: Who started it, where that is known: they do not review it.
+    sa.Column("started_by", sa.Text),
     require("started_at", sa.Float),
 )
 

@@ -33,8 +33,10 @@ def _changes(*columns: str) -> str:
 
 _RELEASED = """
     SELECT 1 FROM approvals a JOIN release_rows r ON r.release_id = a.release_id
+    LEFT JOIN corrections c ON c.approval_id = a.approval_id AND c.position = r.position
     WHERE a.approval_id = NEW.approval_id AND a.state = 'consumed' AND r.position = NEW.position
-      AND r.delivery_key = NEW.delivery_key AND r.payload = NEW.payload AND r.row_id = NEW.row_id
+      AND coalesce(c.delivery_key, r.delivery_key) = NEW.delivery_key
+      AND coalesce(c.payload, r.payload) = NEW.payload AND r.row_id = NEW.row_id
 """
 _HELD = "SELECT 1 FROM held_rows h WHERE h.approval_id = NEW.approval_id AND h.position = NEW.position"
 _PROMISED = ("approval_id", "position", "delivery_key", "row_id", "payload", "promised_at")
@@ -76,9 +78,25 @@ _TRIGGERS = (
         "release_rows_stay", "release_rows", "UPDATE", "1 = 1", "the rows of a release are not changed afterwards"
     ),
     _Trigger("held_rows_stay", "held_rows", "UPDATE", "1 = 1", "a held row stays held"),
+    _Trigger("corrections_stay", "corrections", "UPDATE", "1 = 1", "a correction is not changed afterwards"),
+    _Trigger("draws_stay", "draws", "UPDATE", "1 = 1", "what a reviewer was shown is not changed afterwards"),
+    _Trigger("drawn_items_stay", "drawn_items", "UPDATE", "1 = 1", "a seed stays a seed, and a row a row"),
+    _Trigger(
+        "reviewers_burn_codes", "reviewers", "UPDATE", "NEW.last_step < OLD.last_step", "a code is taken once at most"
+    ),
     *(
         _Trigger(f"{table}_are_kept", table, "DELETE", "1 = 1", f"nothing is deleted from {table}")
-        for table in ("approvals", "held_rows", "outbox", "release_rows", "releases")
+        for table in (
+            "approvals",
+            "corrections",
+            "drawn_items",
+            "draws",
+            "held_rows",
+            "outbox",
+            "release_rows",
+            "releases",
+            "reviewers",
+        )
     ),
 )
 

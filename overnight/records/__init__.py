@@ -2,7 +2,7 @@
 
 from overnight.records.calls import Ask, Correction, Reply, Usage
 from overnight.records.delivery import OwnSink, Payload, Receipt, SinkFacts
-from overnight.records.review import Approval, Release, ReviewItem
+from overnight.records.review import Answered, Approval, Release, ReviewItem, ReviewPolicy
 from overnight.records.work import (
     Batch,
     BatchVerdict,
@@ -18,6 +18,7 @@ from overnight.records.work import (
 )
 
 __all__ = [
+    "Answered",
     "Approval",
     "Ask",
     "Batch",
@@ -34,6 +35,7 @@ __all__ = [
     "Release",
     "Reply",
     "ReviewItem",
+    "ReviewPolicy",
     "RowFailure",
     "RowState",
     "RunState",
