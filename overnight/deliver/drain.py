@@ -14,7 +14,6 @@ from overnight.failures import ApprovalRefused, OvernightError, RunHalted
 from overnight.ledger import Ledger
 from overnight.ledger.approvals import find_approval
 from overnight.ledger.leases import Worker
-from overnight.ledger.outbox import claim, settle
 from overnight.ledger.promises import (
     Promise,
     find_earlier_part,
@@ -23,6 +22,7 @@ from overnight.ledger.promises import (
     find_standing,
     get_payloads,
 )
+from overnight.ledger.senders import claim, settle
 from overnight.records import Approval, Payload
 from overnight.settings import Settings
 from overnight.sinks import Consignment, DeliveryDeferred, DeliveryUnknown, Outcome, Sink
@@ -83,15 +83,11 @@ class _Hand:
         return self.ledger.write(job)
 
     def give(self, promises: list[Promise]) -> None:
-        """Hand rows over and record what the sink said of each."""
-        handed = self._read(promises)
-        reach("before-deliver")
-        if not self.worker.is_current:
-            raise RunHalted(
-                f"This process stood still for longer than its lease, and another may deliver release"
-                f" {self.approval.release_id} now. `overnight review {self.approval.run_id}` goes on from here."
-            )
+        """Hand rows over and record what the sink said of each; where none got so far, all stay promised."""
         try:
+            handed = self._read(promises)
+            reach("before-deliver")
+            self._refuse_lapsed()
             outcomes = self.sink.deliver(handed)
         except DeliveryUnknown as error:
             self._leave_unsettled(promises, error)
@@ -102,6 +98,13 @@ class _Hand:
         reach("after-deliver")
         self._settle_each(promises, dict(zip((p.delivery_key for p in handed.payloads), outcomes, strict=True)))
         reach("after-settled")
+
+    def _refuse_lapsed(self) -> None:
+        if not self.worker.is_current:
+            raise RunHalted(
+                f"This process stood still for longer than its lease, and another may deliver release"
+                f" {self.approval.release_id} now. `overnight review {self.approval.run_id}` goes on from here."
+            )
 
     def _read(self, promises: list[Promise]) -> Consignment:
         approval = self.approval

@@ -15,7 +15,7 @@ import pytest
 
 from overnight.approve import find_held, offer_release
 from overnight.deliver import deliver_release, describe_sink, recall_release
-from overnight.failures import ApprovalRefused, RunHalted
+from overnight.failures import ApprovalRefused, LedgerRefused, RunHalted
 from overnight.ledger.bodies import make_body, record_bodies
 from overnight.ledger.columns import to_bytes
 from overnight.ledger.promises import find_receipts
@@ -24,6 +24,7 @@ from overnight.records import Approval, Receipt, Release
 from overnight.sinks import Consignment, DeliveryDeferred, Outcome
 from overnight.sinks.sql import SqlSink
 from tests.conftest import House
+from tests.fakes.smtp import FakeSmtp, Mail
 
 Read = Callable[[], list[tuple[Any, ...]]]
 _TABLE = "CREATE TABLE t (row_id TEXT PRIMARY KEY, label, quote, request_key, prompt_hash, model)"
@@ -135,6 +136,40 @@ def test_what_a_killed_sender_had_in_hand_can_be_recalled_while_its_sink_is_on_h
     house.ledger.write(lambda c: hold_sink(c, release.sink, by="Ada", reason="wrong", now=1.0))
     assert _recall(house, release) == {"r1": "recalled", "r2": "recalled"}
     assert read() == []
+
+
+def test_a_sender_that_stood_still_before_it_sent_leaves_no_row_in_doubt(house: House) -> None:
+    with FakeSmtp() as smtp:
+        approval = house.approve(_offer(house, ["a", "b"], smtp.name(), "night-1"))
+        # Its lease is over as soon as it has it.
+        slow = House(replace(house.settings, lease_s=0.0), house.ledger)
+        with pytest.raises(RunHalted, match="stood still for longer than its lease"):
+            _deliver(slow, approval)
+        assert _read_states(house, approval) == {"r1": "promised", "r2": "promised"}
+        assert smtp.messages == []
+        assert _go_on(house, approval) == {"r1": "delivered", "r2": "delivered"}
+        assert len(smtp.messages) == 2
+
+
+def test_a_row_that_could_not_be_read_is_not_in_doubt(house: House) -> None:
+    class Smtp(FakeSmtp):
+        def keep(self, mail: Mail) -> None:
+            super().keep(mail)
+            # After the approval was verified, and before the next row is read.
+            house.tamper(alter, data=b"altered", digest=digest)
+
+    alter = "UPDATE bodies SET data = :data WHERE digest = :digest"
+    with Smtp() as smtp:
+        approval = house.approve(_offer(house, ["a", "b"], smtp.name(), "night-1"))
+        query = "SELECT digest, data FROM bodies JOIN release_rows ON payload = digest WHERE row_id = 'r2'"
+        [(digest, data)] = house.fetch(query)
+        with pytest.raises(LedgerRefused, match="missing or altered"):
+            _deliver(house, approval)
+        assert _read_states(house, approval) == {"r1": "delivered", "r2": "promised"}
+        assert len(smtp.messages) == 1
+        house.tamper(alter, data=data, digest=digest)
+        assert _go_on(house, approval) == {"r1": "delivered", "r2": "delivered"}
+        assert len(smtp.messages) == 2
 
 
 def test_an_older_version_of_a_row_does_not_take_the_place_of_a_newer_one(
