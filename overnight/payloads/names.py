@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from overnight.failures import SinkRefused
 from overnight.payloads.mail import name_mail
+from overnight.payloads.masking import mask_address
 from overnight.payloads.objects import name_object
 from overnight.payloads.sql import name_sql
 
@@ -42,8 +43,8 @@ def kind_of(sink: str) -> str:
     kind = _KINDS.get(scheme.lower())
     if kind is None:
         raise SinkRefused(
-            f"There is no kind of sink {_mask(scheme)}. Give file:PATH, https://…, postgresql://…, sqlite:///…, s3://…,"
-            " smtp://…, or a name that pyproject.toml declares under [tool.overnight.sinks]."
+            f"There is no kind of sink {mask_address(scheme)}. Give file:PATH, https://…, postgresql://…, sqlite:///…,"
+            " s3://…, smtp://…, or a name that pyproject.toml declares under [tool.overnight.sinks]."
         )
     return kind
 
@@ -57,7 +58,9 @@ def sink_name(sink: str) -> str:
     """
     kind = kind_of(sink)
     if kind != "file" and any(c.isspace() or not c.isprintable() for c in sink):
-        raise SinkRefused(f"The sink {_mask(sink)} holds white space or control characters. Percent-encode them.")
+        raise SinkRefused(
+            f"The sink {mask_address(sink)} holds white space or control characters. Percent-encode them."
+        )
     return _NAMERS[kind](sink)
 
 
@@ -67,14 +70,16 @@ def _name_file(sink: str) -> str:
         path = unquote(path[2:])
         if not path.startswith("/"):
             raise SinkRefused(
-                f"The sink {_mask(sink)} names a host. Give file:PATH, with one colon and no slashes before."
+                f"The sink {mask_address(sink)} names a host. Give file:PATH, with one colon and no slashes before."
             )
     if "\0" in path or not PurePosixPath(path).name:
         raise SinkRefused(
-            f"The sink {_mask(sink)} names no file. Give file:PATH, for example file:data/out/rows.jsonl."
+            f"The sink {mask_address(sink)} names no file. Give file:PATH, for example file:data/out/rows.jsonl."
         )
     if PurePosixPath(path).suffix not in _FILE_SUFFIXES:
-        raise SinkRefused(f"The sink {_mask(sink)} has a suffix that cannot be written. Give .jsonl, .csv or .parquet.")
+        raise SinkRefused(
+            f"The sink {mask_address(sink)} has a suffix that cannot be written. Give .jsonl, .csv or .parquet."
+        )
     # POSIX keeps two leading slashes apart from one.
     return "file:" + posixpath.normpath(re.sub("^/+", "/", path))
 
@@ -86,27 +91,22 @@ def _name_http(sink: str) -> str:
     except ValueError:
         # The error itself repeats a part of the address.
         raise SinkRefused(
-            f"The sink {_mask(sink)} is not an address: mend its port or its brackets. Give https://HOST/PATH."
+            f"The sink {mask_address(sink)} is not an address: mend its port or its brackets. Give https://HOST/PATH."
         ) from None
     if "@" in url.netloc:
         # The address itself would repeat the password.
         raise SinkRefused("The sink's address holds a user name or password. Give it without; credentials go apart.")
     if "#" in sink:
-        raise SinkRefused(f"The sink {_mask(sink)} has a fragment, which is never sent. Leave out what follows the #.")
+        raise SinkRefused(
+            f"The sink {mask_address(sink)} has a fragment, which is never sent. Leave out what follows the #."
+        )
     host = url.hostname or ""
     if not _HOST.fullmatch(host):
-        raise SinkRefused(f"The sink {_mask(sink)} names no host in ASCII. Give https://HOST/PATH.")
+        raise SinkRefused(f"The sink {mask_address(sink)} names no host in ASCII. Give https://HOST/PATH.")
     netloc = f"[{host}]" if ":" in host else host
     if port is not None and port != _DEFAULT_PORTS[url.scheme]:
         netloc += f":{port}"
     return f"{url.scheme}://{netloc}{url.path or '/'}" + (f"?{url.query}" if url.query else "")
-
-
-def _mask(sink: str) -> str:
-    """An address for a message: without what stands before an @, a port that is no number, a query and a fragment."""
-    shown = re.sub(r"^(\w[\w+.-]*:(?://)?)?.*@", r"\1…@", sink, flags=re.DOTALL)
-    shown = re.sub(r"^(\w[\w+.-]*://[^/?#:]*:)(?!\d*([/?#]|$)).*", r"\1…", shown, flags=re.DOTALL)
-    return repr(re.sub(r"([?#]).+", r"\1…", shown, flags=re.DOTALL))
 
 
 _NAMERS: dict[str, Callable[[str], str]] = {

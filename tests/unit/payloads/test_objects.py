@@ -56,6 +56,25 @@ def test_an_incomplete_or_loaded_address_is_refused(sink, why):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "sink",
+    [
+        "s3://KEY:a/secret@rows/{release}.jsonl",
+        "s3:///KEY:secret@rows/{release}.jsonl",
+        "s3://KEY:secret",
+        "s3://rows/KEY:secret@out/{release}.txt",
+        "s3://rows/KEY:secret@out/rows.jsonl",
+        "s3://rows/../KEY:secret@out/{release}.jsonl",
+        "s3://rows/{release}.jsonl?signature=secret",
+        "s3://rows/{release}.jsonl#secret",
+    ],
+)
+def test_a_refusal_repeats_nothing_that_may_be_a_secret(sink):
+    with pytest.raises(SinkRefused, match="The sink 's3:") as caught:
+        name_object(sink)
+    assert "secret" not in str(caught.value)
+
+
 @given(st.text(st.sampled_from("ab./-{}"), max_size=12))
 def test_whatever_is_taken_is_taken_again_as_it_is(path):
     try:
