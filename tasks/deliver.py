@@ -13,6 +13,19 @@ from overnight.records import Approval, Receipt
 from overnight.settings import Settings
 from tasks.nightly import batch_task
 
+#: What to say of rows in a state; values are put in as they are, whatever braces they hold.
+_UNDELIVERED = {
+    "failed": (
+        "Sink {approval.sink!r} refused {n}, the first ({first.row_id}): {first.detail} Once it takes them:"
+        " `overnight outbox {approval.release_id} --resend ROW`."
+    ),
+    "unknown": (
+        "The fate of {n} is unknown, the first ({first.row_id}): {first.detail} None is sent again by itself:"
+        " `overnight outbox {approval.release_id}` takes what you find out, and `overnight review {approval.run_id}`"
+        " goes on."
+    ),
+}
+
 
 def deliver_release(approval: Approval) -> list[Receipt]:
     """
@@ -25,31 +38,14 @@ def deliver_release(approval: Approval) -> list[Receipt]:
     # Submitted: a task that is called directly gives its failed state, not the fault.
     sent: Any = send_release.submit(approval).result()
     receipts: list[Receipt] = sent
-    lines = [line for line in (_tell_failed(approval, receipts), _tell_unknown(approval, receipts)) if line]
+    lines = [
+        line.format(n=f"{len(found)} of {len(receipts)} rows", first=found[0], approval=approval)
+        for state, line in _UNDELIVERED.items()
+        if (found := [r for r in receipts if r.state == state])
+    ]
     if lines:
         raise RunHalted(" ".join(lines))
     return receipts
-
-
-def _tell_failed(approval: Approval, receipts: list[Receipt]) -> str:
-    failed = [r for r in receipts if r.state == "failed"]
-    if not failed:
-        return ""
-    return (
-        f"Sink {approval.sink!r} refused {len(failed)} of {len(receipts)} rows, the first ({failed[0].row_id}):"
-        f" {failed[0].detail} Once it takes them: `overnight outbox {approval.release_id} --resend ROW`."
-    )
-
-
-def _tell_unknown(approval: Approval, receipts: list[Receipt]) -> str:
-    unknown = [r for r in receipts if r.state == "unknown"]
-    if not unknown:
-        return ""
-    return (
-        f"The fate of {len(unknown)} of {len(receipts)} rows is unknown, the first ({unknown[0].row_id}):"
-        f" {unknown[0].detail} None is sent again by itself: `overnight outbox {approval.release_id}` takes what you"
-        f" find out, and `overnight review {approval.run_id}` goes on."
-    )
 
 
 @batch_task(name="deliver-release", task_run_name="deliver-{approval.release_id}")

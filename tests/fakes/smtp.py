@@ -26,8 +26,6 @@ from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import quote
 
-from tests.fakes.certificates import make_certificate, serve_tls  # noqa: F401 - test_http.py has them from here
-
 _ANSWER_S = 10.0
 
 

@@ -21,9 +21,11 @@ from tests.fakes.provider import FakeProvider
 from tests.trials.crash_worker import Orders, Workshop
 from tests.trials.crowd import Crowd
 from tests.trials.night import Night, cut_source
+from tests.trials.publisher import Press
 from tests.trials.record import Provider, Trial, start_provider
 from tests.trials.scripts import Script
 from tests.trials.shared_worker import Sharers
+from tests.trials.targets import Target, open_target
 
 T = TypeVar("T")
 
@@ -96,6 +98,20 @@ def trial(ledger_url: str, home: Path, workshop: Workshop, provider: Provider) -
 def crowd(house: House, fake: FakeProvider, script: Script, sharers: Sharers) -> Crowd:
     """Several processes over the same rows of one house."""
     return Crowd(house, script, sharers, fake.openai_base_url)
+
+
+@pytest.fixture
+def target(kind: str, house: House, request: pytest.FixtureRequest) -> Iterator[Target]:
+    """A destination of the kind that the test names, outside the processes that deliver."""
+    with open_target(kind, house, request) as target:
+        yield target
+
+
+@pytest.fixture(scope="module")
+def press() -> Iterator[Press]:
+    """Makes processes that deliver what was approved, and may be killed at it."""
+    with Press.open() as press:
+        yield press
 
 
 @pytest.fixture

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from tests.conftest import House
 from tests.trials.conftest import IS_LONG, pick
 from tests.trials.publisher import Ended, Press
-from tests.trials.targets import Target, open_target
+from tests.trials.targets import Target
 
 N_ROWS = pick(short=6, long=500)
 N_PUBLISHERS = 16
@@ -23,18 +23,6 @@ CASES = [
     ("postgres", "postgres"),
     *((database, kind) for database in ("sqlite", "postgres") for kind in (("mail", "file") if IS_LONG else ())),
 ]
-
-
-@pytest.fixture
-def target(kind: str, house: House, request: pytest.FixtureRequest) -> Iterator[Target]:
-    with open_target(kind, house, request) as target:
-        yield target
-
-
-@pytest.fixture(scope="module")
-def press() -> Iterator[Press]:
-    with Press.open() as press:
-        yield press
 
 
 def count_whys(ended: list[Ended], release_id: str) -> Counter[str]:

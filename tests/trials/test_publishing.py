@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -11,7 +11,7 @@ from overnight.deliver import settle_unknown
 from tests.conftest import House
 from tests.trials.conftest import IS_LONG, pick
 from tests.trials.publisher import Press
-from tests.trials.targets import Target, open_target
+from tests.trials.targets import Target
 
 N_ROWS = pick(short=6, long=200)
 #: Rows that one process has in hand at a mail server.
@@ -20,18 +20,6 @@ POINTS = ["after-consume", "before-deliver", "after-deliver", "after-settled"]
 #: Where a row is handed over alone, a process comes by the last three once a row.
 BY_ROW = [*POINTS, *(f"{point}:{n}" for point in POINTS[1:] for n in pick(short=[3], long=[3, N_ROWS]))]
 OPEN = ("promised", "sending", "unknown")
-
-
-@pytest.fixture
-def target(kind: str, house: House, request: pytest.FixtureRequest) -> Iterator[Target]:
-    with open_target(kind, house, request) as target:
-        yield target
-
-
-@pytest.fixture(scope="module")
-def press() -> Iterator[Press]:
-    with Press.open() as press:
-        yield press
 
 
 def list_open(house: House) -> list[str]:

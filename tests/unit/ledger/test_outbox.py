@@ -13,11 +13,12 @@ from overnight.failures import DeliveryHeld, LedgerRefused
 from overnight.keys import digest_bytes
 from overnight.ledger.bodies import make_body, record_bodies
 from overnight.ledger.leases import Worker
-from overnight.ledger.outbox import claim, consume, settle, settle_by_hand
+from overnight.ledger.outbox import consume, settle_by_hand
 from overnight.ledger.promises import Promise, find_promises, find_receipts
 from overnight.ledger.queries import summarize
 from overnight.ledger.release_schema import release_rows
 from overnight.ledger.releases import ReleaseRow, find_release_rows
+from overnight.ledger.senders import claim, settle
 from overnight.ledger.sinks import ALL, hold_sink, lift_hold, list_holds
 from overnight.records import Approval
 from tests.conftest import RUN, House

@@ -14,7 +14,7 @@ from overnight.payloads import make_payload
 from overnight.records import Payload
 from overnight.sinks import DeliveryDeferred, DeliveryFailed, open_sink
 from overnight.sinks.http import HttpSink, _read_retry_after_s
-from tests.fakes.smtp import make_certificate, serve_tls
+from tests.fakes.certificates import make_certificate, serve_tls
 
 NAME = "receiver.example"
 HOSTS = frozenset({"127.0.0.1"})

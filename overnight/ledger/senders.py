@@ -1,0 +1,186 @@
+"""What workers do with promised rows: take them in hand under a lease, settle them, take back what ended ones held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from overnight.ledger.batching import batched
+from overnight.ledger.clock import read_clock
+from overnight.ledger.leases import Worker, is_free
+from overnight.ledger.promises import PROMISE, Promise, is_last_at_sink
+from overnight.ledger.release_schema import approvals, outbox
+from overnight.ledger.schema import leases
+from overnight.ledger.sinks import take_turn
+from overnight.records import Approval
+
+_C = outbox.c
+#: Nobody else may send the same bytes of the same row meanwhile.
+_TAKEN = ("sending", "unknown")
+_EARLIER = "another approval delivered the same bytes of the same row"
+_SUPERSEDED = "the sink holds a later release, or a later version of the row"
+
+
+def claim(
+    connection: sa.Connection,
+    approval: Approval,
+    worker: Worker,
+    *,
+    n_rows: int | None,
+    is_safe: bool,
+    is_whole: bool,
+    now: float,
+) -> list[Promise]:
+    """
+    Take the next promised rows in hand.
+
+    A row that another approval has delivered is marked "earlier"; one that another has in hand, or whose fate there is
+    unknown, is left.
+
+    Args:
+        connection: To the ledger.
+        approval: A consumed one.
+        worker: Who sends.
+        n_rows: At most so many; None: all.
+        is_safe: Whether a row that a worker had in hand when it ended may be sent again; else it becomes "unknown".
+        is_whole: The sink holds one release: rows that another one delivered are written again, and while another one
+            is being written none is taken.
+        now: Seconds since the epoch.
+
+    Raises:
+        DeliveryHeld: The sink is on hold.
+    """
+    take_turn(connection, approval.sink)
+    take_back(connection, approval.approval_id, worker, state="promised" if is_safe else "unknown", now=now)
+    mine: list[Promise] = []
+    if is_whole and (_is_superseded(connection, approval, now) or _is_being_written(connection, approval, worker)):
+        return mine
+    for some in _find_promised(connection, approval.approval_id):
+        if is_whole:
+            mine += some
+            continue
+        states = _find_elsewhere(connection, approval.approval_id, some, is_one_piece=n_rows is None)
+        for state in ("earlier", "superseded"):
+            _mark(connection, approval.approval_id, [p for p in some if states.get(p.position) == state], state, now)
+        mine += [p for p in some if p.position not in states]
+        if n_rows is not None and len(mine) >= n_rows:
+            break
+    mine = mine if n_rows is None else mine[:n_rows]
+    _update(connection, approval.approval_id, mine, state="sending", worker_id=worker.worker_id, n_sends=_C.n_sends + 1)
+    return mine
+
+
+def take_back(connection: sa.Connection, approval_id: str, worker: Worker, *, state: str, now: float) -> None:
+    """Give the rows that an ended worker had in hand another state."""
+    held, moment = connection.execute(_SENDING.where(_C.approval_id == approval_id)).all(), read_clock(connection)
+    lapsed = [row.position for row in held if row.clock is None or is_free(row, worker, moment)]
+    detail = "whoever sent it ended before the answer was recorded"
+    for some in batched(lapsed):
+        statement = sa.update(outbox).where(_C.approval_id == approval_id, _C.position.in_(some), _C.state == "sending")
+        connection.execute(statement.values(state=state, detail=detail, settled_at=now))
+
+
+#: Rows in hand, and who has them.
+_SENDING = (
+    sa.select(_C.position, _C.worker_id, leases.c.clock, leases.c.until, leases.c.process)
+    .join(leases, leases.c.worker_id == _C.worker_id, isouter=True)
+    .where(_C.state == "sending")
+)
+
+
+def _is_being_written(connection: sa.Connection, approval: Approval, worker: Worker) -> bool:
+    """Whether a live worker has rows for the same sink in hand."""
+    held = _SENDING.join(approvals, approvals.c.approval_id == _C.approval_id).where(approvals.c.sink == approval.sink)
+    moment = read_clock(connection)
+    return any(row.clock is not None and not is_free(row, worker, moment) for row in connection.execute(held))
+
+
+def settle(
+    connection: sa.Connection,
+    approval_id: str,
+    worker: Worker,
+    outcomes: Mapping[int, tuple[str, str]],
+    now: float,
+) -> int:
+    """
+    Record what became of rows in hand: the state and a note, by position; how many still were in this worker's hand.
+
+    A row that was called unknown since, when its worker seemed to have ended, is known now.
+    """
+    statement = sa.update(outbox).where(
+        _C.approval_id == approval_id,
+        _C.position == sa.bindparam("at"),
+        _C.worker_id == worker.worker_id,
+        _C.state.in_(_TAKEN),
+    )
+    statement = statement.values(state=sa.bindparam("is"), detail=sa.bindparam("note"), settled_at=now)
+    values = [{"at": at, "is": state, "note": note} for at, (state, note) in outcomes.items()]
+    return sum(connection.execute(statement, one).rowcount for one in values)
+
+
+def _is_superseded(connection: sa.Connection, approval: Approval, now: float) -> bool:
+    """Give up what is promised where the sink, which holds one release, holds a later one."""
+    if is_last_at_sink(connection, approval):
+        return False
+    statement = sa.update(outbox).where(_C.approval_id == approval.approval_id, _C.state == "promised")
+    connection.execute(statement.values(state="superseded", detail=_SUPERSEDED, settled_at=now))
+    return True
+
+
+def _find_promised(connection: sa.Connection, approval_id: str) -> Iterator[list[Promise]]:
+    """The promised rows in order, some at a time."""
+    after, size = -1, 16
+    while True:
+        query = sa.select(*PROMISE)
+        query = query.where(_C.approval_id == approval_id, _C.state == "promised", _C.position > after)
+        some = [Promise(*row) for row in connection.execute(query.order_by(_C.position).limit(size))]
+        if not some:
+            return
+        yield some
+        after, size = some[-1].position, 500
+
+
+def _find_elsewhere(
+    connection: sa.Connection, approval_id: str, promises: Sequence[Promise], *, is_one_piece: bool
+) -> dict[int, str]:
+    """
+    What other approvals mean for these rows, by position: "earlier", "superseded", or "taken" for now.
+
+    Where a release is one piece at its sink, what was sent and not answered there may be there.
+    """
+    keys = [p.delivery_key for p in promises]
+    query = sa.select(_C.delivery_key, _C.state, _C.n_sends)
+    query = query.where(_C.approval_id != approval_id, _C.delivery_key.in_(keys))
+    found: dict[str, str] = {}
+    for row in connection.execute(query.where(_C.state.in_([*_TAKEN, "promised", "delivered"]))):
+        if row.state == "delivered":
+            found[row.delivery_key] = "earlier"
+        elif row.state in _TAKEN or (is_one_piece and row.n_sends):
+            found.setdefault(row.delivery_key, "taken")
+    newer = _find_newer(connection, approval_id, [p.row_id for p in promises])
+    return {
+        p.position: found.get(p.delivery_key, "superseded")
+        for p in promises
+        if p.delivery_key in found or p.row_id in newer
+    }
+
+
+def _find_newer(connection: sa.Connection, approval_id: str, row_ids: Sequence[str]) -> set[str]:
+    """The rows of which a later approval has delivered another version to the same sink."""
+    mine = sa.select(approvals.c.sink, approvals.c.turn).where(approvals.c.approval_id == approval_id).subquery()
+    query = sa.select(_C.row_id).join(approvals, approvals.c.approval_id == _C.approval_id)
+    query = query.join(mine, sa.and_(approvals.c.sink == mine.c.sink, approvals.c.turn > mine.c.turn))
+    return set(connection.execute(query.where(_C.row_id.in_(row_ids), _C.state == "delivered")).scalars())
+
+
+def _mark(connection: sa.Connection, approval_id: str, promises: Sequence[Promise], state: str, now: float) -> None:
+    detail = _EARLIER if state == "earlier" else _SUPERSEDED
+    _update(connection, approval_id, promises, state=state, detail=detail, settled_at=now)
+
+
+def _update(connection: sa.Connection, approval_id: str, promises: Sequence[Promise], **values: Any) -> None:
+    for some in batched([p.position for p in promises]):
+        promised = sa.and_(_C.approval_id == approval_id, _C.position.in_(some), _C.state == "promised")
+        connection.execute(sa.update(outbox).where(promised).values(**values))
