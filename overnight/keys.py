@@ -91,6 +91,11 @@ def sign(fields: Mapping[str, Any], key: bytes) -> str:
     return hmac.new(key, b"approval" + canonical_json(dict(fields)), hashlib.sha256).hexdigest()
 
 
+def reviewer_secret(name: str, nonce: str, key: bytes) -> bytes:
+    """The 20 bytes that a reviewer's codes are made of: who does not have the key cannot make them."""
+    return hmac.new(key, b"reviewer" + canonical_json([name, nonce]), hashlib.sha256).digest()[:20]
+
+
 def delivery_key(sink: str, row_id: str, payload_digest: str) -> str:
     """The same row with the same bytes to the same sink has one key, on whatever night."""
     return digest_parts("delivery", [sink, row_id, payload_digest])

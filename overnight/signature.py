@@ -1,12 +1,15 @@
 """
 The signature of an approval: the gate makes it, the publisher verifies it, and an edited record does not fit it.
 
+What reviewers' codes are made of comes of the same key, so it is written nowhere.
+
 Its key is a file that only its owner reads. Who can read it can sign: keeping it from whoever runs flows takes a
 publisher under another user (docs/oversight.md).
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hmac
 import os
@@ -16,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from overnight.failures import ApprovalRefused
-from overnight.keys import sign
+from overnight.keys import reviewer_secret, sign
 
 _N_BYTES = 32
 
@@ -41,6 +44,24 @@ def is_signed(fields: Mapping[str, Any], signature: str | None, key_file: Path) 
         ApprovalRefused: There is no key to verify it with.
     """
     return hmac.compare_digest(sign(fields, _read_key(key_file)), signature or "")
+
+
+def derive_secret(name: str, nonce: str, key_file: Path, *, is_first: bool) -> str:
+    """
+    What a reviewer's authenticator app is given, in base32: of the name and the nonce as they are enrolled.
+
+    Args:
+        name: As it is enrolled.
+        nonce: Another one makes another secret.
+        key_file: Of the key that signs approvals.
+        is_first: Nothing was made with the key yet: where there is none, it is made.
+
+    Raises:
+        ApprovalRefused: The key cannot be made or read.
+    """
+    if is_first and not key_file.exists():
+        _make_key(key_file)
+    return base64.b32encode(reviewer_secret(name, nonce, _read_key(key_file))).decode()
 
 
 def _make_key(key_file: Path) -> None:
