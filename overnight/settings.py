@@ -51,6 +51,8 @@ class Settings:
     #: How long the claims of a process outlive the last sign of its life.
     lease_s: float = 120.0
     offers_held: bool = False
+    #: Who starts runs by hand here, where that is known.
+    started_by: str | None = None
     #: Hosts that a run's process may connect to; empty: all.
     only_hosts: frozenset[str] = frozenset()
     #: What the project declares in pyproject.toml: of its models, and the sinks that it calls by name.
@@ -86,6 +88,7 @@ class Settings:
             outage_s=_number("OVERNIGHT_OUTAGE_S", float, 3600.0, least=0.0) or 0.0,
             lease_s=_number("OVERNIGHT_LEASE_S", float, 120.0, least=1.0) or 120.0,
             offers_held=os.environ.get("OVERNIGHT_OFFERS_HELD") == "1",
+            started_by=os.environ.get("OVERNIGHT_STARTED_BY") or None,
             only_hosts=_hosts("OVERNIGHT_ONLY_HOSTS"),
             terms=read_models(),
             sinks=read_sinks(),

@@ -27,6 +27,7 @@ P = ParamSpec("P")
 
 #: Batches that are worked on at once; the calls of all of them share one limit.
 N_BATCHES = 4
+_STARTED_BY = "started-by:"
 
 
 class RunEnded(OvernightError):
@@ -82,7 +83,9 @@ def _refuse_other_name(name: str, function: str) -> None:
 
 def _run_steps(name: str, given: dict[str, Any], steps: Callable[[], Summary]) -> Summary | State[Any]:
     try:
-        with open_run(name, given, flow_run_id=_flow_run_id(), deployed=bool(deployment.id)) as run:
+        is_deployed = bool(deployment.id)
+        started_by = find_starter(is_deployed=is_deployed)
+        with open_run(name, given, flow_run_id=_flow_run_id(), deployed=is_deployed, started_by=started_by) as run:
             try:
                 if "sink" in given:
                     describe_sink(given["sink"], run.settings)  # refused now, not after everything was paid for
@@ -112,6 +115,12 @@ def name_flow_run(name: str) -> str:
         return f"{name} {find_run_id(_flow_run_id(), settings, open_ledger(settings.ledger_url))}"
     except OvernightError:
         return name  # the flow itself meets the same fault, and says it
+
+
+def find_starter(*, is_deployed: bool) -> str | None:
+    """Who started the flow run, where that is known: a tag `started-by:NAME`, or the login of a run by hand."""
+    tagged = [tag.removeprefix(_STARTED_BY) for tag in flow_run.tags or [] if tag.startswith(_STARTED_BY)]
+    return tagged[0] if tagged else None if is_deployed else Settings.from_env().started_by
 
 
 def _flow_run_id() -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from overnight import only_hosts
+from overnight.approve import demands_code
 from overnight.checks import parse_checks, refuse_unknown_fields
 from overnight.complete import Engine, get_engine, resolve_prompt
 from overnight.failures import OvernightError, RunHalted
@@ -22,6 +23,7 @@ from overnight.ledger import Ledger, open_ledger
 from overnight.ledger import runs as ledger_runs
 from overnight.ledger.attempts import record_prompt
 from overnight.ledger.releases import find_release
+from overnight.ledger.reviews import find_last_answer
 from overnight.prompts import load_prompt, parse_prompt
 from overnight.records import CompletedBatch, Prompt, Release, RunState
 from overnight.settings import Settings
@@ -102,6 +104,17 @@ class Run:
         with self.ledger.reading() as connection:
             return find_release(connection, self.run_id, release.sink) or release
 
+    def find_said(self, release: Release) -> str | None:
+        """What the last answer to the release came to, in words."""
+        with self.ledger.reading() as connection:
+            last = find_last_answer(connection, release.release_id)
+        return last.detail if last else None
+
+    def demands_code(self, release: Release) -> bool:
+        """Whether its reviewers show a one-time code."""
+        with self.ledger.reading() as connection:
+            return demands_code(connection, release)
+
     def set_state(self, state: RunState, reason: str | None = None) -> None:
         """Record where the run stands, and why."""
         self.ledger.write(lambda connection: ledger_runs.set_state(connection, self.run_id, state, reason))
@@ -131,7 +144,9 @@ def current_run() -> Run:
 
 
 @contextlib.contextmanager
-def open_run(flow: str, parameters: Mapping[str, Any], *, flow_run_id: str, deployed: bool) -> Iterator[Run]:
+def open_run(
+    flow: str, parameters: Mapping[str, Any], *, flow_run_id: str, deployed: bool, started_by: str | None
+) -> Iterator[Run]:
     """Open the run of a Prefect flow run, or the one it continues, for as long as the flow works on it."""
     settings = Settings.from_env()
     only_hosts.install(settings.only_hosts)
@@ -146,6 +161,7 @@ def open_run(flow: str, parameters: Mapping[str, Any], *, flow_run_id: str, depl
             flow_run_id=flow_run_id,
             deployed=deployed,
             now=time.time(),
+            started_by=started_by,
         )
     )
     run.engine.begin_pass(run.run_id)

@@ -9,13 +9,22 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
+import pyotp
 import pytest
 import sqlalchemy as sa
 
-from overnight.approve import Answers, decide, offer_release
+from overnight.approve import (
+    Answers,
+    Decision,
+    complete_policy,
+    decide,
+    demands_code,
+    offer_release,
+    open_round,
+)
 from overnight.complete import resolve_prompt
 from overnight.deliver import describe_sink
 from overnight.intake import read_batches
@@ -23,14 +32,17 @@ from overnight.keys import canonical_json, request_key
 from overnight.ledger import Ledger
 from overnight.ledger.attempts import record_prompt
 from overnight.ledger.leases import Worker
-from overnight.ledger.runs import open_pass, record_part
+from overnight.ledger.reviewers import find_reviewer, record_reviewer
+from overnight.ledger.runs import open_pass, record_batches, record_part
 from overnight.ledger.triggers import drop_triggers, make_triggers
 from overnight.parts import write_part
 from overnight.prompts import parse_prompt
-from overnight.records import Approval, Batch, CheckedBatch, Prompt, Release, RowState, RunState
+from overnight.records import Approval, Batch, CheckedBatch, Prompt, Release, ReviewPolicy, RowState, RunState
 from overnight.settings import Settings
+from overnight.signature import derive_secret
 from tests.fakes.postgres import Postgres, find_postgres, start_postgres
 from tests.fakes.provider import FakeProvider
+from tests.honest import read_honestly
 
 NO_CHECKS = '{"row": [], "batch": []}'
 #: Nothing listens there.
@@ -105,36 +117,108 @@ class House:
         self.ledger.write(lambda c: record_part(c, f"check-{part.digest}-{n}", checked, 1.0))
         return checked
 
-    def offer(self, n_rows: int = 3, *, sink: str | None = None, run_id: str = RUN, now: float = 1.0) -> Release:
-        """A release of rows r1, r2, … to a sink."""
-        prompt, self_run = self.make_prompt(), self.begin(run_id)
+    def offer(
+        self,
+        n_rows: int = 3,
+        *,
+        sink: str | None = None,
+        run_id: str = RUN,
+        now: float = 1.0,
+        **policy: Any,
+    ) -> Release:
+        """A release of rows r1, r2, … to a sink; one reader is enough for any, unless the policy says otherwise."""
+        prompt = self.make_prompt()
+        checked = self.check([f"text {i}" for i in range(1, n_rows + 1)], prompt)
+        self.begin(run_id)
+        return self.offer_checked([checked], prompt, sink=sink, run_id=run_id, now=now, **policy)
+
+    def offer_checked(
+        self,
+        checked: list[CheckedBatch],
+        prompt: Prompt,
+        *,
+        sink: str | None = None,
+        run_id: str = RUN,
+        now: float = 1.0,
+        held_of: Release | None = None,
+        approval_s: float | None = None,
+        **policy: Any,
+    ) -> Release:
+        """A release of these batches, which the run keeps as its own."""
+        expires_h = None if approval_s is None else approval_s / 3600
+        wanted = ReviewPolicy(**({"n_reviewers": 1, "expires_h": expires_h} | policy))
+        facts = describe_sink(sink or self.sink, self.settings)
+        self.ledger.write(lambda c: record_batches(c, run_id, checked))
         return offer_release(
-            [self.check([f"text {i}" for i in range(1, n_rows + 1)], prompt)],
-            run_id=self_run,
-            sink=describe_sink(sink or self.sink, self.settings),
+            checked,
+            run_id=run_id,
+            sink=facts,
             prompt=prompt,
             ledger=self.ledger,
             home=self.home,
+            policy=self.complete(wanted, facts.effect),
             now=now,
+            held_of=held_of,
         )
 
-    def decide(self, release: Release, answers: Answers, *, approval_s: float = 3600.0) -> Approval | RunState:
-        """A person's decision, taken now."""
+    def complete(self, policy: ReviewPolicy, effect: str = "reversible") -> ReviewPolicy:
+        """The policy with the defaults of an effect and of the settings."""
+        return complete_policy(policy, effect, waits_s=self.settings.waits_s, approval_s=self.settings.approval_s)
+
+    def open_round(self, release: Release) -> Release:
+        """The release with what is to be read now."""
+        return open_round(release, ledger=self.ledger, home=self.home, now=time.time())
+
+    def answer(self, release: Release, decision: Any = "release", *, reviewer: str = "Ada", **verdicts: Any) -> Answers:
+        """Answers that find every seed, and every row correct but those named: `r2="wrong"`."""
+        return read_honestly(self.ledger, release, decision, reviewer=reviewer, **verdicts)
+
+    def submit(self, release: Release, answers: Answers, *, now: float | None = None) -> Decision:
+        """What comes of answers that are handed in now; where a code is due, the reviewer's own."""
+        if answers.code is None and (code := self.find_code(answers.reviewer, release)):
+            answers = answers.model_copy(update={"code": code})
         return decide(
             release,
             answers,
             channel="file",
             ledger=self.ledger,
             key_file=self.settings.approval_key,
-            approval_s=approval_s,
-            now=time.time(),
+            now=now or time.time(),
         )
 
-    def approve(self, release: Release, *, approval_s: float = 3600.0, **verdicts: Any) -> Approval:
+    def decide(self, release: Release, answers: Answers) -> Approval | RunState:
+        """A person's decision that nobody else has to join."""
+        decision = self.submit(release, answers)
+        assert decision.is_final, decision.words
+        return decision.approval or RunState(decision.outcome)
+
+    def approve(self, release: Release, **verdicts: Any) -> Approval:
         """The approval of a release whose rows are all correct but those named: `r2="wrong"`."""
-        found = self.decide(release, answer(release, **verdicts), approval_s=approval_s)
+        found = self.decide(release, self.answer(release, **verdicts))
         assert isinstance(found, Approval)
         return found
+
+    def enrol(self, *names: str) -> None:
+        """Let these people review."""
+        for name in names:
+            self.ledger.write(lambda c, name=name: record_reviewer(c, name, f"nonce of {name}", "somebody", 1.0))
+            derive_secret(name, f"nonce of {name}", self.settings.approval_key, is_first=True)
+
+    def find_code(self, name: str, release: Release) -> str | None:
+        """A code of the reviewer that is not used up, where one is due; who is not enrolled yet is enrolled."""
+        with self.ledger.reading() as connection:
+            if not demands_code(connection, release):
+                return None
+            found = find_reviewer(connection, name)
+        if found is None:
+            self.enrol(name)
+            return self.find_code(name, release)
+        secret = derive_secret(found.name, found.nonce, self.settings.approval_key, is_first=False)
+        if (step := max(found.last_step + 1, int(time.time()) // 30 - 1)) > time.time() // 30 + 1:
+            # Three codes can be given at a moment; a test that needs a fourth begins anew.
+            self.tamper("UPDATE reviewers SET last_step = 0 WHERE name = :name", name=found.name)
+            return self.find_code(name, release)
+        return pyotp.TOTP(secret).at(step * 30)
 
     def fetch(self, query: str) -> list[tuple[Any, ...]]:
         """The rows of an SQL query."""
@@ -151,12 +235,6 @@ class House:
             return done
 
         assert self.ledger.write(edit)
-
-
-def answer(release: Release, decision: Literal["release", "reject"] = "release", **verdicts: Any) -> Answers:
-    """Answers to a review: every item correct but the rows named."""
-    items: dict[Any, Any] = {i.item: verdicts.get(i.row_id, "correct") for i in release.items}
-    return Answers(decision=decision, reviewer="Ada", reason="read", items=items)
 
 
 def _accepted_row(number: int, text: str, prompt: Prompt) -> dict[str, Any]:

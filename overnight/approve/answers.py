@@ -2,32 +2,58 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
 import pydantic
 
 from overnight.failures import ReviewRefused
 from overnight.ledger import Ledger
-from overnight.ledger.releases import find_last_answer
+from overnight.ledger.reviews import find_last_answer
 from overnight.records import Release
 
-Verdict = Literal["correct", "wrong", "unsure"]
+_STRICT = pydantic.ConfigDict(extra="forbid", str_strip_whitespace=True)
+_Line = Annotated[str, pydantic.Field(max_length=2000)]
+
+
+class Wrong(pydantic.BaseModel):
+    """The row is wrong, and why."""
+
+    model_config = _STRICT
+    wrong: _Line
+
+
+class Corrected(pydantic.BaseModel):
+    """The row is right with these fields in place of its own."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    corrected: dict[str, Any] = pydantic.Field(min_length=1)
+
+
+Verdict = Literal["correct", "wrong", "unsure"] | Wrong | Corrected
 
 
 class Answers(pydantic.BaseModel):
     """What a reviewer answered: untrusted until `decide` has held it against what was shown."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", str_strip_whitespace=True)
+    model_config = _STRICT
 
-    decision: Literal["release", "reject"]
+    #: "hold": what was read as correct leaves, and what nobody read stays.
+    decision: Literal["release", "hold", "reject"]
     reviewer: str = pydantic.Field(min_length=1, max_length=200)
-    reason: str = pydantic.Field(default="", max_length=2000)
+    #: The reviewer's one-time code; it is not kept.
+    code: str | None = pydantic.Field(default=None, max_length=20)
+    reason: _Line = ""
     #: A verdict on each item shown, by its number.
     items: dict[int, Verdict]
+    #: How long the reading took, where that was measured.
+    seconds: float | None = pydantic.Field(default=None, ge=0, allow_inf_nan=False)
+    #: What was shown, where the answers say it.
+    release: str | None = None
+    round: int | None = None
 
 
-def parse_answers(data: bytes | dict[str, Any], *, reviewer: str | None = None) -> Answers:
+def parse_answers(data: bytes | dict[str, Any], *, reviewer: str | None = None, code: str | None = None) -> Answers:
     """
     Read answers from JSON or a form.
 
@@ -37,7 +63,8 @@ def parse_answers(data: bytes | dict[str, Any], *, reviewer: str | None = None) 
     try:
         if isinstance(data, bytes):
             data = dict(pydantic.TypeAdapter(dict[str, Any]).validate_json(data))
-        return Answers.model_validate(data | ({"reviewer": reviewer} if reviewer else {}))
+        given = {"reviewer": reviewer, "code": code}
+        return Answers.model_validate(data | {name: value for name, value in given.items() if value})
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         if first["loc"] == ("reviewer",):
@@ -52,9 +79,14 @@ def parse_answers(data: bytes | dict[str, Any], *, reviewer: str | None = None) 
         ) from error
 
 
+def write_verdict(verdict: Verdict) -> Any:
+    """A verdict as it is recorded: a word, {"wrong": why} or {"corrected": the fields}."""
+    return verdict if isinstance(verdict, str) else verdict.model_dump()
+
+
 def find_answers(ledger: Ledger, release: Release) -> Answers:
     """
-    The answers that decided a release.
+    The answers that decided a release; the code is not kept.
 
     Raises:
         ReviewRefused: Nobody has answered yet.

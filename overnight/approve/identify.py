@@ -1,4 +1,4 @@
-"""Who reviews: a name with a time-based one-time code (RFC 6238), or where nobody is enrolled a name alone."""
+"""Who reviews: a name with a time-based one-time code (RFC 6238), or where nobody ever was enrolled a name alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from pyotp.utils import strings_equal
 
 from overnight.failures import ReviewRefused
-from overnight.ledger.reviewers import Reviewer, burn_step, find_reviewer, fold_name, has_reviewers
+from overnight.ledger.reviewers import Reviewer, burn_step, find_reviewer, fold_name, has_ever, has_reviewers
+from overnight.records import Release
 from overnight.signature import derive_secret
 
 #: Wrong codes in a row that lock a name, and for how long from the last one.
@@ -34,6 +35,11 @@ class Identity:
     how: str
 
 
+def demands_code(connection: sa.Connection, release: Release) -> bool:
+    """Whether the reviewers of a release show a code: what cannot be undone always asks for one."""
+    return release.effect != "reversible" or has_ever(connection)
+
+
 class CodeRefused(ReviewRefused):
     """The code is wrong, old or used; who catches it counts it by `record_wrong`, in a transaction of its own."""
 
@@ -45,7 +51,7 @@ def identify(
     *,
     at: float,
     now: float,
-    demands_code: bool,
+    is_demanded: bool,
     starter: str | None,
     key_file: Path,
 ) -> Identity:
@@ -58,7 +64,7 @@ def identify(
         code: The six digits that were given with it.
         at: When they were handed in; seconds since the epoch, as `now`.
         now: What a lock is measured by.
-        demands_code: A name alone does not do, even where nobody is enrolled.
+        is_demanded: A name alone does not do, even where nobody was ever enrolled.
         starter: Who started the run, where that is known.
         key_file: Of the key that signs approvals.
 
@@ -68,7 +74,7 @@ def identify(
         ApprovalRefused: There is no key to verify it with.
     """
     if not has_reviewers(connection):
-        if demands_code:
+        if is_demanded or has_ever(connection):
             raise ReviewRefused(
                 f"The decision of {reviewer!r} needs a code, and nobody is enrolled who could give one. Enrol whoever"
                 " reviews: `overnight reviewers add NAME`."

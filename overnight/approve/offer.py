@@ -10,19 +10,18 @@ from typing import Any
 
 import orjson
 
+from overnight.approve.draw import open_round
+from overnight.approve.held import find_held_keys
 from overnight.failures import ApprovalRefused
 from overnight.keys import digest_parts, release_digest
 from overnight.ledger import Ledger
-from overnight.ledger.approvals import find_approval, find_held_positions
 from overnight.ledger.bodies import make_body
-from overnight.ledger.releases import ReleaseRow, find_doubted, find_release, find_release_rows, record_release
+from overnight.ledger.releases import ReleaseRow, find_release, record_release
 from overnight.ledger.runs import is_recorded
 from overnight.parts import read_part
 from overnight.payloads import make_payload
-from overnight.records import CheckedBatch, Payload, Prompt, Release, ReviewItem, RowState, SinkFacts
+from overnight.records import CheckedBatch, Payload, Prompt, Release, ReviewPolicy, RowState, SinkFacts
 
-#: Rows that a review shows, at most: as many as a form bears.
-N_SHOWN = 25
 _WHERE = "Its report and `overnight why ROW` have the reasons."
 
 
@@ -40,8 +39,10 @@ def offer_release(
     prompt: Prompt,
     ledger: Ledger,
     home: Path,
+    policy: ReviewPolicy,
     now: float,
     held_of: Release | None = None,
+    rng: random.Random | None = None,
 ) -> Release:
     """
     Record the accepted rows of a run as a release for one sink; the same rows are the same release.
@@ -53,8 +54,10 @@ def offer_release(
         prompt: Which they answer.
         ledger: Where the release is recorded.
         home: Where the parts are.
+        policy: How much of it has to be read, with all of its values.
         now: Seconds since the epoch.
         held_of: Offer only the rows that this release's review held back.
+        rng: Who draws what is shown; by default what nobody can foresee.
 
     Raises:
         ApprovalRefused: A batch was not made by the check step, or there is no row to offer.
@@ -62,13 +65,12 @@ def offer_release(
     _refuse_unchecked(checked, ledger)
     offered = [_Offered(row, make_payload(_sent(row, prompt), sink=sink.name)) for row in _accepted(checked, home)]
     if held_of:
-        keys = _find_held_keys(held_of, ledger)
+        keys = find_held_keys(held_of, ledger)
         offered = [o for o in offered if o.payload.delivery_key in keys]
     if not offered:
         raise ApprovalRefused(f"Run {run_id} has no {'held' if held_of else 'accepted'} row to release. {_WHERE}")
     of, results = held_of.release_id if held_of else None, _digest_results(checked)
     digest = _digest(offered, sink, prompt, results, of)
-    shown = _draw(digest, [o.payload.delivery_key for o in offered], ledger)
     release = Release(
         release_id=f"{run_id}-{digest[:8]}",
         run_id=run_id,
@@ -78,9 +80,11 @@ def offer_release(
         effect=sink.effect,
         n_rows=len(offered),
         round=0,
-        items=_make_items(offered, shown, prompt),
+        items=(),
+        n_seeds=0,
+        policy=policy,
     )
-    rows = _release_rows(offered, {position: number for number, position in enumerate(shown, 1)})
+    rows = _release_rows(offered)
     bodies = [make_body(o.payload.body) for o in offered]
     ledger.write(
         lambda connection: record_release(
@@ -89,16 +93,8 @@ def offer_release(
         )
     )  # fmt: skip
     with ledger.reading() as connection:
-        return find_release(connection, run_id, sink.name) or release
-
-
-def _find_held_keys(release: Release, ledger: Ledger) -> set[str]:
-    """Of the rows that its last approval holds back; where nothing was let out, of all."""
-    with ledger.reading() as connection:
-        rows = find_release_rows(connection, release.release_id)
-        approval = find_approval(connection, release_id=release.release_id)
-        held = find_held_positions(connection, approval.approval_id) if approval else {r.position for r in rows}
-    return {r.delivery_key for r in rows if r.position in held}
+        recorded = find_release(connection, run_id, sink.name) or release
+    return open_round(recorded, ledger=ledger, home=home, now=now, rng=rng)
 
 
 def _refuse_unchecked(checked: list[CheckedBatch], ledger: Ledger) -> None:
@@ -142,33 +138,7 @@ def _digest(offered: list[_Offered], sink: SinkFacts, prompt: Prompt, results: s
     )
 
 
-def _draw(digest: str, keys: list[str], ledger: Ledger) -> list[int]:
-    """
-    The positions that are shown: first those that somebody called wrong or unsure before.
-
-    The others are drawn by the release's own digest, so that nobody picks them.
-    """
-    with ledger.reading() as connection:
-        doubted = find_doubted(connection)
-    first = [position for position, key in enumerate(keys) if key in doubted][:N_SHOWN]
-    others = sorted(set(range(len(keys))) - set(first))
-    drawn = random.Random(digest).sample(others, min(len(others), N_SHOWN - len(first)))  # noqa: S311 - a draw, not a secret
-    return sorted(first + drawn)
-
-
-def _make_items(offered: list[_Offered], shown: list[int], prompt: Prompt) -> tuple[ReviewItem, ...]:
-    fields = list(orjson.loads(prompt.schema)["properties"])
-    return tuple(_make_item(number, offered[position].row, fields) for number, position in enumerate(shown, 1))
-
-
-def _make_item(number: int, row: dict[str, Any], fields: list[str]) -> ReviewItem:
-    """What is read, the output in the order of its schema."""
-    output = orjson.loads(row["output"])
-    ordered = {name: output[name] for name in fields if name in output}
-    return ReviewItem(number, row["row_id"], orjson.loads(row["input"]), ordered)
-
-
-def _release_rows(offered: list[_Offered], numbers: dict[int, int]) -> list[ReleaseRow]:
+def _release_rows(offered: list[_Offered]) -> list[ReleaseRow]:
     return [
         ReleaseRow(
             position=position,
@@ -176,7 +146,8 @@ def _release_rows(offered: list[_Offered], numbers: dict[int, int]) -> list[Rele
             request_key=o.row["request_key"],
             payload=o.payload.digest,
             delivery_key=o.payload.delivery_key,
-            item=numbers.get(position),
+            # What a check warned of: it keeps no row back.
+            warning=o.row["reason"],
         )
         for position, o in enumerate(offered)
     ]

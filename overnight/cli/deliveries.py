@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from datetime import datetime
 from typing import Any
 
 import click
 
-from overnight.cli.show import get_ledger, print_json
+from overnight.cli.show import find_login, get_ledger, print_json
 from overnight.deliver import name_sink, recall_release, settle_unknown
 from overnight.failures import OvernightError
 from overnight.ledger import Ledger
@@ -45,7 +44,7 @@ def settle_or_show(
         raise OvernightError("Say of which release the rows are: overnight outbox RELEASE --arrived ROW.")
     for rows, did_arrive in ((arrived, True), (resend, False)):
         if rows:
-            settle(release, rows, arrived=did_arrive, by=by or getpass.getuser(), reason=reason)
+            settle(release, rows, arrived=did_arrive, by=by or find_login(), reason=reason)
 
 
 def show_outbox(release_id: str | None, limit: int, *, as_json: bool) -> None:
@@ -93,7 +92,7 @@ def hold(sink: str | None, *, lift: bool, by: str | None, reason: str, as_json: 
     if sink is None:
         _show_holds(ledger, as_json=as_json)
         return
-    name, by = sink if sink == ALL else name_sink(sink, settings), by or getpass.getuser()
+    name, by = sink if sink == ALL else name_sink(sink, settings), by or find_login()
     if lift:
         if not ledger.write(lambda connection: lift_hold(connection, name, by=by, reason=reason, now=now)):
             raise OvernightError(f"Sink {name!r} is not on hold. `overnight hold` lists what is.")
@@ -107,7 +106,7 @@ def recall(release_id: str, *, by: str | None, reason: str, as_json: bool) -> in
     """Undo a release; 0 where all of it is undone."""
     settings = Settings.from_env()
     receipts = recall_release(
-        release_id, by=by or getpass.getuser(), reason=reason, ledger=get_ledger(settings), settings=settings
+        release_id, by=by or find_login(), reason=reason, ledger=get_ledger(settings), settings=settings
     )
     left = [r for r in receipts if r.state not in {"recalled", "failed"}]
     n_recalled = sum(r.state == "recalled" for r in receipts)

@@ -58,6 +58,8 @@ def plan(flow: str, **options: Any) -> None:
     "--answers", type=click.Path(path_type=Path), help="A JSON file with the verdicts, or - for standard input."
 )
 @click.option("--reviewer", help="Your name; it is kept with the decision.")
+@click.option("--code", help="Your one-time code, where reviewers are enrolled.")
+@click.option("--web", is_flag=True, help="Read on a page of your browser, served on this machine alone.")
 @click.option("--held", is_flag=True, help="Offer once more, as a release of their own, the rows that were held back.")
 @_json
 def review(run: str | None, **options: Any) -> None:
@@ -129,6 +131,37 @@ def recall(release: str, **options: Any) -> None:
     from overnight.cli.deliveries import recall as recall_  # noqa: PLC0415 - late: not every command needs it
 
     sys.exit(recall_(release, **options))
+
+
+@cli.group(invoke_without_command=True)
+@_json
+@click.pass_context
+def reviewers(context: click.Context, *, as_json: bool) -> None:
+    """List who may review, and how each of them reads; enrol and remove them."""
+    if context.invoked_subcommand is None:
+        from overnight.cli.reviewers import show_reviewers  # noqa: PLC0415 - late: not every command needs it
+
+        show_reviewers(as_json=as_json)
+
+
+@reviewers.command()
+@click.argument("name")
+@click.option("--again", is_flag=True, help="Enrol anew: the phone is lost. The old secret stops working.")
+@_by
+def add(name: str, **options: Any) -> None:
+    """Enrol NAME: show, once, what their authenticator app is given."""
+    from overnight.cli.reviewers import add_reviewer  # noqa: PLC0415 - late: not every command needs it
+
+    add_reviewer(name, **options)
+
+
+@reviewers.command()
+@click.argument("name")
+def remove(name: str) -> None:
+    """Take NAME off the list: their codes are refused from now on."""
+    from overnight.cli.reviewers import drop_reviewer  # noqa: PLC0415 - late: not every command needs it
+
+    drop_reviewer(name)
 
 
 @cli.command()

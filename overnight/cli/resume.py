@@ -7,6 +7,7 @@ import time
 from uuid import UUID
 
 import click
+import orjson
 
 from overnight.approve import Answers, fill_form, find_answers
 from overnight.cli.run import continue_flow, tell
@@ -29,14 +30,20 @@ def resume_run(run_id: str, release: Release, *, as_json: bool) -> int:
     ledger = open_ledger(settings.ledger_url)
     with ledger.reading() as connection:
         last = list_passes(connection, run_id)[-1]
-    api_url = os.environ.get("PREFECT_API_URL") or find_server(settings)
-    if api_url and is_healthy(api_url):
-        os.environ.update(prefect_environment(settings.home) | {"PREFECT_API_URL": api_url})
-        if _resume_in_prefect(UUID(last["flow_run_id"]), find_answers(ledger, release)) and (
-            last["deployed"] or _is_taken_up(run_id, ledger)
-        ):
-            return _follow(run_id, settings, ledger, as_json=as_json)
+    if wake_run(run_id, release, settings, ledger) and (last["deployed"] or _is_taken_up(run_id, ledger)):
+        return _follow(run_id, settings, ledger, as_json=as_json)
     return continue_flow(run_id, as_json=as_json)
+
+
+def wake_run(run_id: str, release: Release, settings: Settings, ledger: Ledger) -> bool:
+    """Whether the run waited in Prefect and looks into the ledger now: it goes on, or rings for the next round."""
+    with ledger.reading() as connection:
+        last = list_passes(connection, run_id)[-1]
+    api_url = os.environ.get("PREFECT_API_URL") or find_server(settings)
+    if not api_url or not is_healthy(api_url):
+        return False
+    os.environ.update(prefect_environment(settings.home) | {"PREFECT_API_URL": api_url})
+    return _resume_in_prefect(UUID(last["flow_run_id"]), find_answers(ledger, release))
 
 
 def offer_held(run_id: str) -> int:
@@ -61,7 +68,9 @@ def _resume_in_prefect(flow_run_id: UUID, given: Answers) -> bool:
             return False
         if state is None or not state.is_paused():
             return state is not None and (state.is_scheduled() or state.is_pending())
-        answer = client.resume_flow_run(flow_run_id, run_input=fill_form(given))
+        keys = state.state_details.run_input_keyset or {}
+        form = orjson.loads(client.read_flow_run_input(flow_run_id, keys["schema"])) if keys else {"properties": {}}
+        answer = client.resume_flow_run(flow_run_id, run_input=fill_form(given, form))
     return answer.status.value == "ACCEPT"
 
 

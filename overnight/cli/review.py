@@ -10,49 +10,85 @@ from typing import Any
 
 import click
 
-from overnight.approve import Answers, decide, find_standing, parse_answers
+from overnight.approve import Answers, find_standing, open_round, parse_answers
+from overnight.cli.desk import Desk
 from overnight.cli.resume import offer_held, resume_run
 from overnight.cli.show import get_ledger, print_json
+from overnight.cli.terminal import ask_in_terminal
 from overnight.failures import OvernightError, ReviewRefused
 from overnight.ledger import Ledger
 from overnight.ledger.queries import get_run, list_runs
 from overnight.ledger.releases import find_release
 from overnight.records import Approval, Release, RunState
-from overnight.report import describe_effect, show_value
 from overnight.settings import Settings
 
-_KEYS = {"c": "correct", "w": "wrong", "u": "unsure"}
 
-
-def review_run(run_id: str | None, *, answers: Path | None, reviewer: str | None, held: bool, as_json: bool) -> int:
+def review_run(
+    run_id: str | None,
+    *,
+    answers: Path | None,
+    reviewer: str | None,
+    code: str | None,
+    held: bool,
+    web: bool,
+    as_json: bool,
+) -> int:
     """Review what waits and continue the run; the exit code."""
     settings = Settings.from_env()
     ledger = get_ledger(settings)
     if held:
         if run_id is None:
             raise OvernightError("Say which run's held rows are offered: overnight review RUN --held.")
-        if code := offer_held(run_id):
-            return code
+        if code_of_flow := offer_held(run_id):
+            return code_of_flow
     run_id = run_id or _find_waiting(ledger)
     release = _get_release(run_id, ledger)
+    standing = find_standing(ledger, run_id, release.sink, now=time.time())
+    if standing is None:
+        release = open_round(release, ledger=ledger, home=settings.home, now=time.time())
     if answers is None and as_json:
         print_json(_to_read(release))
         return 0
-    standing = find_standing(ledger, run_id, release.sink, now=time.time())
     if standing is not None:
         _refuse_second(release, standing, answers)
-        return _go_on(release, standing, as_json=as_json)
-    given = _read_file(answers, reviewer) if answers else _ask_in_terminal(release, reviewer)
-    standing = decide(
-        release,
-        given,
-        channel="file" if answers else "terminal",
-        ledger=ledger,
-        key_file=settings.approval_key,
-        approval_s=settings.approval_s,
-        now=time.time(),
-    )
-    return _go_on(release, standing, as_json=as_json)
+        return _go_on(release, describe_standing(standing), as_json=as_json)
+    if web:
+        from overnight.cli.web import serve_review  # noqa: PLC0415 - late: a web server is not always needed
+
+        return serve_review(release, settings, ledger)
+    desk = Desk(settings, ledger)
+    if answers:
+        return _conclude(desk, release, _read_file(answers, reviewer, code), "file", as_json=as_json)
+    return _read_in_terminal(desk, release, reviewer, code, as_json=as_json)
+
+
+def _read_in_terminal(desk: Desk, release: Release, reviewer: str | None, code: str | None, *, as_json: bool) -> int:
+    if not sys.stdin.isatty():
+        raise ReviewRefused(
+            f"Run {release.run_id} waits for verdicts on {len(release.items)} items. Run `overnight review` in a"
+            " terminal or with --web, or print them with --json and give --answers FILE."
+        )
+    given = ask_in_terminal(release, reviewer=reviewer, code=code, demands_code=desk.demands_code(release))
+    return _conclude(desk, release, given, "terminal", as_json=as_json)
+
+
+def _conclude(desk: Desk, release: Release, given: Answers, channel: str, *, as_json: bool) -> int:
+    decision = desk.decide(release, given, channel=channel)
+    if decision.is_final:
+        return _go_on(release, decision.words, as_json=as_json)
+    again = f"Go on: `overnight review {release.run_id}`."
+    if decision.outcome == "second":
+        click.echo(f"{decision.words} {again}", err=True)
+        return 0
+    raise ReviewRefused(f"{decision.words} {again}")
+
+
+def describe_standing(standing: Approval | RunState) -> str:
+    """What was decided before."""
+    if isinstance(standing, Approval):
+        n, n_held = standing.n_allowed, standing.n_held
+        return f"Approved by {standing.reviewer}: {n:,} rows may leave, {n_held:,} are held."
+    return f"{standing.capitalize()}: nothing leaves."
 
 
 def _refuse_second(release: Release, standing: Approval | RunState, answers: Path | None) -> None:
@@ -64,14 +100,8 @@ def _refuse_second(release: Release, standing: Approval | RunState, answers: Pat
         )
 
 
-def _go_on(release: Release, standing: Approval | RunState, *, as_json: bool) -> int:
-    if isinstance(standing, Approval):
-        decided = (
-            f"approved by {standing.reviewer}: {standing.n_allowed:,} rows may leave, {standing.n_held:,} are held"
-        )
-    else:
-        decided = f"{standing}: nothing leaves"
-    click.echo(f"Run {release.run_id} is {decided}. The decision is recorded.", err=True)
+def _go_on(release: Release, words: str, *, as_json: bool) -> int:
+    click.echo(f"{words} The decision on run {release.run_id} is recorded.", err=True)
     return resume_run(release.run_id, release, as_json=as_json)
 
 
@@ -101,52 +131,14 @@ def _to_read(release: Release) -> dict[str, Any]:
         "round": release.round,
         "sink": release.sink,
         "rows": release.n_rows,
+        "seeds": release.n_seeds,
         "items": [asdict(item) for item in release.items],
     }
 
 
-def _read_file(path: Path, reviewer: str | None) -> Answers:
+def _read_file(path: Path, reviewer: str | None, code: str | None) -> Answers:
     try:
         data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except OSError as error:
         raise ReviewRefused(f"The answers file {path} cannot be read ({error.strerror}). Give another.") from error
-    return parse_answers(data, reviewer=reviewer)
-
-
-def _ask_in_terminal(release: Release, reviewer: str | None) -> Answers:
-    if not sys.stdin.isatty():
-        raise ReviewRefused(
-            f"Run {release.run_id} waits for verdicts on {len(release.items)} rows. Run `overnight review` in a"
-            " terminal, or print them with --json and give --answers FILE."
-        )
-    click.echo(f"To be sent to {release.sink}: {release.n_rows:,} rows. You are shown {len(release.items)}.")
-    try:
-        return _ask_all(release, reviewer)
-    except click.Abort:
-        raise ReviewRefused(
-            f"The review of run {release.run_id} was broken off: nothing is recorded, nothing leaves. Begin again:"
-            f" `overnight review {release.run_id}`."
-        ) from None
-
-
-def _ask_all(release: Release, reviewer: str | None) -> Answers:
-    items = {item.item: _ask_verdict(item.item, asdict(item), len(release.items)) for item in release.items}
-    counts = ", ".join(f"{list(items.values()).count(v)} {v}" for v in _KEYS.values())
-    click.echo(f"\nRead {len(items)} of {release.n_rows:,} rows: {counts}.")
-    click.echo(describe_effect(release))
-    name = reviewer or click.prompt("Your name")
-    choices = click.Choice(["release", "reject"])
-    decision = click.prompt("Release the rows marked correct, or reject the run?", type=choices)
-    reason = click.prompt("Why do you reject it?") if decision == "reject" else ""
-    return parse_answers({"decision": decision, "reviewer": name, "reason": reason, "items": items})
-
-
-def _ask_verdict(number: int, item: dict[str, Any], n_items: int) -> Any:
-    click.echo(f"\n{number} of {n_items}, row {show_value(item['row_id'])}")
-    for title in ("input", "output"):
-        click.secho(f"  {title}", bold=True)
-        for name, value in item[title].items():
-            click.echo(f"    {name}: {show_value(value)}")
-    choices = click.Choice([*_KEYS, *_KEYS.values()], case_sensitive=False)
-    given = click.prompt("  [c]orrect, [w]rong or [u]nsure", type=choices, show_choices=False)
-    return _KEYS[given[0]]
+    return parse_answers(data, reviewer=reviewer, code=code)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import io
 import re
 import secrets
@@ -21,7 +20,7 @@ import segno
 import sqlalchemy as sa
 
 from overnight.approve.identify import Identity, identify
-from overnight.cli.show import get_ledger, print_json
+from overnight.cli.show import find_login, get_ledger, print_json
 from overnight.failures import OvernightError, ReviewRefused
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.approvals import has_signed
@@ -65,7 +64,7 @@ def add_reviewer(name: str, *, by: str | None, again: bool) -> None:
     ledger, name = open_ledger(settings.ledger_url), _read_name(name)
     enrolled, secret = ledger.write(
         partial(
-            _enrol, name=name, nonce=secrets.token_hex(16), by=by or getpass.getuser(), again=again,
+            _enrol, name=name, nonce=secrets.token_hex(16), by=by or find_login(), again=again,
             key_file=settings.approval_key, now=time.time(),
         )
     )  # fmt: skip
@@ -153,7 +152,7 @@ def _try_code(code: str, name: str, ledger: Ledger, key_file: Path) -> str | Non
     now = time.time()
 
     def job(connection: sa.Connection) -> Identity:
-        return identify(connection, name, code, at=now, now=now, demands_code=True, starter=None, key_file=key_file)
+        return identify(connection, name, code, at=now, now=now, is_demanded=True, starter=None, key_file=key_file)
 
     try:
         ledger.write(job)

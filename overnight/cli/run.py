@@ -19,7 +19,7 @@ import click
 from overnight.cli.progress import show_progress
 from overnight.cli.project import find_flow_module, fit_parameters, load_flow
 from overnight.cli.server import ensure_server, prefect_environment
-from overnight.cli.show import print_json
+from overnight.cli.show import find_login, print_json
 from overnight.complete import get_engine
 from overnight.failures import CallFailed, OvernightError
 from overnight.ledger import open_ledger
@@ -60,6 +60,7 @@ def run_flow(
         OVERNIGHT_CONCURRENCY=concurrency,
         OVERNIGHT_BUDGET_USD=budget,
         OVERNIGHT_WAIT=int(wait),
+        OVERNIGHT_STARTED_BY=os.environ.get("OVERNIGHT_STARTED_BY") or find_login(),
     )
     return call_flow(module, run_id, {"source": source, "model": model, "sink": sink}, as_json=as_json)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import sys
 import time
 from dataclasses import asdict
@@ -31,6 +33,15 @@ def get_ledger(settings: Settings) -> Ledger:
             f"There are no runs yet: {path} is not there. Make one by `overnight run`, or go to the project."
         )
     return open_ledger(settings.ledger_url)
+
+
+def find_login() -> str:
+    """Who works here, by the name of the login."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run a user that has no name.
+        return str(os.getuid())
 
 
 def show_runs(limit: int, *, as_json: bool) -> None:

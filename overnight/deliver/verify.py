@@ -11,10 +11,17 @@ import sqlalchemy as sa
 from overnight.failures import ApprovalRefused
 from overnight.keys import allowed_digest, delivery_key, digest_bytes
 from overnight.ledger import Ledger
-from overnight.ledger.approvals import find_approval, find_decided, find_held_positions
+from overnight.ledger.approvals import (
+    find_approval,
+    find_corrections,
+    find_decided,
+    find_held_positions,
+    select_allowed,
+)
 from overnight.ledger.bodies import get_body
+from overnight.ledger.draws import find_evidence
 from overnight.ledger.promises import Promise
-from overnight.ledger.releases import ReleaseRow, find_digest, find_evidence, find_release_rows
+from overnight.ledger.releases import ReleaseRow, find_digest, find_release_rows
 from overnight.records import Approval
 from overnight.settings import Settings
 from overnight.signature import is_signed
@@ -59,7 +66,7 @@ def verify(approval: Approval, *, ledger: Ledger, settings: Settings) -> Verifie
         rows = find_release_rows(connection, recorded.release_id)
         is_whole = find_digest(connection, recorded.release_id, rows) == recorded.release_digest
         held = find_held_positions(connection, recorded.approval_id)
-        allowed = [r for r in rows if r.position not in held]
+        allowed = select_allowed(rows, held, find_corrections(connection, recorded.approval_id))
         if not is_whole or not _are_intact(connection, recorded, allowed):
             raise ApprovalRefused(
                 f"Release {recorded.release_id} was changed after its approval. Nothing was sent: run it again."
@@ -75,7 +82,7 @@ def _get_signed(connection: sa.Connection, approval: Approval, settings: Setting
             f" Review run {approval.run_id}."
         )
     fields, signature = find_decided(connection, recorded.approval_id)
-    is_shown = fields["evidence_digest"] == find_evidence(connection, recorded.release_id)
+    is_shown = fields["evidence_digest"] == find_evidence(connection, recorded.release_id, fields["round"])
     if not is_shown or not is_signed(fields, signature, settings.approval_key):
         raise ApprovalRefused(
             f"The approval of release {recorded.release_id} is not as it was signed: it was edited, or not given by the"

@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from overnight.ledger.clock import read_clock
-from overnight.ledger.release_schema import DECIDED, approvals, held_rows, releases
+from overnight.ledger.release_schema import DECIDED, approvals, corrections, held_rows, releases
+from overnight.ledger.releases import ReleaseRow
 from overnight.records import Approval
 
-#: What the signature of an approval covers.
-SIGNED = tuple(name for name in DECIDED if name != "signature")
+#: What the signature of an approval covers; those of later versions only where they are given.
+_SIGNED = tuple(name for name in DECIDED if name != "signature")
+_SIGNED_LATER = {"findings"}
 
 
-def record_approval(connection: sa.Connection, values: Mapping[str, Any], held: Mapping[int, str]) -> None:
-    """Keep an approval, given by its columns, with the positions it holds back and the verdict on each."""
+@dataclass(frozen=True)
+class CorrectedRow:
+    """What leaves for a row in place of what was offered."""
+
+    position: int
+    #: Digest of the payload's bytes.
+    payload: str
+    delivery_key: str
+
+
+def select_signed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an approval's columns its signature covers."""
+    return {name: values[name] for name in _SIGNED if name not in _SIGNED_LATER or values[name] is not None}
+
+
+def record_approval(
+    connection: sa.Connection, values: Mapping[str, Any], held: Mapping[int, str], corrected: Sequence[CorrectedRow]
+) -> None:
+    """Keep an approval, given by its columns, with what it holds back (and why) and what leaves otherwise."""
     connection.execute(sa.insert(approvals).values(**values))
+    if corrected:
+        rows = [vars(c) | {"approval_id": values["approval_id"]} for c in corrected]
+        connection.execute(sa.insert(corrections), rows)
     if held:
         rows = [{"approval_id": values["approval_id"], "position": p, "verdict": v} for p, v in held.items()]
         connection.execute(sa.insert(held_rows), rows)
@@ -33,7 +56,7 @@ def has_signed(connection: sa.Connection) -> bool:
 def find_decided(connection: sa.Connection, approval_id: str) -> tuple[dict[str, Any], str | None]:
     """What an approval decides, as it is recorded now, and the signature that stands under it."""
     row = connection.execute(sa.select(approvals).where(approvals.c.approval_id == approval_id)).mappings().one()
-    return {name: row[name] for name in SIGNED}, row["signature"]
+    return select_signed(dict(row)), row["signature"]
 
 
 def find_approval(
@@ -85,3 +108,23 @@ def find_held_positions(connection: sa.Connection, approval_id: str) -> dict[int
     c = held_rows.c
     query = sa.select(c.position, c.verdict).where(c.approval_id == approval_id)
     return {row.position: row.verdict for row in connection.execute(query)}
+
+
+def find_corrections(connection: sa.Connection, approval_id: str) -> dict[int, CorrectedRow]:
+    """What leaves otherwise than it was offered, by position."""
+    c = corrections.c
+    query = sa.select(c.position, c.payload, c.delivery_key).where(c.approval_id == approval_id)
+    return {row.position: CorrectedRow(*row) for row in connection.execute(query)}
+
+
+def select_allowed(
+    rows: Sequence[ReleaseRow], held: Mapping[int, str], corrected: Mapping[int, CorrectedRow]
+) -> list[ReleaseRow]:
+    """The rows that leave, as they leave."""
+    return [
+        replace(row, payload=new.payload, delivery_key=new.delivery_key)
+        if (new := corrected.get(row.position))
+        else row
+        for row in rows
+        if row.position not in held
+    ]

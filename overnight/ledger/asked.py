@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from overnight.ledger.completions import rows_of
 from overnight.ledger.runs import find_batches
-from overnight.ledger.schema import prompts, requests, run_batches, run_prompts, runs
+from overnight.ledger.schema import attempts, prompts, requests, run_batches, run_prompts, runs
 from overnight.records import Batch
 
 
@@ -31,6 +31,13 @@ def find_asked(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
     """The keys that were ever asked, whatever came of it."""
     c = requests.c
     return {row.request_key for row in rows_of(connection, sa.select(c.request_key), c.request_key, keys)}
+
+
+def find_reasked(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
+    """The keys that were asked once more because an answer did not do, or that another model was asked."""
+    c = attempts.c
+    query = sa.select(c.request_key).where(c.cause.not_in(["first", "again"]) | c.model.is_not(None))
+    return {row.request_key for row in rows_of(connection, query, c.request_key, keys)}
 
 
 def list_other_versions(connection: sa.Connection, name: str, prompt_hash: str, limit: int = 10) -> list[PromptVersion]:

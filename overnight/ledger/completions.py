@@ -126,6 +126,12 @@ def _verify(key: str, output: str | None, model: str | None, digest: bytes | Non
         raise LedgerRefused(f"The answer of request {key[:12]} was altered in the ledger. Restore it from a backup.")
 
 
+def find_models(connection: sa.Connection, keys: Sequence[str]) -> dict[str, str]:
+    """Of the keys whose answer another model than the prompt's gave, that model."""
+    query = sa.select(_C.request_key, _C.model).where(_C.model.is_not(None))
+    return {row.request_key: row.model for row in rows_of(connection, query, _C.request_key, keys)}
+
+
 def rows_of(
     connection: sa.Connection, query: sa.Select[Any], column: sa.ColumnElement[Any], keys: Sequence[str]
 ) -> list[sa.Row[Any]]:

@@ -1,25 +1,28 @@
-"""Releases, and the answers to their reviews."""
+"""Releases: what is offered to a sink, with the bytes that would leave."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
 from overnight.failures import OvernightError
-from overnight.keys import canonical_json, digest_bytes, release_digest
+from overnight.keys import canonical_json, release_digest
 from overnight.ledger.bodies import Body, record_bodies
+from overnight.ledger.draws import find_draw
 from overnight.ledger.prepared import insert
-from overnight.ledger.release_schema import release_rows, releases, review_answers, verdicts
-from overnight.records import Release, ReviewItem
+from overnight.ledger.release_schema import release_rows, releases
+from overnight.ledger.reviews import count_answers
+from overnight.ledger.schema import prompts
+from overnight.records import Release, ReviewPolicy
 
 
 @dataclass(frozen=True)
 class ReleaseRow:
-    """One row of a release: what would be sent for it, and whether the reviewer is shown it."""
+    """One row of a release, and what would be sent for it."""
 
     position: int
     row_id: str
@@ -27,21 +30,8 @@ class ReleaseRow:
     #: Digest of the payload's bytes.
     payload: str
     delivery_key: str
-    item: int | None
-
-
-@dataclass(frozen=True)
-class ReviewAnswer:
-    """An answer to a review as it is recorded, whatever came of it."""
-
-    channel: str
-    reviewer: str
-    decision: str
-    reason: str
-    verdicts: Mapping[str, str]
-    #: "approved", "rejected", "held" or "refused".
-    outcome: str
-    detail: str | None = None
+    #: What a check warned of.
+    warning: str | None = None
 
 
 def record_release(
@@ -58,7 +48,6 @@ def record_release(
     now: float,
 ) -> None:
     """Keep a release with its rows and the bytes they would send; the first record of it stays."""
-    shown = canonical_json([_item_json(i) for i in release.items])
     row = {
         "release_id": release.release_id,
         "run_id": release.run_id,
@@ -72,8 +61,7 @@ def record_release(
         "checks_digest": checks_digest,
         "held_of": held_of,
         "n_rows": release.n_rows,
-        "items": orjson.dumps([_item_json(i) for i in release.items]).decode(),
-        "evidence_digest": digest_bytes(shown),
+        "policy": canonical_json(asdict(release.policy)).decode(),
         "offered_at": now,
     }
     connection.execute(insert(releases).on_conflict_do_nothing(), row)
@@ -116,9 +104,8 @@ def get_release(connection: sa.Connection, release_id: str) -> Release:
 
 
 def _load(connection: sa.Connection, row: sa.Row[Any]) -> Release:
-    n_answers = connection.execute(
-        sa.select(sa.func.count()).where(review_answers.c.release_id == row.release_id)
-    ).scalar_one()
+    n_answers = count_answers(connection, row.release_id)
+    draw = find_draw(connection, row.release_id)
     return Release(
         release_id=row.release_id,
         run_id=row.run_id,
@@ -128,23 +115,36 @@ def _load(connection: sa.Connection, row: sa.Row[Any]) -> Release:
         effect=row.effect or "",
         n_rows=row.n_rows,
         round=n_answers,
-        items=tuple(ReviewItem(**i) for i in orjson.loads(row.items)),
+        items=draw.items if draw else (),
+        n_seeds=draw.n_seeds if draw else 0,
+        policy=ReviewPolicy(**orjson.loads(row.policy)) if row.policy else ReviewPolicy(),
     )
 
 
 def find_release_rows(connection: sa.Connection, release_id: str) -> list[ReleaseRow]:
     """The rows of a release, in order."""
     c = release_rows.c
-    query = sa.select(c.position, c.row_id, c.request_key, c.payload, c.delivery_key, c.item)
+    query = sa.select(c.position, c.row_id, c.request_key, c.payload, c.delivery_key, c.warning)
     return [
         ReleaseRow(*row) for row in connection.execute(query.where(c.release_id == release_id).order_by(c.position))
     ]
 
 
-def find_evidence(connection: sa.Connection, release_id: str) -> str:
-    """The digest of what the reviewer of a release is shown, made anew from what is recorded."""
-    items = connection.execute(sa.select(releases.c["items"]).where(releases.c.release_id == release_id)).scalar_one()
-    return digest_bytes(canonical_json(orjson.loads(items)))
+@dataclass(frozen=True)
+class OfferedPrompt:
+    """The prompt that a release's rows answer."""
+
+    name: str
+    schema: str
+    prompt_hash: str
+    model: str
+
+
+def find_prompt_of(connection: sa.Connection, release_id: str) -> OfferedPrompt:
+    """The prompt that a release's rows answer, as it was sent."""
+    query = sa.select(prompts.c.name, prompts.c.schema, prompts.c.prompt_hash, prompts.c.model)
+    query = query.join(releases, releases.c.prompt_hash == prompts.c.prompt_hash)
+    return OfferedPrompt(*connection.execute(query.where(releases.c.release_id == release_id)).one())
 
 
 def find_digest(connection: sa.Connection, release_id: str, rows: Sequence[ReleaseRow]) -> str:
@@ -158,57 +158,3 @@ def find_digest(connection: sa.Connection, release_id: str, rows: Sequence[Relea
         held_of=row.held_of or "",
         rows=((r.request_key, r.delivery_key, r.payload) for r in rows),
     )
-
-
-def record_answer(connection: sa.Connection, release: Release, answer: ReviewAnswer, now: float) -> None:
-    """Record an answer as the next round of its release."""
-    values = {
-        "release_id": release.release_id,
-        "round": release.round,
-        "channel": answer.channel,
-        "reviewer": answer.reviewer,
-        "decision": answer.decision,
-        "reason": answer.reason,
-        "verdicts": canonical_json(dict(answer.verdicts)).decode(),
-        "outcome": answer.outcome,
-        "detail": answer.detail,
-        "recorded_at": now,
-    }
-    connection.execute(sa.insert(review_answers).values(values))
-
-
-def record_verdicts(
-    connection: sa.Connection, release: Release, rows: Sequence[ReleaseRow], given: Mapping[int, str], now: float
-) -> None:
-    """Record the verdict on each item shown, under the row's delivery key."""
-    values = [
-        {
-            "release_id": release.release_id,
-            "round": release.round,
-            "item": row.item,
-            "delivery_key": row.delivery_key,
-            "verdict": given[row.item],
-            "recorded_at": now,
-        }
-        for row in rows
-        if row.item is not None
-    ]
-    connection.execute(sa.insert(verdicts), values)
-
-
-def find_doubted(connection: sa.Connection) -> set[str]:
-    """The delivery keys whose last verdict was wrong or unsure: few, since a person gave each."""
-    query = sa.select(verdicts.c.delivery_key, verdicts.c.verdict).order_by(verdicts.c.recorded_at)
-    last = {row.delivery_key: row.verdict for row in connection.execute(query)}
-    return {key for key, verdict in last.items() if verdict != "correct"}
-
-
-def find_last_answer(connection: sa.Connection, release_id: str) -> sa.Row[Any] | None:
-    """The newest answer to a release's review."""
-    c = review_answers.c
-    query = sa.select(review_answers).where(c.release_id == release_id).order_by(c.round.desc()).limit(1)
-    return connection.execute(query).one_or_none()
-
-
-def _item_json(item: ReviewItem) -> dict[str, Any]:
-    return {"item": item.item, "row_id": item.row_id, "input": dict(item.input), "output": dict(item.output)}

@@ -42,10 +42,12 @@ def open_pass(
     flow_run_id: str,
     deployed: bool,
     now: float,
+    started_by: str | None = None,
 ) -> int:
     """Record that a Prefect flow run begins or continues the run; the pass's id."""
     row = {"run_id": run_id, "flow": flow, "parameters": canonical_json(dict(parameters)).decode(), "started_at": now}
-    connection.execute(insert(runs).on_conflict_do_nothing(), row | {"state": RunState.RUNNING})
+    row |= {"state": RunState.RUNNING, "started_by": started_by}
+    connection.execute(insert(runs).on_conflict_do_nothing(), row)
     set_state(connection, run_id, RunState.RUNNING)
     values = {"run_id": run_id, "flow_run_id": flow_run_id, "deployed": deployed, "started_at": now}
     return int(connection.execute(sa.insert(passes).values(values).returning(passes.c.pass_id)).scalar_one())
@@ -65,6 +67,11 @@ def find_run_of(connection: sa.Connection, flow_run_id: str) -> str | None:
     """The run that a Prefect flow run belongs to."""
     query = sa.select(passes.c.run_id).where(passes.c.flow_run_id == flow_run_id).limit(1)
     return connection.execute(query).scalar()
+
+
+def find_starter(connection: sa.Connection, run_id: str) -> str | None:
+    """Who started the run, where that is known."""
+    return connection.execute(sa.select(runs.c.started_by).where(runs.c.run_id == run_id)).scalar()
 
 
 def pin_source(connection: sa.Connection, run_id: str, source: str) -> None:

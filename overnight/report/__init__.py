@@ -1,12 +1,13 @@
 """What the ledger says, for people: what a run came to, and why a row says what it says."""
 
 from overnight.report.measure import RunReport, escape_field, escape_markdown, measure, render_markdown
-from overnight.report.text import describe_effect, show_value
+from overnight.report.text import describe_effect, describe_task, show_value
 from overnight.report.why import explain_row, render_row
 
 __all__ = [
     "RunReport",
     "describe_effect",
+    "describe_task",
     "escape_field",
     "escape_markdown",
     "explain_row",

@@ -29,6 +29,15 @@ def describe_effect(release: Release) -> str:
     return " ".join(text for text in known if text)
 
 
+def describe_task(release: Release) -> str:
+    """What waits, and what a reviewer is asked."""
+    n, n_seeds = len(release.items), release.n_seeds
+    seeds = (
+        f"{n_seeds} of them {'was' if n_seeds == 1 else 'were'} made to be plainly wrong, to see that they are read."
+    )
+    return f"To be sent to {release.sink}: {release.n_rows:,} rows. You are shown {n} items. {seeds}"
+
+
 def show_value(value: Any) -> str:
     """A value for the terminal: control characters, which could hide text from its reader, by their codes."""
     text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()

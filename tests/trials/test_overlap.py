@@ -110,7 +110,7 @@ def test_no_approval_is_extended(
 ) -> None:
     read, lives_s = time.time, 0.3
     monkeypatch.setattr(time, "time", lambda: read() + issued_h * HOUR_S)
-    approval = house.approve(house.offer(), approval_s=lives_s)
+    approval = house.approve(house.offer(approval_s=lives_s))
     monkeypatch.setattr(time, "time", lambda: read() + (issued_h - 1) * HOUR_S)
     assert find_standing(house.ledger, RUN, house.sink, now=time.time()) == approval
     time.sleep(lives_s)

@@ -152,12 +152,12 @@ def test_what_was_slipped_into_the_outbox_does_not_leave(house: House, receiver:
 
 
 def test_an_expired_approval_is_refused_and_says_when(house: House) -> None:
-    approval = house.approve(house.offer(), approval_s=0.0)
+    approval = house.approve(house.offer(approval_s=0.0))
     assert f"expired at {approval.expires_at:%Y-%m-%d %H:%M} UTC" in _refused(house, approval)
 
 
 def test_an_expiry_that_was_moved_in_the_object_alone_does_not_help(house: House) -> None:
-    approval = house.approve(house.offer(), approval_s=0.0)
+    approval = house.approve(house.offer(approval_s=0.0))
     assert "expired" in _refused(house, replace(approval, expires_at=datetime.now(UTC) + timedelta(days=9)))
 
 
@@ -190,7 +190,7 @@ def test_a_credential_that_everybody_can_read_is_refused(house: House, receiver:
 
 
 def test_an_approval_that_is_over_opens_no_credential(house: House, receiver: Receiver) -> None:
-    approval = house.approve(house.offer(1, sink=receiver.uri), approval_s=0.0)
+    approval = house.approve(house.offer(1, sink=receiver.uri, approval_s=0.0))
     # It would be refused by name, were it read.
     _write_credential(house, "two words", 0o644)
     assert "expired" in _refused(house, approval)

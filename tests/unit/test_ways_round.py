@@ -383,7 +383,7 @@ def test_a_credential_is_read_for_a_verified_approval_and_never_in_the_environme
 
 
 def test_a_credential_stays_shut_for_an_approval_that_is_over(house: House, receiver: Receiver, secret: str) -> None:
-    approval = house.approve(house.offer(sink=receiver.uri), approval_s=0.0)
+    approval = house.approve(house.offer(sink=receiver.uri, approval_s=0.0))
     verified = verify(approval, ledger=house.ledger, settings=house.settings)
     with pytest.raises(ApprovalRefused, match="opens no credential"):
         _resolve(house, verified)

@@ -304,7 +304,7 @@ def test_of_two_approvals_the_later_round_counts_though_the_clock_was_set_back(h
 
 
 def test_an_approval_that_was_used_stands_for_good(house: House) -> None:
-    approval = house.approve(house.offer(2), approval_s=60.0)
+    approval = house.approve(house.offer(2, approval_s=60.0))
     deliver_release(approval, ledger=house.ledger, settings=house.settings)
     standing = find_standing(house.ledger, RUN, house.sink, now=approval.expires_at.timestamp() + 1)
     assert standing == replace(approval, state="consumed")

@@ -44,7 +44,7 @@ class Gate:
         return (ledger or self.house.ledger).write(lambda c: self.identify(c, reviewer, code, **how))
 
     def identify(self, connection: sa.Connection, reviewer: str, code: str | None, **how: Any) -> Identity:
-        plain = {"at": T, "now": T, "demands_code": False, "starter": None}
+        plain = {"at": T, "now": T, "is_demanded": False, "starter": None}
         return identify(connection, reviewer, code, key_file=self.house.settings.approval_key, **(plain | how))
 
     def refuse(self, *given: Any, **how: Any) -> str:
@@ -88,13 +88,13 @@ def test_where_nobody_is_enrolled_a_name_is_declared(gate: Gate) -> None:
 
 
 def test_where_a_code_is_demanded_somebody_must_be_enrolled(gate: Gate) -> None:
-    assert "overnight reviewers add NAME" in gate.refuse("Ada", "123456", demands_code=True)
+    assert "overnight reviewers add NAME" in gate.refuse("Ada", "123456", is_demanded=True)
 
 
-@pytest.mark.parametrize("demands_code", [False, True])
-def test_a_code_identifies_under_the_name_that_is_enrolled(gate: Gate, demands_code: bool) -> None:
+@pytest.mark.parametrize("is_demanded", [False, True])
+def test_a_code_identifies_under_the_name_that_is_enrolled(gate: Gate, is_demanded: bool) -> None:
     gate.enrol()
-    assert gate.ask("ADA", gate.show(), demands_code=demands_code) == Identity("Ada", "code")
+    assert gate.ask("ADA", gate.show(), is_demanded=is_demanded) == Identity("Ada", "code")
 
 
 def test_a_code_may_be_given_as_apps_show_it(gate: Gate) -> None:

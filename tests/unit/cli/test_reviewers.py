@@ -64,7 +64,7 @@ def _read_secret(out: str) -> str:
 def _identify(house: House, name: str, code: str, at: float) -> Identity:
     key_file, ledger = house.settings.approval_key, house.ledger
     return ledger.write(
-        lambda c: identify(c, name, code, at=at, now=at, demands_code=True, starter=None, key_file=key_file)
+        lambda c: identify(c, name, code, at=at, now=at, is_demanded=True, starter=None, key_file=key_file)
     )
 
 

@@ -1,0 +1,43 @@
+"""How far the review of a release has come: the rounds that count, and the draw that waits to be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from overnight.approve.reading import COUNTED, Reading, Round, read_rounds
+from overnight.ledger.draws import Draw, find_draw, find_drawn
+from overnight.ledger.reviews import ReviewAnswer, list_answers
+from overnight.records import Release
+
+#: Outcomes that end a review; what follows one, such as an approval that expired unused, begins anew.
+_ENDED = ("approved", "held", "rejected")
+
+
+@dataclass(frozen=True)
+class History:
+    """The review of one release up to now."""
+
+    #: What was read since the review began, and the answers that it came of.
+    reading: Reading
+    rounds: tuple[Round, ...]
+    #: What is to be read now; None: it is not drawn yet.
+    draw: Draw | None
+    #: All answers, each with its round.
+    answers: tuple[tuple[int, ReviewAnswer], ...]
+
+
+def find_history(connection: sa.Connection, release: Release) -> History:
+    """How far the release's review has come."""
+    answers = list_answers(connection, release.release_id)
+    begun = max((n + 1 for n, (_, a) in enumerate(answers) if a.outcome in _ENDED), default=0)
+    rounds = tuple(
+        Round(a, find_drawn(connection, release.release_id, a.draw))
+        for _, a in answers[begun:]
+        if a.outcome in COUNTED and a.draw is not None
+    )
+    draw = find_draw(connection, release.release_id)
+    if draw and any(n >= draw.round and a.outcome != "refused" for n, a in answers):
+        draw = None
+    return History(read_rounds(release.n_rows, release.policy, rounds), rounds, draw, tuple(answers))

@@ -1,0 +1,58 @@
+"""The rows of a release with their inputs and answers, as a draw looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from overnight.failures import ReviewRefused
+from overnight.ledger.asked import find_reasked
+from overnight.ledger.releases import find_release_rows
+from overnight.ledger.reviews import find_doubted
+from overnight.ledger.runs import find_batches
+from overnight.parts import read_part
+from overnight.records import Answered, CheckedBatch, Release
+
+
+def read_offered(connection: sa.Connection, release: Release, home: Path) -> list[Answered]:
+    """
+    The rows in the order of the release.
+
+    Raises:
+        ReviewRefused: The parts of the run do not hold them any more.
+        PartRefused: A part is missing or altered.
+    """
+    rows = find_release_rows(connection, release.release_id)
+    wanted = {(r.row_id, r.request_key) for r in rows}
+    doubted, found = find_doubted(connection), {}
+    for part in _parts(connection, release, home):
+        key = (part["row_id"], part["request_key"])
+        if key in wanted:
+            found[key] = (part["input"], part["output"])
+    reasked = find_reasked(connection, [r.request_key for r in rows])
+    try:
+        return [
+            Answered(
+                r.row_id,
+                input=orjson.loads(found[r.row_id, r.request_key][0]),
+                output=orjson.loads(found[r.row_id, r.request_key][1]),
+                warning=r.warning,
+                was_reasked=r.request_key in reasked,
+                is_doubted=r.delivery_key in doubted,
+            )
+            for r in rows
+        ]
+    except KeyError as error:
+        raise ReviewRefused(
+            f"Row {error.args[0][0]!r} of release {release.release_id} is not in the parts of run {release.run_id} any"
+            " more. Run the flow again."
+        ) from None
+
+
+def _parts(connection: sa.Connection, release: Release, home: Path) -> Iterator[dict[str, Any]]:
+    for batch in find_batches(connection, release.run_id, CheckedBatch):
+        yield from read_part(batch.part, home).to_pylist()
