@@ -173,7 +173,9 @@ class House:
         """Answers that find every seed, and every row correct but those named: `r2="wrong"`."""
         return read_honestly(self.ledger, release, decision, reviewer=reviewer, **verdicts)
 
-    def submit(self, release: Release, answers: Answers, *, now: float | None = None) -> Decision:
+    def submit(
+        self, release: Release, answers: Answers, *, now: float | None = None, submitted_at: float | None = None
+    ) -> Decision:
         """What comes of answers that are handed in now; where a code is due, the reviewer's own."""
         if answers.code is None and (code := self.find_code(answers.reviewer, release)):
             answers = answers.model_copy(update={"code": code})
@@ -184,6 +186,7 @@ class House:
             ledger=self.ledger,
             key_file=self.settings.approval_key,
             now=now or time.time(),
+            submitted_at=submitted_at,
         )
 
     def decide(self, release: Release, answers: Answers) -> Approval | RunState:

@@ -13,10 +13,9 @@ import sqlalchemy as sa
 
 from overnight.approve.history import History, find_history
 from overnight.approve.offered import read_offered
-from overnight.approve.own_seeds import load_mutators
 from overnight.approve.reading import Reading
 from overnight.approve.risk import rank_risk
-from overnight.approve.seeds import make_seeds
+from overnight.approve.seeds import load_mutators, make_seeds
 from overnight.ledger import Ledger
 from overnight.ledger.draws import SEED, Draw, DrawnItem, find_shown, record_draw
 from overnight.ledger.releases import find_prompt_of, get_release

@@ -51,7 +51,8 @@ def judge(release: Release, answers: Answers, draw: Draw, schema: Mapping[str, A
     The answers as they are recorded, with what was missed.
 
     Raises:
-        ReviewRefused: An item has no verdict, was not shown, or is corrected to what the schema refuses; or no reason is given.
+        ReviewRefused: An item has no verdict, was not shown, or is corrected to what the schema refuses, or a
+            rejection has no reason.
     """
     if answers.decision != "reject" or answers.items:
         _refuse_uncovered(release, answers, draw)

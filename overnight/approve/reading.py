@@ -60,8 +60,8 @@ class Reading:
         share = _get(self.policy.max_bad_share)
         if not self.n_unread:
             return 0
-        needed = count_to_read(self.n_rows, self.n_bad, _get(self.policy.confidence), share)
-        # Where the sample shows too many wrong ones, what remains is to read every row.
+        needed = count_to_read(self.n_rows, self.n_bad, _get(self.policy.confidence), share) if share else None
+        # With a share of none, and where the sample shows too many wrong ones, what remains is to read every row.
         return max(0, (self.n_rows if needed is None else needed) - len(self.random))
 
     def find_unconfirmed(self) -> list[int]:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from overnight.checks.faults import Finding
+from overnight.checks.project_code import import_text, shorten, tell_error
 from overnight.checks.rules import Function
 from overnight.failures import PromptRefused
-from overnight.keys import digest_parts
-
-_LINE_CHARS = 300
-_IMPORTING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -42,12 +35,12 @@ class ProjectRule:
             found = self.find_fault(given, output)
         except Exception as error:
             raise PromptRefused(
-                f"Prompt {self.prompt}: {self.name} in checks.py raised {_tell_error(error)} on a row. "
+                f"Prompt {self.prompt}: {self.name} in checks.py raised {tell_error(error)} on a row. "
                 "Mend it for values like that one's and start a new run."
             ) from error
         if found is None:
             return None
-        line = _shorten(found) if isinstance(found, str) else ""
+        line = shorten(found) if isinstance(found, str) else ""
         if not line:
             raise PromptRefused(
                 f"Prompt {self.prompt}: {self.name} in checks.py returned {type(found).__name__} where None or a line "
@@ -87,36 +80,8 @@ def _import_pinned(prompt: str, code: str, path: Path) -> ModuleType:
         )
     # As above: importing runs the project's code.
     try:
-        with _IMPORTING:
-            return _import_text(code, str(path))
+        return import_text(code, str(path))
     except Exception as error:
         raise PromptRefused(
-            f"Prompt {prompt}: {path} cannot be imported ({_tell_error(error)}). Mend it and start a new run."
+            f"Prompt {prompt}: {path} cannot be imported ({tell_error(error)}). Mend it and start a new run."
         ) from error
-
-
-@lru_cache(maxsize=64)
-def _import_text(code: str, path: str) -> ModuleType:
-    """The module that the text makes, under a private name."""
-    name = f"_overnight_checks_{digest_parts('module', [path, code])[:16]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None, "a path that ends in .py has a loader"  # noqa: S101 - narrows the type
-    module = importlib.util.module_from_spec(spec)
-    # Dataclasses look their module up there.
-    sys.modules[name] = module
-    try:
-        # The loader would read the file once more, or bytecode beside it: neither need be the text that was pinned.
-        exec(compile(code, path, "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - the project's own file
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _tell_error(error: Exception) -> str:
-    return _shorten(f"{type(error).__name__}: {error}").rstrip(".")
-
-
-def _shorten(text: str) -> str:
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= _LINE_CHARS else line[: _LINE_CHARS - 1] + "…"

@@ -11,8 +11,18 @@ import sqlalchemy as sa
 from overnight.failures import LedgerRefused
 from overnight.keys import prompt_hash, request_key
 from overnight.ledger.bodies import get_body
+from overnight.ledger.draws import SEED
 from overnight.ledger.queries import as_dict
-from overnight.ledger.release_schema import approvals, held_rows, outbox, release_rows, releases, review_answers
+from overnight.ledger.release_schema import (
+    approvals,
+    corrections,
+    drawn_items,
+    held_rows,
+    outbox,
+    release_rows,
+    releases,
+    review_answers,
+)
 from overnight.ledger.schema import attempts, completions, prompts, quarantines, requests
 
 
@@ -44,7 +54,7 @@ def find_releases_of(connection: sa.Connection, key: str, row_id: str) -> list[d
     query = (
         sa.select(
             releases.c.release_id, releases.c.run_id, releases.c.sink, releases.c.offered_at, releases.c.digest,
-            release_rows.c.position, release_rows.c.item, release_rows.c.payload,
+            release_rows.c.position, release_rows.c.payload, release_rows.c.warning,
         )
         .join(release_rows, release_rows.c.release_id == releases.c.release_id)
         .where(release_rows.c.row_id == row_id, release_rows.c.request_key == key)
@@ -58,11 +68,16 @@ def _release(connection: sa.Connection, found: dict[str, Any]) -> dict[str, Any]
     answers = (
         sa.select(review_answers).where(review_answers.c.release_id == release_id).order_by(review_answers.c.round)
     )
-    found["answers"] = [as_dict(a) | {"verdicts": orjson.loads(a.verdicts)} for a in connection.execute(answers)]
+    shown = _find_shown(connection, release_id, position)
+    found["answers"] = [_answer(as_dict(a), shown) for a in connection.execute(answers)]
     newest = sa.select(approvals).where(approvals.c.release_id == release_id).order_by(approvals.c.round.desc())
     approval = connection.execute(newest).first()
     found["approval"] = as_dict(approval) if approval else None
     if approval:
+        new = sa.select(corrections.c.payload)
+        new = new.where(corrections.c.approval_id == approval.approval_id, corrections.c.position == position)
+        payload = connection.execute(new).scalar()
+        found["corrected"] = get_body(connection, payload).decode(errors="replace") if payload else None
         held = sa.select(held_rows.c.verdict)
         held = held.where(held_rows.c.approval_id == approval.approval_id, held_rows.c.position == position)
         found["held_as"] = connection.execute(held).scalar()
@@ -70,6 +85,22 @@ def _release(connection: sa.Connection, found: dict[str, Any]) -> dict[str, Any]
         delivery = connection.execute(sent).one_or_none()
         found["delivery"] = as_dict(delivery) if delivery else None
     return found
+
+
+def _find_shown(connection: sa.Connection, release_id: str, position: int) -> dict[int, dict[str, Any]]:
+    """As what the row was shown, by draw: a seed that was made of it is not it."""
+    c = drawn_items.c
+    query = sa.select(c.round, c.item, c.stratum, c.note)
+    query = query.where(c.release_id == release_id, c.position == position, c.stratum != SEED)
+    return {row.round: as_dict(row) for row in connection.execute(query)}
+
+
+def _answer(answer: dict[str, Any], shown: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
+    """An answer with what it says of the row: its verdicts on others are counted, not told."""
+    verdicts = orjson.loads(answer.pop("verdicts"))
+    as_what = shown.get(answer["draw"] or 0)
+    verdict = verdicts.get(str(as_what["item"])) if as_what else None
+    return answer | {"n_verdicts": len(verdicts), "shown": as_what, "verdict": verdict}
 
 
 def _verify(request: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from overnight.ledger.queries import summarize
 from overnight.ledger.runs import find_batches, find_latest_batches
 from overnight.parts import read_part
 from overnight.records import Batch, CheckedBatch, CompletedBatch, RowState, Summary
+from overnight.report.reviews import describe_reviews
 from overnight.taxonomy import FailureClass
 
 #: Row ids named beside a reason.
@@ -42,6 +43,8 @@ class RunReport:
     reasons: tuple[Reason, ...]
     batch_failures: tuple[str, ...]
     warnings: tuple[str, ...]
+    #: What the answers to its review came to, and how its readers have read so far.
+    reviews: tuple[str, ...]
     #: Absolute path of the Data Docs.
     docs: Path | None
 
@@ -52,6 +55,7 @@ def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport
         summary = summarize(connection, run_id, now)
         batches = find_batches(connection, run_id, CheckedBatch)
         latest = find_latest_batches(connection, run_id)
+        reviews = describe_reviews(connection, run_id)
     site = next((Path(b.docs) for b in reversed(batches) if b.docs), None)
     reasons = _count_reasons(list(latest.values()), home)
     return RunReport(
@@ -59,6 +63,7 @@ def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport
         reasons=reasons,
         batch_failures=tuple(dict.fromkeys(line for b in batches for line in b.batch_failures)),
         warnings=tuple(dict.fromkeys([*map(_warn, _find_unknown(reasons)), *(w for b in batches for w in b.warnings)])),
+        reviews=reviews,
         docs=home / Path(*site.parts[:_SITE]) / "index.html" if site else None,
     )
 
@@ -109,6 +114,7 @@ def render_markdown(report: RunReport) -> str:
         *_reasons_table(report.reasons),
         *_section("Rules of the batch that failed: they hold the run", report.batch_failures),
         *_section("Warnings", report.warnings),
+        *_section("Review", report.reviews),
     ]
     if report.docs:
         lines += ["", f"Data Docs: `{report.docs}`"]

@@ -165,22 +165,33 @@ def _render_attempt(a: dict[str, Any]) -> list[str]:
 
 
 def _render_release(release: dict[str, Any]) -> list[str]:
-    shown = f"shown as item {release['item']}" if release["item"] else "not among those shown"
-    lines = [f"release {release['release_id']} to {release['sink']}, offered {_at(release['offered_at'])}, {shown}"]
+    lines = [f"release {release['release_id']} to {release['sink']}, offered {_at(release['offered_at'])}"]
+    if release["warning"]:
+        lines.append(f"  a check warned: {release['warning']}")
     for answer in release["answers"]:
-        verdict = answer["verdicts"].get(str(release["item"]))
-        lines.append(
-            f"  round {answer['round']}: {answer['outcome']} by {answer['reviewer'] or 'nobody'} ({answer['channel']})"
-            f" {_at(answer['recorded_at'])}" + (f", this row: {verdict}" if verdict else "")
-        )
-        if said := answer["reason"] or answer["detail"]:
-            lines.append(f"    because: {said}")
+        lines += _render_answer(answer)
     if release.get("held_as"):
         lines.append(f"  held: {release['held_as']}")
+    if release.get("corrected"):
+        lines += _block("  left as corrected", release["corrected"])
     if sent := release.get("delivery"):
         when = f" {_at(sent['settled_at'])}" if sent["settled_at"] else ""
         lines.append(f"  {sent['state']}{when}: {sent['detail'] or 'not sent yet'}")
     return lines
+
+
+def _render_answer(answer: dict[str, Any]) -> list[str]:
+    how = {"code": ", known by a code", "declared": ", by name alone"}.get(answer["identified_by"] or "", "")
+    who = f"{answer['outcome']} by {answer['reviewer'] or 'nobody'}{how} ({answer['channel']})"
+    lines = [f"  round {answer['round']}: {who} {_at(answer['recorded_at'])}, {answer['n_verdicts']} items read"]
+    if shown := answer["shown"]:
+        why = f" ({shown['note']})" if shown["note"] else ""
+        verdict = answer["verdict"] or "no verdict"
+        said = verdict if isinstance(verdict, str) else orjson.dumps(verdict).decode()
+        lines.append(f"    this row: item {shown['item']}, shown for {shown['stratum']}{why}: {said}")
+    else:
+        lines.append("    this row was not among those shown")
+    return lines + [f"    because: {said}" for said in (answer["reason"], answer["detail"]) if said]
 
 
 def _block(title: str, content: Any) -> list[str]:

@@ -18,7 +18,7 @@ from overnight.ledger.approvals import find_held_positions
 from overnight.ledger.queries import summarize
 from overnight.ledger.releases import find_doubted, find_release, find_release_rows, record_verdicts
 from overnight.records import Approval, Release, RunState
-from tests.conftest import RUN, House, answer
+from tests.conftest import RUN, House
 
 
 def _held(house: House, approval: Approval) -> dict[int, str]:
@@ -35,7 +35,7 @@ def _refused(house: House, release: Release, data: dict[str, Any]) -> str:
 
 
 def _filled(release: Release, **changes: Any) -> dict[str, Any]:
-    return answer(release).model_dump() | changes
+    return house.answer(release).model_dump() | changes
 
 
 def test_an_approval_covers_its_release_and_sink_for_a_time(house: House) -> None:
@@ -61,7 +61,7 @@ def test_unread_rows_leave_where_all_that_was_read_is_correct(house: House) -> N
 @pytest.mark.parametrize("verdict", ["wrong", "unsure"])
 def test_one_row_that_is_not_correct_holds_what_nobody_read(house: House, verdict: Any) -> None:
     release = house.offer(40)
-    approval = house.decide(release, answer(release, **{release.items[0].row_id: verdict}))
+    approval = house.decide(release, house.answer(release, **{release.items[0].row_id: verdict}))
     assert isinstance(approval, Approval)
     assert (approval.n_allowed, approval.n_held) == (24, 16)
     assert sorted(set(_held(house, approval).values())) == sorted({verdict, "unread"})
@@ -69,16 +69,16 @@ def test_one_row_that_is_not_correct_holds_what_nobody_read(house: House, verdic
 
 def test_a_release_of_which_no_row_is_correct_is_held(house: House) -> None:
     release = house.offer(2)
-    assert house.decide(release, answer(release, r1="wrong", r2="unsure")) is RunState.HELD
+    assert house.decide(release, house.answer(release, r1="wrong", r2="unsure")) is RunState.HELD
     assert find_standing(house.ledger, RUN, house.sink, now=time.time()) is RunState.HELD
     assert house.fetch("SELECT * FROM approvals") == []
 
 
 def test_a_rejected_release_stays_rejected(house: House) -> None:
     release = house.offer(2)
-    assert house.decide(release, answer(release, "reject")) is RunState.REJECTED
+    assert house.decide(release, house.answer(release, "reject")) is RunState.REJECTED
     with pytest.raises(ReviewRefused, match=f"Release {release.release_id} was rejected by Ada already"):
-        house.decide(release, answer(release))
+        house.decide(release, house.answer(release))
     assert find_standing(house.ledger, RUN, house.sink, now=time.time()) is RunState.REJECTED
 
 
@@ -86,7 +86,7 @@ def test_a_second_decision_is_refused_by_name(house: House) -> None:
     release = house.offer(2)
     house.approve(release)
     with pytest.raises(ReviewRefused, match=f"Release {release.release_id} was approved by Ada already"):
-        house.decide(release, answer(release, "reject"))
+        house.decide(release, house.answer(release, "reject"))
 
 
 def test_of_two_reviewers_at_once_one_decides(house: House) -> None:
@@ -97,7 +97,7 @@ def test_of_two_reviewers_at_once_one_decides(house: House) -> None:
         try:
             return decide(
                 release,
-                answer(release),
+                house.answer(release),
                 channel="file",
                 ledger=ledger,
                 key_file=house.settings.approval_key,
@@ -173,13 +173,13 @@ def test_a_release_that_was_replaced_is_not_decided(house: House) -> None:
     earlier = house.offer(1, now=1.0)
     house.offer(2, now=2.0)
     with pytest.raises(ReviewRefused, match=f"Release {earlier.release_id} has been replaced by another"):
-        house.decide(earlier, answer(earlier))
+        house.decide(earlier, house.answer(earlier))
 
 
 def test_a_release_that_was_made_up_is_not_decided(house: House) -> None:
     release = house.offer(1)
     with pytest.raises(ReviewRefused, match="replaced"):
-        house.decide(replace(release, release_id="made-up", digest="0" * 64), answer(release))
+        house.decide(replace(release, release_id="made-up", digest="0" * 64), house.answer(release))
     assert house.fetch("SELECT * FROM approvals") == []
 
 
@@ -246,14 +246,14 @@ def test_a_row_that_is_found_correct_later_is_doubted_no_more(house: House) -> N
     for n_rows, verdict in ((40, "wrong"), (41, "correct")):
         release = house.offer(n_rows, now=float(n_rows))
         verdicts: dict[str, Any] = {i.row_id: verdict for i in release.items}
-        house.decide(release, answer(release, **verdicts))
+        house.decide(release, house.answer(release, **verdicts))
     with house.ledger.reading() as connection:
         assert find_doubted(connection) == set()
 
 
 def test_what_a_rejected_release_was_called_is_remembered(house: House) -> None:
     release = house.offer(2)
-    house.decide(release, answer(release, "reject", r1="wrong"))
+    house.decide(release, house.answer(release, "reject", r1="wrong"))
     with house.ledger.reading() as connection:
         assert len(find_doubted(connection)) == 1
 
@@ -272,7 +272,7 @@ def test_an_approval_that_expired_unused_does_not_stand_and_is_asked_for_again(h
     later = expired.expires_at.timestamp() + 1
     renewed = decide(
         release,
-        answer(release, r3="wrong"),
+        house.answer(release, r3="wrong"),
         channel="file",
         ledger=house.ledger,
         key_file=house.settings.approval_key,
@@ -293,7 +293,7 @@ def test_of_two_approvals_the_later_round_counts_though_the_clock_was_set_back(h
     back = time.time() - 3600.0
     renewed = decide(
         release,
-        answer(release),
+        house.answer(release),
         channel="file",
         ledger=house.ledger,
         key_file=house.settings.approval_key,

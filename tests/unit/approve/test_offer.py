@@ -15,7 +15,7 @@ from overnight.keys import digest_bytes
 from overnight.ledger.bodies import get_body
 from overnight.ledger.releases import find_release_rows
 from overnight.records import CheckedBatch, Prompt, Release
-from tests.conftest import RUN, House, answer
+from tests.conftest import RUN, House
 
 TEXTS = ["a red car", "a blue car"]
 
@@ -133,7 +133,7 @@ def test_a_row_that_was_called_wrong_or_unsure_before_is_always_shown(house: Hou
     first = house.offer(200, now=1.0)
     called = [i.row_id for i in first.items[:3]]
     verdicts: dict[str, Any] = dict.fromkeys(called, verdict)
-    house.decide(first, answer(first, **verdicts))
+    house.decide(first, house.answer(first, **verdicts))
     for n_rows in range(201, 206):
         shown = {i.row_id for i in house.offer(n_rows, now=float(n_rows)).items}
         assert len(shown) == N_SHOWN
@@ -144,7 +144,7 @@ def test_of_more_doubted_rows_than_can_be_shown_only_such_are_shown(house: House
     for n_rows in (100, 101):
         release = house.offer(n_rows, now=float(n_rows))
         verdicts: dict[str, Any] = {i.row_id: "wrong" for i in release.items}
-        house.decide(release, answer(release, **verdicts))
+        house.decide(release, house.answer(release, **verdicts))
     query = "SELECT row_id FROM release_rows JOIN verdicts USING (delivery_key)"
     doubted = {row_id for (row_id,) in house.fetch(query)}
     shown = [i.row_id for i in house.offer(102, now=102.0).items]

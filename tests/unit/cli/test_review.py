@@ -13,7 +13,7 @@ from overnight.cli.review import _ask_in_terminal
 from overnight.failures import ReviewRefused
 from overnight.ledger.runs import set_state
 from overnight.records import Release, ReviewItem, RunState
-from tests.conftest import RUN, House, answer
+from tests.conftest import RUN, House
 from tests.unit.cli.conftest import Cli
 
 
@@ -84,7 +84,7 @@ def resumed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def _write_answers(folder: Path, release: Release) -> str:
     path = folder / "answers.json"
-    path.write_text(answer(release).model_dump_json())
+    path.write_text(house.answer(release).model_dump_json())
     return str(path)
 
 
@@ -94,7 +94,7 @@ def test_answers_to_a_run_that_is_decided_are_refused_and_nothing_is_resumed(
 ) -> None:
     release = house.offer(1)
     decision: Any = "reject" if verdict == "rejected" else "release"
-    house.decide(release, answer(release, decision, **({"r1": "wrong"} if verdict == "held" else {})))
+    house.decide(release, house.answer(release, decision, **({"r1": "wrong"} if verdict == "held" else {})))
     code, out, err = cli("review", RUN, "--answers", _write_answers(tmp_path, release))
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert f"Run {RUN} was {verdict} already, and these answers are not taken" in err
@@ -148,7 +148,7 @@ def test_verdicts_typed_in_a_terminal_become_answers(
 ) -> None:
     release = house.offer(3)
     _type(monkeypatch, "c", "x", "W", "unsure", "Ada", "release")
-    expected = answer(release, r2="wrong", r3="unsure").model_copy(update={"reason": ""})
+    expected = house.answer(release, r2="wrong", r3="unsure").model_copy(update={"reason": ""})
     assert _ask_in_terminal(release, None) == expected
     shown = capsys.readouterr().out
     assert ": 3 rows. You are shown 3." in shown

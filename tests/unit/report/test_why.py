@@ -13,7 +13,7 @@ from overnight.failures import LedgerRefused, OvernightError
 from overnight.ledger.history import find_releases_of
 from overnight.ledger.releases import find_release_rows
 from overnight.report import explain_row, render_row
-from tests.conftest import RUN, House, answer
+from tests.conftest import RUN, House
 
 
 def _explain(house: House, row_id: str, run_id: str | None = None) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def test_a_row_waiting_for_a_person_says_to_where_it_would_go(checked_night: Hou
 
 def test_a_rejected_row_says_why_its_reviewer_rejected_it(house: House) -> None:
     release = house.offer(1)
-    house.decide(release, answer(release, "reject").model_copy(update={"reason": "not this customer's tone"}))
+    house.decide(release, house.answer(release, "reject").model_copy(update={"reason": "not this customer's tone"}))
     with house.ledger.reading() as connection:
         offered = find_releases_of(connection, find_release_rows(connection, release.release_id)[0].request_key, "r1")
     told = render_row({"row_id": "r1", "run_id": RUN, "input": None, "request": None, "releases": offered})

@@ -1,7 +1,0 @@
-"""Stand-in; the real one comes."""
-
-from typing import Any
-
-
-def load_mutators(name: str) -> list[Any]:
-    return []
