@@ -62,7 +62,7 @@ def judge(outcomes: Sequence[Outcome], rows: Sequence[Mapping[str, Any]]) -> Bat
     The verdict on flattened rows, from the outcomes in the order of the suite.
 
     A critical rule without `mostly` that names rows fails those rows; any other critical rule speaks of the batch as a
-    whole; a rule of severity warning or info only warns. Rules over values skip nulls: a field that must be there needs
+    whole; a rule of severity warning or info only warns, of the batch and of the rows that it names. Rules over values skip nulls: a field that must be there needs
     `expect_column_values_to_not_be_null` beside them.
 
     Raises:
@@ -71,12 +71,13 @@ def judge(outcomes: Sequence[Outcome], rows: Sequence[Mapping[str, Any]]) -> Bat
     for outcome in outcomes:
         _refuse_unjudged(outcome)
     failed = [o for o in outcomes if not o.success]
-    critical = [o for o in failed if o.rule.get("severity", "critical") == "critical"]
+    critical = [o for o in failed if not _only_warns(o)]
     by_number = {row["row_number"]: row for row in rows}
     return BatchVerdict(
         row_failures=tuple(f for o in critical if _names_rows(o) for f in _list_rows(o, by_number)),
         batch_failures=tuple(_tell_batch(o) for o in critical if not _names_rows(o)),
         warnings=tuple(_tell_batch(o) for o in failed if o not in critical),
+        row_warnings=tuple(f for o in outcomes if _only_warns(o) for f in _list_rows(o, by_number)),
         n_rules=len(outcomes),
         docs=None,
     )
@@ -100,8 +101,12 @@ def _names_rows(outcome: Outcome) -> bool:
     return bool(outcome.result.get("unexpected_index_list")) and outcome.rule["kwargs"].get("mostly") is None
 
 
+def _only_warns(outcome: Outcome) -> bool:
+    return bool(outcome.rule.get("severity", "critical") != "critical")
+
+
 def _list_rows(outcome: Outcome, by_number: Mapping[int, Mapping[str, Any]]) -> Iterator[RowFailure]:
-    for unexpected in outcome.result["unexpected_index_list"]:
+    for unexpected in outcome.result.get("unexpected_index_list") or ():
         number = int(unexpected["row_number"])
         values = ", ".join(f"{c} is {_show(by_number[number].get(c))}" for c in name_columns(outcome.rule))
         yield RowFailure(number, outcome.label, _join(outcome.rule, values))

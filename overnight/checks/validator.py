@@ -54,7 +54,7 @@ class BatchValidator:
             OvernightError: The child ended; the next call starts a new one.
         """
         if not rows or not checks.batch:
-            return BatchVerdict(row_failures=(), batch_failures=(), warnings=(), n_rules=0, docs=None)
+            return BatchVerdict(row_failures=(), batch_failures=(), warnings=(), row_warnings=(), n_rules=0, docs=None)
         request = {"rows": rows, "rules": checks.batch, "suite_name": suite_name, "docs_dir": str(docs_dir.absolute())}
         with self._lock:
             reply = self._exchange(json.dumps(request).encode() + b"\n", suite_name)
@@ -133,6 +133,7 @@ def _read_verdict(verdict: dict[str, Any]) -> BatchVerdict:
         row_failures=tuple(RowFailure(**f) for f in verdict["row_failures"]),
         batch_failures=tuple(verdict["batch_failures"]),
         warnings=tuple(verdict["warnings"]),
+        row_warnings=tuple(RowFailure(**f) for f in verdict["row_warnings"]),
         n_rules=verdict["n_rules"],
         docs=verdict["docs"],
     )

@@ -53,7 +53,7 @@ def check_batch(
     rows = table.to_pylist()
     _refuse_other_counts(completed, _count_states(rows))
     verdict = validator.validate(_list_accepted(rows), checks=checks, suite_name=suite_name, docs_dir=docs_dir)
-    checked = _set_aside(rows, verdict.row_failures)
+    checked = _set_aside(_warn(rows, verdict.row_warnings), verdict.row_failures)
     states = _count_states(checked)
     _refuse_lost_rows(completed, verdict, states)
     return CheckedBatch(
@@ -111,10 +111,26 @@ def _list_accepted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _set_aside(rows: list[dict[str, Any]], failures: Iterable[RowFailure]) -> list[dict[str, Any]]:
-    by_row: dict[int, list[RowFailure]] = {}
-    for failure in failures:
-        by_row.setdefault(failure.row_number, []).append(failure)
+    by_row = _group(failures)
     return [_quarantine(row, by_row.get(row["row_number"])) for row in rows]
+
+
+def _warn(rows: list[dict[str, Any]], warnings: Iterable[RowFailure]) -> list[dict[str, Any]]:
+    """Accepted rows stay so, and say what a reviewer should look at."""
+    by_row = _group(warnings)
+    return [
+        row | {"rule": found[0].rule, "reason": "; ".join(w.reason for w in found)}
+        if (found := by_row.get(row["row_number"])) and row["state"] == RowState.ACCEPTED
+        else row
+        for row in rows
+    ]
+
+
+def _group(found: Iterable[RowFailure]) -> dict[int, list[RowFailure]]:
+    by_row: dict[int, list[RowFailure]] = {}
+    for one in found:
+        by_row.setdefault(one.row_number, []).append(one)
+    return by_row
 
 
 def _quarantine(row: dict[str, Any], failures: list[RowFailure] | None) -> dict[str, Any]:

@@ -144,6 +144,8 @@ class BatchVerdict:
     row_failures: tuple[RowFailure, ...]
     batch_failures: tuple[str, ...]
     warnings: tuple[str, ...]
+    #: Rows that a rule which only warns found unexpected, whether or not enough others were as expected.
+    row_warnings: tuple[RowFailure, ...]
     n_rules: int
     #: Absolute path of the Data Docs page of this validation.
     docs: str | None

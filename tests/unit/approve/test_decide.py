@@ -7,16 +7,18 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 
-from overnight.approve import decide, find_standing, parse_answers, record_refusal
-from overnight.approve.offer import N_SHOWN
+from overnight.approve import Decision, decide, find_standing, parse_answers, record_refusal
 from overnight.deliver import deliver_release
 from overnight.failures import ReviewRefused
 from overnight.ledger import Ledger
 from overnight.ledger.approvals import find_held_positions
+from overnight.ledger.draws import SEED, find_drawn
 from overnight.ledger.queries import summarize
-from overnight.ledger.releases import find_doubted, find_release, find_release_rows, record_verdicts
+from overnight.ledger.releases import find_release, find_release_rows
+from overnight.ledger.reviews import RowVerdict, find_doubted, record_verdicts
 from overnight.records import Approval, Release, RunState
 from tests.conftest import RUN, House
 
@@ -34,13 +36,23 @@ def _refused(house: House, release: Release, data: dict[str, Any]) -> str:
     return str(caught.value)
 
 
-def _filled(release: Release, **changes: Any) -> dict[str, Any]:
+def _filled(house: House, release: Release, **changes: Any) -> dict[str, Any]:
     return house.answer(release).model_dump() | changes
 
 
+def _find_read(house: House, release: Release, *strata: str) -> dict[int, str]:
+    """The positions whose rows are shown, for one of these reasons or any, with their ids."""
+    with house.ledger.reading() as connection:
+        drawn = find_drawn(connection, release.release_id, release.round).values()
+        rows = find_release_rows(connection, release.release_id)
+    return {
+        d.position: rows[d.position].row_id for d in drawn if d.stratum != SEED and d.stratum in (strata or {d.stratum})
+    }
+
+
 def test_an_approval_covers_its_release_and_sink_for_a_time(house: House) -> None:
-    release, now = house.offer(3), time.time()
-    approval = house.approve(release, approval_s=60.0)
+    release, now = house.offer(3, approval_s=60.0), time.time()
+    approval = house.approve(release)
     assert (approval.run_id, approval.release_id, approval.sink) == (RUN, release.release_id, house.sink)
     assert (approval.release_digest, approval.n_allowed, approval.n_held) == (release.digest, 3, 0)
     assert (approval.reviewer, approval.state) == ("Ada", "approved")
@@ -54,17 +66,31 @@ def test_rows_marked_wrong_or_unsure_are_held(house: House) -> None:
 
 
 def test_unread_rows_leave_where_all_that_was_read_is_correct(house: House) -> None:
-    approval = house.approve(house.offer(40))
+    release = house.offer(40)
+    assert len(_find_read(house, release)) < 40
+    approval = house.approve(release)
     assert (approval.n_allowed, approval.n_held) == (40, 0)
 
 
 @pytest.mark.parametrize("verdict", ["wrong", "unsure"])
-def test_one_row_that_is_not_correct_holds_what_nobody_read(house: House, verdict: Any) -> None:
+def test_one_row_that_is_not_correct_lets_nothing_leave_until_more_is_read(house: House, verdict: Any) -> None:
     release = house.offer(40)
-    approval = house.decide(release, house.answer(release, **{release.items[0].row_id: verdict}))
+    called = next(iter(_find_read(house, release, "random").values()))
+    decision = house.submit(release, house.answer(release, **{called: verdict}))
+    assert (decision.outcome, decision.is_final, decision.approval) == ("more", False, None)
+    assert house.fetch("SELECT * FROM approvals") == []
+    assert find_standing(house.ledger, RUN, house.sink, now=time.time()) is None
+
+
+@pytest.mark.parametrize("verdict", ["wrong", "unsure"])
+def test_rows_that_nobody_read_are_held_where_the_reviewer_says_so(house: House, verdict: Any) -> None:
+    release = house.offer(40)
+    read = _find_read(house, release)
+    at, called = next(iter(read.items()))
+    approval = house.decide(release, house.answer(release, "hold", **{called: verdict}))
     assert isinstance(approval, Approval)
-    assert (approval.n_allowed, approval.n_held) == (24, 16)
-    assert sorted(set(_held(house, approval).values())) == sorted({verdict, "unread"})
+    assert _held(house, approval) == dict.fromkeys(set(range(40)) - set(read), "unread") | {at: verdict}
+    assert (approval.n_allowed, approval.n_held) == (len(read) - 1, 41 - len(read))
 
 
 def test_a_release_of_which_no_row_is_correct_is_held(house: House) -> None:
@@ -76,9 +102,10 @@ def test_a_release_of_which_no_row_is_correct_is_held(house: House) -> None:
 
 def test_a_rejected_release_stays_rejected(house: House) -> None:
     release = house.offer(2)
+    answers = house.answer(release)
     assert house.decide(release, house.answer(release, "reject")) is RunState.REJECTED
     with pytest.raises(ReviewRefused, match=f"Release {release.release_id} was rejected by Ada already"):
-        house.decide(release, house.answer(release))
+        house.submit(release, answers)
     assert find_standing(house.ledger, RUN, house.sink, now=time.time()) is RunState.REJECTED
 
 
@@ -86,22 +113,22 @@ def test_a_second_decision_is_refused_by_name(house: House) -> None:
     release = house.offer(2)
     house.approve(release)
     with pytest.raises(ReviewRefused, match=f"Release {release.release_id} was approved by Ada already"):
-        house.decide(release, house.answer(release, "reject"))
+        house.submit(release, house.answer(release, "reject"))
 
 
 def test_of_two_reviewers_at_once_one_decides(house: House) -> None:
     release, together = house.offer(2), threading.Barrier(2)
+    answers = house.answer(release)
 
-    def take(ledger: Ledger) -> Approval | RunState | ReviewRefused:
+    def take(ledger: Ledger) -> Decision | ReviewRefused:
         together.wait(10)
         try:
             return decide(
                 release,
-                house.answer(release),
+                answers,
                 channel="file",
                 ledger=ledger,
                 key_file=house.settings.approval_key,
-                approval_s=60.0,
                 now=time.time(),
             )
         except ReviewRefused as error:
@@ -110,26 +137,26 @@ def test_of_two_reviewers_at_once_one_decides(house: House) -> None:
     # Two ledgers: as two processes.
     with closing(Ledger(house.ledger.url)) as other, ThreadPoolExecutor() as pool:
         found = list(pool.map(take, [house.ledger, other]))
-    assert {type(f) for f in found} == {Approval, ReviewRefused}
+    assert {type(f) for f in found} == {Decision, ReviewRefused}
     assert house.fetch("SELECT count(*) FROM approvals") == [(1,)]
 
 
 def test_every_item_needs_a_verdict(house: House) -> None:
     release = house.offer(3)
-    said = _refused(house, release, _filled(release, items={1: "correct", 3: "correct"}))
+    said = _refused(house, release, _filled(house, release, items={1: "correct", 3: "correct"}))
     assert said.startswith(f"Item 2 of release {release.release_id} has no verdict")
 
 
 def test_an_item_that_was_not_shown_takes_no_verdict(house: House) -> None:
     release = house.offer(1)
-    said = _refused(house, release, _filled(release, items={1: "correct", 2: "correct"}))
-    assert said.startswith(f"Item 2 was not shown for release {release.release_id}")
+    said = _refused(house, release, _filled(house, release, items=house.answer(release).items | {99: "correct"}))
+    assert said.startswith(f"Item 99 was not shown for release {release.release_id}")
 
 
 @pytest.mark.parametrize("reason", ["", "  "])
 def test_a_rejection_needs_a_reason(house: House, reason: str) -> None:
     release = house.offer(1)
-    said = _refused(house, release, _filled(release, decision="reject", reason=reason))
+    said = _refused(house, release, _filled(house, release, decision="reject", reason=reason))
     assert "is rejected without a reason" in said
 
 
@@ -147,13 +174,13 @@ def test_a_field_with_a_value_that_is_not_offered_is_refused_by_its_place(
     house: House, changes: dict[str, Any], where: str
 ) -> None:
     release = house.offer(1)
-    assert f"do not fit at {where}" in _refused(house, release, _filled(release, **changes))
+    assert f"do not fit at {where}" in _refused(house, release, _filled(house, release, **changes))
 
 
 @pytest.mark.parametrize("reviewer", [" ", None])
 def test_answers_without_a_reviewer_say_how_to_name_one(house: House, reviewer: str | None) -> None:
     release = house.offer(1)
-    assert "Give --reviewer NAME" in _refused(house, release, _filled(release, reviewer=reviewer))
+    assert "Give --reviewer NAME" in _refused(house, release, _filled(house, release, reviewer=reviewer))
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"decision": "release"}', b"\xff"])
@@ -173,28 +200,34 @@ def test_a_release_that_was_replaced_is_not_decided(house: House) -> None:
     earlier = house.offer(1, now=1.0)
     house.offer(2, now=2.0)
     with pytest.raises(ReviewRefused, match=f"Release {earlier.release_id} has been replaced by another"):
-        house.decide(earlier, house.answer(earlier))
+        house.submit(earlier, house.answer(earlier))
 
 
 def test_a_release_that_was_made_up_is_not_decided(house: House) -> None:
     release = house.offer(1)
     with pytest.raises(ReviewRefused, match="replaced"):
-        house.decide(replace(release, release_id="made-up", digest="0" * 64), house.answer(release))
+        house.submit(replace(release, release_id="made-up", digest="0" * 64), house.answer(release))
     assert house.fetch("SELECT * FROM approvals") == []
+
+
+def _read(verdicts: str) -> dict[int, str]:
+    return {int(item): verdict for item, verdict in orjson.loads(verdicts).items()}
 
 
 def test_what_a_reviewer_answered_is_recorded_whatever_came_of_it(house: House) -> None:
     release = house.offer(2)
-    refused = _filled(release, decision="reject", reason="")
+    refused = _filled(house, release, decision="reject", reason="")
     record_refusal(release, refused, ReviewRefused("no reason"), ledger=house.ledger, now=1.0)
     assert find_standing(house.ledger, RUN, house.sink, now=time.time()) is None
     with house.ledger.reading() as connection:
         again = find_release(connection, RUN, house.sink)
     assert again == replace(release, round=1)
-    house.approve(again, r2="wrong")
-    assert house.fetch("SELECT round, decision, outcome, detail, verdicts FROM review_answers ORDER BY round") == [
-        (0, "reject", "refused", "no reason", '{"1":"correct","2":"correct"}'),
-        (1, "release", "approved", None, '{"1":"correct","2":"wrong"}'),
+    answers = house.answer(again, r2="wrong")
+    decision = house.submit(again, answers)
+    query = "SELECT round, decision, outcome, detail, verdicts FROM review_answers ORDER BY round"
+    assert [(*row, _read(verdicts)) for *row, verdicts in house.fetch(query)] == [
+        (0, "reject", "refused", "no reason", refused["items"]),
+        (1, "release", "approved", decision.words, answers.items),
     ]
 
 
@@ -223,30 +256,25 @@ def _call_all(house: House, release: Release, verdict: str) -> None:
     """The same verdict on every row, as many reviews come to."""
     with house.ledger.reading() as connection:
         rows = find_release_rows(connection, release.release_id)
-    called = [replace(row, item=number) for number, row in enumerate(rows, 1)]
-    given = {number: verdict for number, _ in enumerate(rows, 1)}
-    house.ledger.write(lambda c: record_verdicts(c, release, called, given, 1.0))
+    given = [RowVerdict(number, row.delivery_key, verdict) for number, row in enumerate(rows, 1)]
+    house.ledger.write(lambda c: record_verdicts(c, release.release_id, 0, given, 1.0))
 
 
-@pytest.mark.parametrize("verdict", ["wrong", "unsure"])
-def test_a_row_called_wrong_before_is_held_when_nobody_reads_it_now(house: House, verdict: Any) -> None:
-    earlier = house.offer(N_SHOWN + 3, now=1.0)
-    _call_all(house, earlier, verdict)
+@pytest.mark.parametrize("verdict", ["wrong", "unsure", "corrected"])
+def test_a_row_called_wrong_before_is_held_when_nobody_reads_it_now(house: House, verdict: str) -> None:
+    _call_all(house, house.offer(43, now=1.0), verdict)
     release = house.offer(40, now=2.0)
-    shown = [int(i.row_id[1:]) for i in release.items]
-    assert shown == list(range(1, N_SHOWN + 1))
-    assert _held(house, house.approve(release)) == dict.fromkeys(range(N_SHOWN, N_SHOWN + 3), "doubted")
-    # Whatever was read this time is doubted no more, and makes room for the others.
-    again = house.offer(41, now=3.0)
-    assert {f"r{n}" for n in range(N_SHOWN + 1, N_SHOWN + 4)} < {i.row_id for i in again.items}
-    assert _held(house, house.approve(again)) == {}
+    read = _find_read(house, release)
+    assert _held(house, house.approve(release)) == dict.fromkeys(set(range(40)) - set(read), "doubted") != {}
+    # Whatever was read this time is doubted no more.
+    with house.ledger.reading() as connection:
+        rows, doubted = find_release_rows(connection, release.release_id), find_doubted(connection)
+    assert {r.position for r in rows if r.delivery_key not in doubted} == set(read)
 
 
 def test_a_row_that_is_found_correct_later_is_doubted_no_more(house: House) -> None:
-    for n_rows, verdict in ((40, "wrong"), (41, "correct")):
-        release = house.offer(n_rows, now=float(n_rows))
-        verdicts: dict[str, Any] = {i.row_id: verdict for i in release.items}
-        house.decide(release, house.answer(release, **verdicts))
+    assert house.decide(first := house.offer(2, now=1.0), house.answer(first, r1="wrong", r2="unsure")) is RunState.HELD
+    house.approve(house.offer(3, now=2.0))
     with house.ledger.reading() as connection:
         assert find_doubted(connection) == set()
 
@@ -260,46 +288,36 @@ def test_what_a_rejected_release_was_called_is_remembered(house: House) -> None:
 
 def test_answers_that_are_refused_leave_no_verdict(house: House) -> None:
     release = house.offer(2)
-    _refused(house, release, _filled(release, items={1: "wrong"}))
+    _refused(house, release, _filled(house, release, items={1: "wrong"}))
     assert house.fetch("SELECT * FROM verdicts") == []
 
 
 def test_an_approval_that_expired_unused_does_not_stand_and_is_asked_for_again(house: House) -> None:
-    release = house.offer(3)
-    expired = house.approve(release, r2="wrong", approval_s=60.0)
+    release = house.offer(3, approval_s=60.0)
+    expired = house.approve(release, r2="wrong")
     assert find_standing(house.ledger, RUN, house.sink, now=expired.expires_at.timestamp() - 1) == expired
     assert find_standing(house.ledger, RUN, house.sink, now=expired.expires_at.timestamp()) is None
     later = expired.expires_at.timestamp() + 1
-    renewed = decide(
-        release,
-        house.answer(release, r3="wrong"),
-        channel="file",
-        ledger=house.ledger,
-        key_file=house.settings.approval_key,
-        approval_s=60.0,
-        now=later,
-    )
-    assert isinstance(renewed, Approval)
+    again = house.open_round(release)
+    renewed = house.submit(again, house.answer(again, r3="wrong"), now=later).approval
+    assert renewed is not None
     assert find_standing(house.ledger, RUN, house.sink, now=later) == renewed != expired
     assert house.fetch("SELECT round, outcome FROM review_answers ORDER BY round") == [(0, "approved"), (1, "approved")]
-    # One row is held, not one an approval.
+    # One row is held, not one an approval; what the first round said of r2 is not held against it any more.
+    assert _held(house, renewed) == {2: "wrong"}
     with house.ledger.reading() as connection:
         assert summarize(connection, RUN, later).held == 1
 
 
 def test_of_two_approvals_the_later_round_counts_though_the_clock_was_set_back(house: House) -> None:
-    release = house.offer(3)
-    house.approve(release, approval_s=0.0)
+    release = house.offer(3, approval_s=60.0)
+    house.approve(release)
+    # A minute and more has gone by, by the clock that nobody sets.
+    house.tamper("UPDATE approvals SET issued_mark = issued_mark - 100")
     back = time.time() - 3600.0
-    renewed = decide(
-        release,
-        house.answer(release),
-        channel="file",
-        ledger=house.ledger,
-        key_file=house.settings.approval_key,
-        approval_s=60.0,
-        now=back,
-    )
+    again = house.open_round(release)
+    renewed = house.submit(again, house.answer(again), now=back).approval
+    assert renewed is not None
     assert find_standing(house.ledger, RUN, house.sink, now=back) == renewed
 
 

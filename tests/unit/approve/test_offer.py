@@ -8,14 +8,19 @@ import orjson
 import pytest
 
 from overnight.approve import offer_release
-from overnight.approve.offer import N_SHOWN
+from overnight.approve.bounds import count_to_read
+from overnight.approve.draw import N_RISK
 from overnight.deliver import describe_sink
 from overnight.failures import ApprovalRefused, SinkRefused
 from overnight.keys import digest_bytes
 from overnight.ledger.bodies import get_body
+from overnight.ledger.draws import find_drawn
 from overnight.ledger.releases import find_release_rows
-from overnight.records import CheckedBatch, Prompt, Release
+from overnight.ledger.reviews import RowVerdict, record_verdicts
+from overnight.ledger.runs import record_batches
+from overnight.records import CheckedBatch, Prompt, Release, ReviewItem, ReviewPolicy
 from tests.conftest import RUN, House
+from tests.honest import find_seeds
 
 TEXTS = ["a red car", "a blue car"]
 
@@ -26,6 +31,7 @@ CLOCK = count(1.0)
 
 def _offer(house: House, *checked: CheckedBatch, prompt: Prompt | None = None, sink: str | None = None) -> Release:
     house.begin()
+    house.ledger.write(lambda c: record_batches(c, RUN, checked))
     return offer_release(
         list(checked),
         run_id=RUN,
@@ -33,8 +39,22 @@ def _offer(house: House, *checked: CheckedBatch, prompt: Prompt | None = None, s
         prompt=prompt or house.make_prompt(),
         ledger=house.ledger,
         home=house.home,
+        policy=house.complete(ReviewPolicy()),
         now=next(CLOCK),
     )
+
+
+def _list_rows(house: House, release: Release) -> list[ReviewItem]:
+    """The items that are rows, not seeds."""
+    seeds = find_seeds(house.ledger, release)
+    return [i for i in release.items if i.item not in seeds]
+
+
+def _find_shown(house: House, release: Release, stratum: str) -> set[int]:
+    """The positions that are shown for this reason."""
+    with house.ledger.reading() as connection:
+        drawn = find_drawn(connection, release.release_id, release.round).values()
+    return {d.position for d in drawn if d.stratum == stratum}
 
 
 def test_the_same_rows_are_the_same_release(house: House) -> None:
@@ -50,7 +70,7 @@ def test_a_release_holds_the_exact_bytes_of_each_row(house: House) -> None:
     with house.ledger.reading() as connection:
         rows = find_release_rows(connection, release.release_id)
         sent = [orjson.loads(get_body(connection, row.payload)) for row in rows]
-    assert [(r.position, r.row_id, r.item) for r in rows] == [(0, "r1", 1), (1, "r2", 2)]
+    assert [(r.position, r.row_id) for r in rows] == [(0, "r1"), (1, "r2")]
     assert [(s["row_id"], s["quote"]) for s in sent] == [("r1", "a red car"), ("r2", "a blue car")]
     assert {s["prompt_hash"] for s in sent} == {prompt.prompt_hash}
     assert [s["request_key"] for s in sent] == [r.request_key for r in rows]
@@ -106,46 +126,47 @@ def test_a_run_without_an_accepted_row_has_nothing_to_offer(house: House) -> Non
 
 
 def test_all_rows_are_shown_where_they_are_few(house: House) -> None:
-    release = house.offer(N_SHOWN)
-    assert [(i.item, i.row_id) for i in release.items] == [(n, f"r{n}") for n in range(1, N_SHOWN + 1)]
+    release = house.offer(5)
+    assert sorted(i.row_id for i in _list_rows(house, release)) == [f"r{n}" for n in range(1, 6)]
+    assert [i.item for i in release.items] == list(range(1, len(release.items) + 1))
 
 
-def test_of_many_rows_25_are_shown_and_the_same_each_time(house: House) -> None:
+def test_of_many_rows_as_many_as_the_policy_takes_are_shown_and_the_same_each_time(house: House) -> None:
     first, again = house.offer(200, now=1.0), house.offer(200, now=2.0)
-    shown = [int(i.row_id[1:]) for i in first.items]
-    assert len(shown) == len(set(shown)) == N_SHOWN == 25
-    assert shown == sorted(shown) != list(range(1, 26))
+    shown = [i.row_id for i in _list_rows(house, first)]
+    assert len(shown) == len(set(shown)) < 200
+    assert len(_find_shown(house, first, "random")) == count_to_read(200, 0, 0.95, 0.1) == 26
     assert again.items == first.items
 
 
 def test_another_release_shows_other_rows(house: House) -> None:
     one, other = house.offer(200, now=1.0), house.offer(201, now=2.0)
-    assert [i.row_id for i in one.items] != [i.row_id for i in other.items]
+    assert {i.row_id for i in _list_rows(house, one)} != {i.row_id for i in _list_rows(house, other)}
 
 
 def test_an_item_shows_what_was_asked_and_what_was_answered(house: House) -> None:
-    [item] = house.offer(1).items
+    [item] = _list_rows(house, house.offer(1))
     assert (item.input, item.output) == ({"body": "text 1"}, {"label": "red", "quote": "text 1"})
 
 
 @pytest.mark.parametrize("verdict", ["wrong", "unsure"])
 def test_a_row_that_was_called_wrong_or_unsure_before_is_always_shown(house: House, verdict: Any) -> None:
     first = house.offer(200, now=1.0)
-    called = [i.row_id for i in first.items[:3]]
+    called = [i.row_id for i in _list_rows(house, first)[:3]]
     verdicts: dict[str, Any] = dict.fromkeys(called, verdict)
-    house.decide(first, house.answer(first, **verdicts))
+    house.decide(first, house.answer(first, "hold", **verdicts))
     for n_rows in range(201, 206):
-        shown = {i.row_id for i in house.offer(n_rows, now=float(n_rows)).items}
-        assert len(shown) == N_SHOWN
+        shown = {i.row_id for i in _list_rows(house, house.offer(n_rows, now=float(n_rows)))}
         assert set(called) < shown
 
 
-def test_of_more_doubted_rows_than_can_be_shown_only_such_are_shown(house: House) -> None:
-    for n_rows in (100, 101):
-        release = house.offer(n_rows, now=float(n_rows))
-        verdicts: dict[str, Any] = {i.row_id: "wrong" for i in release.items}
-        house.decide(release, house.answer(release, **verdicts))
-    query = "SELECT row_id FROM release_rows JOIN verdicts USING (delivery_key)"
-    doubted = {row_id for (row_id,) in house.fetch(query)}
-    shown = [i.row_id for i in house.offer(102, now=102.0).items]
-    assert (len(shown), set(shown) <= doubted) == (N_SHOWN, True)
+def test_of_more_doubted_rows_than_can_be_shown_some_are_shown_beside_the_random_ones(house: House) -> None:
+    first = house.offer(100, now=1.0)
+    with house.ledger.reading() as connection:
+        rows = find_release_rows(connection, first.release_id)
+    given = [RowVerdict(number, row.delivery_key, "wrong") for number, row in enumerate(rows, 1)]
+    house.ledger.write(lambda c: record_verdicts(c, first.release_id, 0, given, 1.0))
+    again = house.offer(102, now=2.0)
+    at_risk, at_random = _find_shown(house, again, "risk"), _find_shown(house, again, "random")
+    assert (len(at_risk), at_risk < set(range(100)), at_risk & at_random) == (N_RISK, True, set())
+    assert len(_list_rows(house, again)) == len(at_random) + N_RISK

@@ -89,6 +89,13 @@ def test_a_rule_that_is_not_critical_only_warns(judge, severity):
     )
 
 
+def test_a_rule_that_only_warns_names_its_rows_though_enough_others_pass(judge):
+    lax = rule(IN_SET, "warning", column="urgency", value_set=["low"], mostly=0.5)
+    verdict = judge(urgencies("low", "soon", "low"), lax)
+    assert verdict.warnings == ()
+    assert [(w.row_number, w.reason) for w in verdict.row_warnings] == [(2, 'urgency is "soon"')]
+
+
 def test_a_missing_column_is_a_fault_of_the_suite(judge):
     with pytest.raises(SuiteRefused, match=r"expect_column_values_to_be_in_set\(urgncy\).*\"urgncy\".*does not exist"):
         judge(urgencies("low"), rule(IN_SET, column="urgncy", value_set=["low"]))

@@ -15,8 +15,10 @@ from overnight.records import BatchVerdict, CompletedBatch, RowFailure
 class FakeValidator:
     """Gives the verdict it was made with, and keeps the rows that it was asked about."""
 
-    def __init__(self, *failures, docs=None, batch_failures=(), warnings=()):
-        self.verdict = BatchVerdict(tuple(failures), tuple(batch_failures), tuple(warnings), n_rules=1, docs=docs)
+    def __init__(self, *failures, docs=None, batch_failures=(), warnings=(), row_warnings=()):
+        self.verdict = BatchVerdict(
+            tuple(failures), tuple(batch_failures), tuple(warnings), tuple(row_warnings), n_rules=1, docs=docs
+        )
         self.rows = None
 
     def validate(self, rows, *, checks, suite_name, docs_dir):  # noqa: ARG002 - the signature of BatchValidator's
@@ -81,6 +83,15 @@ def test_the_verdict_on_the_batch_travels_with_it(tmp_path):
     assert (checked.batch_failures, checked.warnings) == (("mean",), ("few",))
     assert checked.docs == "docs/validations/page.html"
     assert (checked.prompt_hash, checked.checks_hash, checked.n) == ("hash", "c", 1)
+
+
+def test_a_row_that_a_rule_warns_of_stays_accepted_and_says_why(tmp_path):
+    validator = FakeValidator(row_warnings=[RowFailure(2, "sure(a)", "a is 0.1"), RowFailure(3, "sure(a)", "a is 0.2")])
+    checked = check(tmp_path, complete(tmp_path, ["accepted", "accepted", "quarantined"]), validator)
+    rows = read_part(checked.part, tmp_path).to_pylist()
+    assert [row["state"] for row in rows] == ["accepted", "accepted", "quarantined"]
+    assert [(row["rule"], row["reason"]) for row in rows[:2]] == [(None, None), ("sure(a)", "a is 0.1")]
+    assert rows[2]["rule"] != "sure(a)"
 
 
 def quarantine(home, *row_ids, failure_class, rule):
