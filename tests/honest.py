@@ -23,5 +23,8 @@ def read_honestly(
 ) -> Answers:
     """Answers to a review: the seeds are wrong, the rows named are as said, the others correct."""
     seeds = find_seeds(ledger, release)
+    assert set(verdicts) <= {i.row_id for i in release.items if i.item not in seeds}, (
+        "a verdict on no row that is shown"
+    )
     items = {i.item: "wrong" if i.item in seeds else verdicts.get(i.row_id, "correct") for i in release.items}
     return Answers(decision=decision, reviewer=reviewer, reason="read", items=items)

@@ -9,11 +9,16 @@ import shutil
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from overnight.ledger import Ledger
+from overnight.ledger.releases import find_release
+from tests.honest import find_seeds
 
 _REPOSITORY = Path(__file__).parents[2]
 _COPIED = ("flows", "tasks", "prompts", "data/samples")
@@ -73,6 +78,14 @@ class Project:
         done = self.run("review", run_id, "--json")
         assert done.code == 0, done.err
         return list(done.summary["items"])
+
+    def find_seeds(self, run_id: str) -> set[int]:
+        """The items that are seeds, of what a reviewer of the run is shown now."""
+        with closing(Ledger(f"sqlite:///{self.environment['OVERNIGHT_HOME']}/ledger.sqlite")) as ledger:
+            with ledger.reading() as connection:
+                release = find_release(connection, run_id)
+            assert release is not None
+            return find_seeds(ledger, release)
 
     def find_run(self, run_id: str) -> dict[str, Any]:
         """The run as `overnight runs` lists it."""

@@ -32,8 +32,9 @@ class Site:
     def start_runs(self) -> None:
         """Have the worker begin a run for each story, one by one: a queue of them would lock Prefect's SQLite."""
         files = {name: f"file:out/{name}.jsonl" for name in ("resumed", "running", "scheduled")}
-        for n, (name, sink) in enumerate({"reviewed": self.receiver.url, **files}.items()):
-            self.runs[name] = self.api.start_run(TICKETS, {"sink": sink}, in_s=n * _BETWEEN_RUNS_S)
+        for n, (name, sink) in enumerate({**files, "reviewed": self.receiver.url}.items()):
+            tags = ["started-by:Ada"] if name == "reviewed" else []
+            self.runs[name] = self.api.start_run(TICKETS, {"sink": sink}, in_s=n * _BETWEEN_RUNS_S, tags=tags)
 
     def wait_at_gate(self, name: str) -> str:
         """The flow run of this name once it is suspended."""

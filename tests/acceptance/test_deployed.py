@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +57,30 @@ def edited(site: Site) -> Iterator[None]:
         file.write_text(text)
 
 
-def _answer(items: list[dict[str, Any]], *wrong: str) -> dict[str, Any]:
-    """Answers that find every row correct but these."""
-    found = {str(i["item"]): "wrong" if i["row_id"] in wrong else "correct" for i in items}
-    return {"decision": "release", "items": found}
+@dataclass(frozen=True)
+class Shown:
+    """What a reviewer of a run is shown: rows, and seeds among them."""
+
+    items: list[dict[str, Any]]
+    seeds: set[int]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return [i for i in self.items if i["item"] not in self.seeds]
+
+    def verdicts(self, *wrong: str) -> dict[int, str]:
+        """Of a reader who finds every seed, and every row correct but these."""
+        return {
+            i["item"]: "wrong" if i["item"] in self.seeds or i["row_id"] in wrong else "correct" for i in self.items
+        }
+
+    def sent(self, *held: str) -> dict[str, dict[str, Any]]:
+        """The outputs that leave, by row, where these rows are held."""
+        return {i["row_id"]: i["output"] for i in self.rows if i["row_id"] not in held}
 
 
-def _sent(items: list[dict[str, Any]], *held: str) -> dict[str, dict[str, Any]]:
-    """The outputs that leave, by row, where these rows are held."""
-    return {i["row_id"]: i["output"] for i in items if i["row_id"] not in held}
+def _show(site: Site, run_id: str) -> Shown:
+    return Shown(site.project.read_items(run_id), site.project.find_seeds(run_id))
 
 
 def _outputs(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -83,8 +99,8 @@ def test_a_schedule_fires_and_its_run_waits_without_a_process(site: Site, fired:
 
 
 def test_the_form_has_no_default_and_only_rows_marked_correct_leave(site: Site, fired: str, page: Page) -> None:
-    items = site.project.read_items(site.api.get_run_id(fired))
-    titles = [f"{i['item']}. {i['row_id']}" for i in items]
+    shown = _show(site, site.api.get_run_id(fired))
+    titles = {f"{i['item']}. {i['row_id']}": i["item"] for i in shown.items}
     form = ReviewPage(page, site.api.url.removesuffix("/api"), fired)
     form.open("Logs")
     form.open_form()
@@ -93,32 +109,19 @@ def test_the_form_has_no_default_and_only_rows_marked_correct_leave(site: Site, 
     form.expect_refused()
     assert site.api.get_state(fired) == "Suspended"
 
-    verdicts = dict.fromkeys(titles, "correct") | {titles[1]: "wrong", titles[4]: "unsure"}
-    for title, verdict in (verdicts | {"Decision": "release"}).items():
+    wrong, doubtful = shown.rows[1]["row_id"], shown.rows[4]["row_id"]
+    given = shown.verdicts(wrong) | {shown.rows[4]["item"]: "unsure"}
+    for title, verdict in ({title: given[n] for title, n in titles.items()} | {"Decision": "release"}).items():
         form.choose(title, verdict)
     form.write("Your name", "Ada")
-    form.save_form("form.png", at=titles[1])
+    form.save_form("form.png", at=list(titles)[1])
     form.submit()
     form.expect_sent()
     site.api.wait_for_state(fired, "Completed")
     form.open("Task Runs")
     form.expect_state("Completed")
     form.save("run.png")
-    assert _outputs(site.read_rows("fired")) == _sent(items, items[1]["row_id"], items[4]["row_id"])
-
-
-def test_a_review_in_the_terminal_sends_each_row_marked_correct_once(site: Site) -> None:
-    flow_run_id = site.wait_at_gate("reviewed")
-    run_id = site.api.get_run_id(flow_run_id)
-    items = site.project.read_items(run_id)
-    assert not site.receiver.received
-
-    done = site.project.review(run_id, _answer(items, "T-1003"), "Ada")
-    assert done.code == 0, done.err
-    assert (done.summary["state"], done.summary["published"], done.summary["held"]) == ("released", N_DEPLOYED - 1, 1)
-    site.api.wait_for_state(flow_run_id, "Completed")
-    assert _outputs([received.row for received in site.receiver.received]) == _sent(items, "T-1003")
-    assert len(site.receiver.received) == len({received.key for received in site.receiver.received}) == N_DEPLOYED - 1
+    assert _outputs(site.read_rows("fired")) == shown.sent(wrong, doubtful)
 
 
 def test_the_api_rejects_an_empty_answer_and_the_run_goes_on_waiting(site: Site) -> None:
@@ -129,13 +132,13 @@ def test_the_api_rejects_an_empty_answer_and_the_run_goes_on_waiting(site: Site)
 
 def test_what_was_read_is_delivered_through_the_api_whatever_was_edited_since(site: Site, edited: None) -> None:
     flow_run_id = site.wait_at_gate("resumed")
-    items = site.project.read_items(site.api.get_run_id(flow_run_id))
+    shown = _show(site, site.api.get_run_id(flow_run_id))
     n_calls = len(site.provider.calls)
-    verdicts = {f"item_{i['item']:02d}": "correct" for i in items}
+    verdicts = {f"item_{n:02d}": verdict for n, verdict in shown.verdicts().items()}
     assert site.api.resume(flow_run_id, {**verdicts, "decision": "release", "reviewer": "Ada"}) == "ACCEPT"
     site.api.wait_for_state(flow_run_id, "Completed")
-    assert len(items) == N_DEPLOYED
-    assert _outputs(site.read_rows("resumed")) == _sent(items)
+    assert len(shown.rows) == N_DEPLOYED
+    assert _outputs(site.read_rows("resumed")) == shown.sent()
     assert len(site.provider.calls) == n_calls
 
 
@@ -158,12 +161,13 @@ def test_a_state_that_is_forced_on_releases_nothing(site: Site) -> None:
 @pytest.mark.parametrize(("name", "ends"), [("running", "Running"), ("scheduled", "Completed")])
 def test_a_review_still_releases_a_run_whose_state_was_forced(site: Site, name: str, ends: str) -> None:
     run_id = site.api.get_run_id(site.runs[name])
-    items = site.project.read_items(run_id)
-    done = site.project.review(run_id, _answer(items), "Ada")
+    shown = _show(site, run_id)
+    answers = {"decision": "release", "items": {str(n): verdict for n, verdict in shown.verdicts().items()}}
+    done = site.project.review(run_id, answers, "Ada")
     assert done.code == 0, done.err
     assert (done.summary["state"], done.summary["published"]) == ("released", N_DEPLOYED)
     site.api.wait_for_state(site.runs[name], ends)
-    assert _outputs(site.read_rows(name)) == _sent(items)
+    assert _outputs(site.read_rows(name)) == shown.sent()
 
 
 def test_of_all_runs_over_the_same_input_one_asks_and_the_others_show_cached(site: Site, fired: str) -> None:

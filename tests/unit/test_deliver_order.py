@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from overnight.approve import find_held, offer_release
-from overnight.deliver import deliver_release, describe_sink, recall_release
+from overnight.approve import find_held
+from overnight.deliver import deliver_release, recall_release
 from overnight.failures import ApprovalRefused, LedgerRefused, RunHalted
 from overnight.ledger.bodies import make_body, record_bodies
 from overnight.ledger.columns import to_bytes
@@ -45,16 +45,9 @@ def table(tmp_path: Path) -> tuple[str, Read]:
 
 def _offer(house: House, texts: list[str], sink: str, run: str, held_of: Release | None = None) -> Release:
     prompt = house.make_prompt()
-    return offer_release(
-        [house.check(texts, prompt)],
-        run_id=house.begin(run),
-        sink=describe_sink(sink, house.settings),
-        prompt=prompt,
-        ledger=house.ledger,
-        home=house.home,
-        now=time.time(),
-        held_of=held_of,
-    )
+    checked = house.check(texts, prompt)
+    house.begin(run)
+    return house.offer_checked([checked], prompt, sink=sink, run_id=run, now=time.time(), held_of=held_of)
 
 
 def _deliver(house: House, approval: Approval) -> dict[str, str]:

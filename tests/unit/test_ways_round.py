@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from overnight.approve import find_standing
-from overnight.approve.mint import mint_approval
+from overnight.approve.mint import Finding, mint_approval
 from overnight.deliver import deliver_release, describe_sink
 from overnight.deliver.credentials import resolve_credential
 from overnight.deliver.drain import drain
@@ -200,10 +200,11 @@ def test_the_signature_of_one_who_mints_with_a_key_of_their_own_is_refused(house
     house.approve(house.offer(run_id="night-0"))
     release = house.offer()
     (house.home / "mine.key").write_bytes(bytes(32))
+    finding = Finding(("Me",), identified_by="declared", reason="", held={}, corrected=(), details={})
     minted = house.ledger.write(
         lambda c: mint_approval(
-            c, release, find_release_rows(c, release.release_id), {}, reviewer="Me", identified_by="declared",
-            reason="", key_file=house.home / "mine.key", approval_s=60.0, now=time.time(),
+            c, release, find_release_rows(c, release.release_id), finding, key_file=house.home / "mine.key",
+            now=time.time(),
         )
     )  # fmt: skip
     assert "is not as it was signed" in _refused(house, minted)
@@ -228,7 +229,18 @@ _INTO_OUTBOX = """
 
 _COLUMNS = (
     *("release_id", "round", "release_digest", "allowed_digest", "evidence_digest", "sink", "operation", "n_allowed"),
-    *("n_held", "reviewer", "identified_by", "reason", "issued_at", "expires_at", "clock", "issued_mark", "nonce"),
+    *(
+        "n_held",
+        "reviewer",
+        "identified_by",
+        "reason",
+        "findings",
+        "issued_at",
+        "expires_at",
+        "clock",
+        "issued_mark",
+        "nonce",
+    ),
     *("signature", "state"),
 )
 
@@ -253,6 +265,11 @@ def _copy_approval(**changes: str) -> str:
         ("DELETE FROM held_rows", "nothing is deleted from held_rows"),
         ("UPDATE release_rows SET payload = zeroblob(32)", "rows of a release are not changed"),
         ("UPDATE releases SET sink = 'file:elsewhere.jsonl'", "a release is not changed"),
+        ("UPDATE draws SET items = '[]'", "what a reviewer was shown is not changed"),
+        ("DELETE FROM draws", "nothing is deleted from draws"),
+        ("UPDATE drawn_items SET stratum = 'random'", "a seed stays a seed, and a row a row"),
+        ("UPDATE drawn_items SET position = 0", "a seed stays a seed, and a row a row"),
+        ("DELETE FROM drawn_items WHERE stratum = 'seed'", "nothing is deleted from drawn_items"),
     ],
 )
 def test_a_trigger_refuses_the_statement_of_a_database_client(house: House, statement: str, said: str) -> None:

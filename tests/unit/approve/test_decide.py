@@ -273,7 +273,8 @@ def test_a_row_called_wrong_before_is_held_when_nobody_reads_it_now(house: House
 
 
 def test_a_row_that_is_found_correct_later_is_doubted_no_more(house: House) -> None:
-    assert house.decide(first := house.offer(2, now=1.0), house.answer(first, r1="wrong", r2="unsure")) is RunState.HELD
+    first = house.offer(2, now=1.0)
+    assert house.decide(first, house.answer(first, r1="wrong", r2="unsure")) is RunState.HELD
     house.approve(house.offer(3, now=2.0))
     with house.ledger.reading() as connection:
         assert find_doubted(connection) == set()

@@ -38,7 +38,7 @@ SUMMARY = Summary(
 
 
 def _report(summary: Summary = SUMMARY) -> RunReport:
-    return RunReport(summary, (), (), (), None)
+    return RunReport(summary, (), (), (), reviews=(), docs=None)
 
 
 def test_a_summary_as_json_is_one_object_on_standard_output(capfdbinary: pytest.CaptureFixture[bytes]) -> None:

@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 
 from overnight import checks
-from overnight.approve import offer_release
 from overnight.checks import BatchValidator, parse_checks
 from overnight.complete import Engine, complete_batch
 from overnight.deliver import deliver_release
 from overnight.ledger.releases import find_release
 from overnight.ledger.runs import record_batches, record_part
 from overnight.parts import read_part
-from overnight.records import CheckedBatch, Prompt, SinkFacts
+from overnight.records import CheckedBatch, Prompt
 from tests.conftest import RUN, House
 from tests.fakes.provider import FakeProvider, Scripted, answer_by_schema
 
@@ -57,15 +56,7 @@ def checked_night(house: House, fake: FakeProvider) -> House:
     prompt = house.make_prompt(endpoint=fake.openai_base_url)
     with closing(Engine(house.settings, house.ledger)) as engine:
         checked = _check(house, engine, prompt)
-    offer_release(
-        [checked],
-        run_id=RUN,
-        sink=SinkFacts(house.sink, "replace", "reversible"),
-        prompt=prompt,
-        ledger=house.ledger,
-        home=house.home,
-        now=1.0,
-    )
+    house.offer_checked([checked], prompt)
     return house
 
 
