@@ -106,6 +106,6 @@ class PrefectApi:
         return found
 
     def list_artifacts(self, flow_run_id: str) -> dict[str, dict[str, Any]]:
-        """A flow run's artifacts, by their keys."""
+        """A flow run's artifacts, by their keys; of several with one key the newest."""
         rows = self.post("/artifacts/filter", {"flow_runs": {"id": {"any_": [flow_run_id]}}})
-        return {row["key"]: row for row in rows}
+        return {row["key"]: row for row in sorted(rows, key=lambda row: str(row["created"]))}

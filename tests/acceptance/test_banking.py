@@ -63,8 +63,9 @@ def test_the_second_night_asks_nobody_and_waits_beside_the_person_who_decides_el
     waiting = site.project.start(*_command("--wait"), OPENAI_BASE_URL=provider.openai_base_url)
     run_id = wait_for(lambda: _find_paused(site), "the run to pause")
     items = site.project.read_items(run_id)
+    assert len(items) < _N_ROWS
     assert waiting.poll() is None
-    reviewed = site.project.review(run_id, _all_correct(items), "Ada")
+    reviewed = site.project.review(run_id, _all_correct(items, site.project.find_seeds(run_id)), "Ada")
     done = finish(waiting)
     assert (reviewed.code, done.code) == (0, 0), reviewed.err + done.err
     assert reviewed.summary["run_id"] == done.summary["run_id"] == run_id
@@ -82,8 +83,10 @@ def _find_paused(site: Site) -> str | None:
     return str(found[0]["name"]).rpartition(" ")[2] if found else None
 
 
-def _all_correct(items: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"decision": "release", "items": {str(i["item"]): "correct" for i in items}}
+def _all_correct(items: list[dict[str, Any]], seeds: set[int]) -> dict[str, Any]:
+    """Of a reader who finds every seed."""
+    verdicts = {str(i["item"]): "wrong" if i["item"] in seeds else "correct" for i in items}
+    return {"decision": "release", "items": verdicts}
 
 
 def test_rows_that_changed_since_are_asked_and_no_others(

@@ -20,15 +20,15 @@ from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.route_banking_query import route_banking_query
-from overnight.approve import decide
+from overnight.approve import decide, open_round
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.queries import summarize
 from overnight.ledger.releases import find_release
 from overnight.records import Approval, Release, RunState, Summary
 from overnight.settings import Settings
 from tasks.check import get_validator
-from tests.conftest import answer
 from tests.fakes.provider import FakeProvider
+from tests.honest import find_seeds, read_honestly
 
 ROOT = Path(__file__).parents[2]
 QUERIES = ["my card has not arrived", "how do I change my PIN", "the transfer was declined"]
@@ -97,19 +97,25 @@ class Project:
         assert release is not None
         return release
 
+    def list_shown(self, release: Release) -> list[str]:
+        """The rows that are shown, without the seeds, which bear the ids of rows."""
+        seeds = find_seeds(self.ledger, release)
+        return sorted(i.row_id for i in release.items if i.item not in seeds)
+
     def decide(self, run_id: str, decision: Any = "release", **verdicts: str) -> Approval | RunState:
         """A person's decision, as `overnight review` records it."""
-        release = self.find_release(run_id)
-        answers = answer(release, decision, **verdicts)
-        return decide(
+        settings, ledger = Settings.from_env(), self.ledger
+        release = open_round(self.find_release(run_id), ledger=ledger, home=settings.home, now=time.time())
+        made = decide(
             release,
-            answers,
+            read_honestly(ledger, release, decision, **verdicts),
             channel="file",
-            ledger=self.ledger,
-            key_file=Settings.from_env().approval_key,
-            approval_s=60.0,
+            ledger=ledger,
+            key_file=settings.approval_key,
             now=time.time(),
         )
+        assert made.is_final, made.words
+        return made.approval or RunState(made.outcome)
 
 
 def _flow_run_id(state: State[Any]) -> UUID:

@@ -26,9 +26,7 @@ import psycopg  # noqa: F401 - the same
 import overnight.ledger.migrate
 import overnight.llm.openai_chat  # noqa: F401 - the same
 from overnight import failpoints
-from overnight.approve import offer_release
 from overnight.complete import Engine
-from overnight.deliver import describe_sink
 from overnight.failures import OvernightError
 from overnight.ledger import Ledger
 from overnight.ledger.runs import record_batches, record_part
@@ -87,15 +85,7 @@ def work(orders: Orders) -> dict[str, Any]:
 def _offer(completed: Any, prompt: Prompt, house: House, orders: Orders) -> Release:
     """The release of rows that no batch check was asked about: that takes a process of its own, and seconds."""
     checked = [_check(batch, prompt, house.ledger) for batch in completed]
-    return offer_release(
-        checked,
-        run_id=RUN,
-        sink=describe_sink(orders.sink, house.settings),
-        prompt=prompt,
-        ledger=house.ledger,
-        home=house.home,
-        now=time.time(),
-    )
+    return house.offer_checked(checked, prompt, sink=orders.sink, now=time.time())
 
 
 def _check(batch: CompletedBatch, prompt: Prompt, ledger: Ledger) -> CheckedBatch:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from overnight.approve import offer_release
 from overnight.deliver import deliver_release, describe_sink
 from overnight.failures import SinkRefused
 from overnight.keys import canonical_json, request_key
@@ -39,7 +38,8 @@ HOSTILE = {
 
 def offer_rows(house: House, sink: str, quotes: Mapping[str, str]) -> Release:
     """A release of rows with these ids, whose answers hold these texts."""
-    prompt, run_id = house.make_prompt(), house.begin()
+    house.begin()
+    prompt = house.make_prompt()
     rows = [
         {
             "row_id": row_id,
@@ -54,10 +54,7 @@ def offer_rows(house: House, sink: str, quotes: Mapping[str, str]) -> Release:
     part = write_part(rows, house.home)
     checked = CheckedBatch(1, part, prompt.prompt_hash, prompt.checks_hash, len(rows), 0, 0)
     house.ledger.write(lambda c: record_part(c, f"check-{part.digest}", checked, 1.0))
-    facts = describe_sink(sink, house.settings)
-    return offer_release(
-        [checked], run_id=run_id, sink=facts, prompt=prompt, ledger=house.ledger, home=house.home, now=1.0
-    )
+    return house.offer_checked([checked], prompt, sink=sink)
 
 
 def deliver(house: House, sink: str, quotes: Mapping[str, str] = HOSTILE) -> list[Receipt]:
