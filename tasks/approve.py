@@ -9,6 +9,7 @@ from typing import Any
 from prefect.logging import get_run_logger
 
 from overnight.approve import (
+    Answers,
     complete_policy,
     decide,
     find_held,
@@ -97,7 +98,7 @@ def _ask(release: Release, run: Run) -> Approval | RunState:
             answers = read_form(given.form) if given.form else answers
             decision = decide(
                 release,
-                _parse(answers, release),
+                parse_form(answers, release),
                 channel="form",
                 ledger=run.ledger,
                 key_file=run.settings.approval_key,
@@ -117,7 +118,13 @@ def _ask(release: Release, run: Run) -> Approval | RunState:
         release = open_round(run.reload_release(release), ledger=run.ledger, home=run.settings.home, now=time.time())
 
 
-def _parse(answers: Mapping[str, Any], release: Release) -> Any:
+def parse_form(answers: Mapping[str, Any], release: Release) -> Answers:
+    """
+    What was answered in a form.
+
+    Raises:
+        ReviewRefused: The fields do not fit, or it only says that a decision was taken which is not recorded.
+    """
     if answers.get("decision") == ELSEWHERE:
         raise ReviewRefused(
             f"Release {release.release_id} is said to be reviewed elsewhere, and the ledger has no decision on it. Read"
