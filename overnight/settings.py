@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from overnight.declarations import read_models, read_sinks
 from overnight.failures import OvernightError
+from overnight.people import read_notify
 from overnight.records import ModelTerms, OwnSink
 
 N = TypeVar("N", int, float)
@@ -55,6 +56,8 @@ class Settings:
     started_by: str | None = None
     #: Hosts that a run's process may connect to; empty: all.
     only_hosts: frozenset[str] = frozenset()
+    #: Whom to tell that somebody is needed, as apprise's URLs: they hold tokens, so no repr shows them.
+    notify: tuple[str, ...] = field(default=(), repr=False)
     #: What the project declares in pyproject.toml: of its models, and the sinks that it calls by name.
     terms: tuple[ModelTerms, ...] = ()
     sinks: Mapping[str, str | OwnSink] = field(default_factory=dict, hash=False)
@@ -65,7 +68,8 @@ class Settings:
         Read the settings from `OVERNIGHT_*`, and what pyproject.toml in the current directory declares.
 
         Raises:
-            OvernightError: A value is not of its type, or pyproject.toml declares what no model or sink has.
+            OvernightError: A value is not of its type, pyproject.toml declares what no model or sink has, or the file
+                of `OVERNIGHT_NOTIFY` cannot be read or is open to others.
         """
         home = Path(os.environ.get("OVERNIGHT_HOME") or "data").absolute()
         return cls(
@@ -90,6 +94,7 @@ class Settings:
             offers_held=os.environ.get("OVERNIGHT_OFFERS_HELD") == "1",
             started_by=os.environ.get("OVERNIGHT_STARTED_BY") or None,
             only_hosts=_hosts("OVERNIGHT_ONLY_HOSTS"),
+            notify=read_notify(os.environ.get("OVERNIGHT_NOTIFY") or ""),
             terms=read_models(),
             sinks=read_sinks(),
         )

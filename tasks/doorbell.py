@@ -19,6 +19,7 @@ from prefect.runtime import flow_run
 from overnight.records import Release, RunState
 from tasks.form import describe_release, make_form
 from tasks.nightly import RunEnded
+from tasks.notify import notify_waiting
 from tasks.report import publish_artifacts
 from tasks.run import Run
 
@@ -53,6 +54,7 @@ def ring(release: Release, run: Run) -> Submitted:
         )
         raise RunEnded(RunState.WAITING, line)
     publish_artifacts(run)
+    notify_waiting(release, run)
     return _wait(release, run, shown)
 
 

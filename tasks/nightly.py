@@ -17,8 +17,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from overnight.deliver import describe_sink
 from overnight.failures import OvernightError
 from overnight.ledger import open_ledger
+from overnight.notices import refuse_malformed
 from overnight.records import RunState, Summary
 from overnight.settings import Settings
+from tasks.notify import notify_end, notify_unopened
 from tasks.report import publish_artifacts
 from tasks.run import find_run_id, open_run
 from tasks.stop import halting_on_sigterm
@@ -87,24 +89,30 @@ def _run_steps(name: str, given: dict[str, Any], steps: Callable[[], Summary]) -
         started_by = find_starter(is_deployed=is_deployed)
         with open_run(name, given, flow_run_id=_flow_run_id(), deployed=is_deployed, started_by=started_by) as run:
             try:
+                refuse_malformed(run.settings.notify)
                 if "sink" in given:
                     describe_sink(given["sink"], run.settings)  # refused now, not after everything was paid for
                 with halting_on_sigterm(run):
                     return steps()
             except RunEnded as end:
                 run.set_state(end.state, str(end))
+                if end.failed:
+                    notify_end(run, end.state, end)
                 publish_artifacts(run)
                 ended = Failed if end.failed else Completed
                 return ended(name=end.state.capitalize(), message=str(end))
             except OvernightError as error:
                 run.set_state(RunState.HALTED, str(error))
+                notify_end(run, RunState.HALTED, error)
                 publish_artifacts(run)
                 return Failed(name="Halted", message=str(error))
             except Exception as error:
                 # Nobody foresaw it: Prefect shows where it was, and the run must not stand as running.
                 run.set_state(RunState.HALTED, f"{type(error).__name__}: {error}")
+                notify_end(run, RunState.HALTED, error)
                 raise
     except OvernightError as error:
+        notify_unopened(name, error, deployed=bool(deployment.id))
         return Failed(name="Halted", message=str(error))
 
 

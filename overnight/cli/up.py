@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from overnight.cli.bell import put_bell
 from overnight.cli.server import find_server, is_healthy, prefect_environment, start_server
 from overnight.failures import OvernightError
 from overnight.settings import Settings
@@ -32,6 +33,7 @@ def run_all() -> int:
         # prefect.yaml names the project's folder by $PWD, which only a shell keeps true.
         os.environ["PWD"] = str(Path.cwd())
         _prepare()
+        put_bell(settings.notify)
         click.echo(f"Prefect's UI is at {api_url.removesuffix('/api')}; Ctrl-C ends everything.")
         return _work()
     return 0

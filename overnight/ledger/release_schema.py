@@ -228,3 +228,14 @@ interventions = make_table(
     require("reason", sa.Text),
     require("recorded_at", sa.Float),
 )
+
+#: What people were told of a run, each thing once.
+notices = make_table(
+    "notices",
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), primary_key=True),
+    #: "waiting", "soon" (it will not wait much longer), "over" (it waits no more), "held" or "halted".
+    sa.Column("kind", sa.Text, primary_key=True),
+    #: The release and its round; of a run that ended, the digest of why.
+    sa.Column("about", sa.Text, primary_key=True),
+    require("told_at", sa.Float),
+)

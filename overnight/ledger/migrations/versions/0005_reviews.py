@@ -1,4 +1,4 @@
-"""Draws with seeds, verdicts with corrections, enrolled reviewers, and how much of a release has to be read."""
+"""Draws with seeds, verdicts with corrections, enrolled reviewers, how much has to be read, and what was told."""
 
 from typing import Any
 
@@ -94,4 +94,13 @@ def _make_tables() -> None:
         sa.Column("n_wrong", sa.Integer(), server_default="0", nullable=False),
         sa.Column("wrong_at", sa.Float(), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_reviewers")),
+    )
+    op.create_table(
+        "notices",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("about", sa.Text(), nullable=False),
+        sa.Column("told_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.run_id"], name=op.f("fk_notices_run_id")),
+        sa.PrimaryKeyConstraint("run_id", "kind", "about", name=op.f("pk_notices")),
     )
