@@ -59,6 +59,8 @@ def nightly_flow(*, name: str, **options: Any) -> Callable[[Callable[P, Summary]
             given = inspect.signature(steps).bind(*args, **kwargs).arguments
             return _run_steps(name, given, functools.partial(steps, *args, **kwargs))
 
+        # `overnight run` and `overnight plan` take these alone.
+        run_night.__dict__["is_nightly"] = True
         runner: Any = ThreadPoolTaskRunner(max_workers=N_BATCHES)
         made: Flow[P, Any] = flow(
             name=name,

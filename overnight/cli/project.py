@@ -47,6 +47,11 @@ def load_flow(module: str) -> Flow[Any, Any]:
         ) from error
     if flow is None:
         raise OvernightError(f"flows/{module}.py has no flow named {module}. Give its function the name of the file.")
+    if not getattr(getattr(flow, "fn", None), "is_nightly", False):
+        raise OvernightError(
+            f"flows/{module}.py is not made with @nightly_flow: it has no run that could be reviewed. Leave it to its"
+            " schedule, or start its deployment in the Prefect UI."
+        )
     found: Flow[Any, Any] = flow
     return found
 
