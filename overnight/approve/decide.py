@@ -192,7 +192,7 @@ class _Answered:
             reason=self.given.reason,
             held=held,
             corrected=correct_rows(self.connection, self.release, rows, reading.corrected, held),
-            details=_describe(reading, rounds),
+            details=_describe(reading, self._rounds()),
         )
         approval = mint_approval(self.connection, self.release, rows, finding, key_file=self.key_file, now=self.now)
         return Decision(decision.outcome, decision.words, approval)
@@ -252,7 +252,7 @@ def _find(verdict: Any, name: str) -> str | None:
     return found if found is None or isinstance(found, str) else orjson.dumps(found).decode()
 
 
-def _describe(reading: Reading, rounds: list[ReviewAnswer]) -> dict[str, Any]:
+def _describe(reading: Reading, rounds: list[Round]) -> dict[str, Any]:
     return {
         "policy": asdict(reading.policy),
         "n_rows": reading.n_rows,
@@ -261,8 +261,12 @@ def _describe(reading: Reading, rounds: list[ReviewAnswer]) -> dict[str, Any]:
         "n_bad_at_random": reading.n_bad,
         "bound": reading.bound(),
         "unread": "held" if reading.holds_unread else "released",
-        "rounds": [
-            {n: getattr(a, n) for n in ("draw", "reviewer", "identified_by", "verdicts", "n_seeds", "n_caught")}
-            for a in rounds
-        ],
+        "rounds": [_describe_round(one) for one in rounds],
     }
+
+
+def _describe_round(one: Round) -> dict[str, Any]:
+    """Each item with what it was, so that the record stands alone."""
+    names = ("draw", "reviewer", "identified_by", "decision", "n_seeds", "n_caught", "seconds")
+    items = [(d.stratum, d.position, one.answer.verdicts[str(n)]) for n, d in one.drawn.items()]
+    return {name: getattr(one.answer, name) for name in names} | {"items": items}

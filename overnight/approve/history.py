@@ -38,6 +38,6 @@ def find_history(connection: sa.Connection, release: Release) -> History:
         if a.outcome in COUNTED and a.draw is not None
     )
     draw = find_draw(connection, release.release_id)
-    if draw and any(n >= draw.round and a.outcome != "refused" for n, a in answers):
+    if draw and (draw.is_without_seeds or any(n >= draw.round and a.outcome != "refused" for n, a in answers)):
         draw = None
     return History(read_rounds(release.n_rows, release.policy, rounds), rounds, draw, tuple(answers))

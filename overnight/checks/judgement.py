@@ -62,8 +62,8 @@ def judge(outcomes: Sequence[Outcome], rows: Sequence[Mapping[str, Any]]) -> Bat
     The verdict on flattened rows, from the outcomes in the order of the suite.
 
     A critical rule without `mostly` that names rows fails those rows; any other critical rule speaks of the batch as a
-    whole; a rule of severity warning or info only warns, of the batch and of the rows that it names. Rules over values skip nulls: a field that must be there needs
-    `expect_column_values_to_not_be_null` beside them.
+    whole; a rule of severity warning or info only warns, of the batch and of the rows that it names. Rules over values
+    skip nulls: a field that must be there needs `expect_column_values_to_not_be_null` beside them.
 
     Raises:
         SuiteRefused: A rule could not be judged, such as one over a column that the rows lack.

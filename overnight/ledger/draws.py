@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
+from overnight.failures import LedgerRefused
 from overnight.keys import canonical_json, digest_bytes, digest_parts
 from overnight.ledger.prepared import insert
 from overnight.ledger.release_schema import drawn_items, draws
 from overnight.records import ReviewItem
 
 SEED = "seed"
+_BEFORE = "before"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class DrawnItem:
     """What an item of a draw is; no reviewer is told."""
 
     item: int
-    #: "random" (feeds the bound), "risk", "again" (somebody else read it before) or "seed".
+    #: "random" (feeds the bound), "risk", "again" (somebody else read it before) or "seed"; "before": an earlier
+    #: version of overnight showed it.
     stratum: str
     #: The row that is shown, or that the seed was made of.
     position: int
@@ -43,30 +45,40 @@ class Draw:
         """How many of the items are seeds."""
         return sum(d.stratum == SEED for d in self.drawn.values())
 
+    @property
+    def is_without_seeds(self) -> bool:
+        """Whether an earlier version drew it, which knew of none."""
+        return any(d.stratum == _BEFORE for d in self.drawn.values())
+
 
 def record_draw(connection: sa.Connection, release_id: str, draw: Draw, now: float) -> None:
     """Keep a draw with what its items are; the first one of a round stays, whole."""
-    shown = [asdict(item) for item in draw.items]
     place = {"release_id": release_id, "round": draw.round}
-    row = place | {
-        "items": orjson.dumps(shown).decode(),
-        "evidence_digest": digest_bytes(canonical_json(shown)),
-        "drawn_at": now,
-    }
-    if connection.execute(insert(draws).on_conflict_do_nothing(), row).rowcount == 1:
+    items = orjson.dumps([asdict(item) for item in draw.items]).decode()
+    row = place | {"items": items, "evidence_digest": _digest(items, draw.drawn), "drawn_at": now}
+    # Without the option a driver for Postgres does not say.
+    statement = insert(draws).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    if connection.execute(statement, row).rowcount == 1:
         connection.execute(sa.insert(drawn_items), [asdict(d) | place for d in draw.drawn.values()])
 
 
 def find_draw(connection: sa.Connection, release_id: str, round_n: int | None = None) -> Draw | None:
-    """The draw of this round, or the newest one."""
+    """
+    The draw of this round, or the newest one.
+
+    Raises:
+        LedgerRefused: It is not as it was recorded.
+    """
     c = draws.c
-    query = sa.select(c.round, c["items"]).where(c.release_id == release_id)
+    query = sa.select(c.round, c["items"], c.evidence_digest).where(c.release_id == release_id)
     query = query.where(c.round == round_n) if round_n is not None else query.order_by(c.round.desc()).limit(1)
     row = connection.execute(query).one_or_none()
     if row is None:
         return None
-    items = tuple(ReviewItem(**item) for item in orjson.loads(row[1]))
-    return Draw(row.round, items, find_drawn(connection, release_id, row.round))
+    items, drawn = _read_items(release_id, row[1]), find_drawn(connection, release_id, row.round)
+    if _digest(row[1], drawn) != row.evidence_digest:
+        raise _altered(release_id)
+    return Draw(row.round, items, drawn)
 
 
 def find_drawn(connection: sa.Connection, release_id: str, round_n: int) -> dict[int, DrawnItem]:
@@ -83,14 +95,36 @@ def find_shown(connection: sa.Connection, release_id: str) -> set[int]:
 
 
 def find_evidence(connection: sa.Connection, release_id: str, round_n: int) -> str | None:
-    """The digest of what reviewers were shown up to a round, made anew from what is recorded; None: nothing."""
+    """
+    The digest of what reviewers were shown up to a round, and of what was what of it, made anew; None: nothing.
+
+    Raises:
+        LedgerRefused: A record of it is unreadable.
+    """
     c = draws.c
-    query = sa.select(c["items"]).where(c.release_id == release_id, c.round <= round_n).order_by(c.round)
-    digests = [_digest(items) for items in connection.execute(query).scalars()]
+    query = sa.select(c.round, c["items"]).where(c.release_id == release_id, c.round <= round_n).order_by(c.round)
+    found = [(row[1], find_drawn(connection, release_id, row.round)) for row in connection.execute(query)]
+    digests = [_digest(items, drawn) for items, drawn in found]
     if len(digests) > 1:
         return digest_parts("evidence", digests)
     return digests[0] if digests else None
 
 
-def _digest(items: Any) -> str:
-    return digest_bytes(canonical_json(orjson.loads(items)))
+def _digest(items: str, drawn: Mapping[int, DrawnItem]) -> str:
+    # What earlier versions showed had no seeds, and a digest of the items alone.
+    if all(d.stratum == _BEFORE for d in drawn.values()):
+        return digest_bytes(canonical_json([asdict(item) for item in _read_items("", items)]))
+    return digest_parts("draw", [items, canonical_json([asdict(drawn[n]) for n in sorted(drawn)])])
+
+
+def _read_items(release_id: str, items: str) -> tuple[ReviewItem, ...]:
+    try:
+        return tuple(ReviewItem(**item) for item in orjson.loads(items))
+    except (orjson.JSONDecodeError, TypeError) as error:
+        raise _altered(release_id) from error
+
+
+def _altered(release_id: str) -> LedgerRefused:
+    return LedgerRefused(
+        f"What reviewers were shown of release {release_id} was altered in the ledger. Restore it from a backup."
+    )

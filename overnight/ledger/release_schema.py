@@ -61,7 +61,8 @@ drawn_items = make_table(
     sa.Column("release_id", sa.Text, sa.ForeignKey("releases.release_id"), primary_key=True),
     sa.Column("round", sa.Integer, primary_key=True),
     sa.Column("item", sa.Integer, primary_key=True),
-    #: "random" (feeds the bound), "risk", "again" (read before, by somebody else) or "seed".
+    #: "random" (feeds the bound), "risk", "again" (read before, by somebody else) or "seed"; "before": shown by an
+    #: earlier version.
     require("stratum", sa.Text),
     #: The row that is shown, or that the seed was made of.
     require("position", sa.Integer),

@@ -18,7 +18,7 @@ from tests.trials.record import Trial
 
 N_ROWS = pick(short=300, long=3_000)
 #: In the midst of the run's answers.
-ROOM = pick(short=600_000, long=2_500_000)
+ROOM = pick(short=800_000, long=2_500_000)
 
 
 def check_halt(ended: Ended) -> None:

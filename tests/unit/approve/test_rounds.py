@@ -119,6 +119,31 @@ def test_no_seed_leaves(house: House) -> None:
     assert not [seed for seed in seeds if seed in left]
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "UPDATE draws SET items = replace(items, 'text 2', 'text 9')",
+        "UPDATE draws SET items = '{'",
+        "UPDATE drawn_items SET stratum = 'risk' WHERE stratum = 'random'",
+        "UPDATE drawn_items SET position = 4 - position",
+        "DELETE FROM drawn_items WHERE stratum = 'seed'",
+    ],
+)
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_was_shown_cannot_be_edited_before_the_decision_or_after(house: House, edit: str, when: str) -> None:
+    release = house.offer(5)
+    answers, approval = house.answer(release), house.approve(release) if when == "after" else None
+    with pytest.raises(LedgerRefused):
+        house.ledger.write(lambda c: c.exec_driver_sql(edit))
+    house.tamper(edit)
+    with pytest.raises((LedgerRefused, ApprovalRefused)):
+        if approval:
+            deliver_release(approval, ledger=house.ledger, settings=house.settings)
+        else:
+            house.submit(release, answers)
+    assert not house.out.exists()
+
+
 # The bound.
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from overnight.approve.seeds.likeness import list_words
-from overnight.approve.seeds.own import load_mutators
 from overnight.approve.seeds.making import make_seeds
+from overnight.approve.seeds.own import load_mutators
 from overnight.records import Answered
 
 PROMPTS = Path(__file__).parents[3] / "prompts"

@@ -8,14 +8,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
+from overnight.approve.history import find_history
 from overnight.failures import LedgerRefused
+from overnight.keys import canonical_json, digest_bytes
 from overnight.ledger import Ledger, migrate
 from overnight.ledger.completions import Completion, find_completions
+from overnight.ledger.draws import find_evidence
+from overnight.ledger.releases import get_release
 from overnight.ledger.spend import Spend, find_spend
 
 PROMPT, BODY, KEY = (bytes([n]) * 32 for n in range(3))
@@ -71,15 +76,20 @@ def _connect(url: str) -> Iterator[sa.Connection]:
         yield connection
 
 
+def _upgrade(url: str, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    with _connect(url) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
 @pytest.fixture
 def old_url(empty_url: str, home: Path) -> str:
     """A ledger of the first schema, with some rows."""
     home.mkdir(parents=True)
-    config = Config()
-    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    _upgrade(empty_url, "0001")
     with _connect(empty_url) as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
         found = sa.MetaData()
         found.reflect(connection)
         for name, rows in _ROWS.items():
@@ -132,3 +142,39 @@ def test_a_ledger_that_cannot_be_migrated_is_refused_on_one_line_and_left_as_it_
         assert direct.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all() == ["0001"]
         assert direct.exec_driver_sql("SELECT count(*) FROM run_batches").scalar() == 2
         assert "cause" not in [column["name"] for column in sa.inspect(direct).get_columns("attempts")]
+
+
+_RELEASE = {
+    "digest": KEY,
+    "sink": "file:/out.jsonl",
+    "prompt_hash": PROMPT,
+    "model": "m",
+    "checks_hash": KEY,
+    "n_rows": 1,
+    "items": '[{"item": 1, "row_id": "r1", "input": {}, "output": {}}]',
+    "offered_at": 1.0,
+}
+
+
+def test_what_was_read_before_there_were_seeds_is_kept_and_what_waits_is_drawn_anew(old_url: str) -> None:
+    """A release that somebody answered to keeps what was shown, with its digest; one that waits is shown seeds."""
+    shown = digest_bytes(canonical_json(orjson.loads(str(_RELEASE["items"]))))
+    _upgrade(old_url, "0004")
+    with _connect(old_url) as connection:
+        found = sa.MetaData()
+        found.reflect(connection)
+        for name, effect in (("answered", "reversible"), ("waiting", None)):
+            row = _RELEASE | {"release_id": name, "run_id": "night-1", "effect": effect}
+            row["evidence_digest"] = bytes.fromhex(shown)
+            connection.execute(found.tables["releases"].insert(), row)
+            row = {"release_id": name, "position": 0, "row_id": "r1", "request_key": KEY, "payload": BODY}
+            connection.execute(found.tables["release_rows"].insert(), row | {"delivery_key": KEY, "item": 1})
+        words = dict.fromkeys(("channel", "reviewer", "decision", "reason", "verdicts"), "{}")
+        row = words | {"release_id": "answered", "round": 0, "outcome": "refused", "recorded_at": 1.0}
+        connection.execute(found.tables["review_answers"].insert(), row)
+    with closing(Ledger(old_url)) as ledger, ledger.reading() as connection:
+        assert find_evidence(connection, "answered", 0) == shown
+        answered, waiting = get_release(connection, "answered"), get_release(connection, "waiting")
+        assert (answered.policy.n_reviewers, waiting.policy.n_reviewers) == (1, 2)
+        assert (len(answered.items), len(waiting.items)) == (1, 0)
+        assert find_history(connection, answered).draw is None

@@ -11,16 +11,24 @@ revision = "0005"
 down_revision = "0004"
 
 
+_COMMON = '"confidence":0.95,"expires_h":24.0,"n_seeds":3,"waits_d":7.0'
+#: By the sink's effect: what a release that waits is read by from now on.
+_POLICIES = {
+    "reversible": f'{{{_COMMON},"max_bad_share":0.1,"n_reviewers":1}}',
+    "irreversible": f'{{{_COMMON},"max_bad_share":0.05,"n_reviewers":2}}',
+}
+
+
 def upgrade() -> None:
     _make_tables()
-    # What reviewers were shown until now was one draw a release.
+    # What reviewers answered to until now was one draw a release; what nobody has answered is drawn anew, with seeds.
     op.execute(
-        "INSERT INTO draws (release_id, round, items, evidence_digest, drawn_at)"
-        " SELECT release_id, 0, items, evidence_digest, offered_at FROM releases"
+        "INSERT INTO draws (release_id, round, items, evidence_digest, drawn_at) SELECT release_id, 0, items,"
+        " evidence_digest, offered_at FROM releases WHERE release_id IN (SELECT release_id FROM review_answers)"
     )
     op.execute(
-        "INSERT INTO drawn_items (release_id, round, item, stratum, position)"
-        " SELECT release_id, 0, item, 'random', position FROM release_rows WHERE item IS NOT NULL"
+        "INSERT INTO drawn_items (release_id, round, item, stratum, position) SELECT release_id, 0, item, 'before',"
+        " position FROM release_rows WHERE item IS NOT NULL AND release_id IN (SELECT release_id FROM draws)"
     )
     op.drop_column("releases", "items")
     op.drop_column("releases", "evidence_digest")
@@ -28,6 +36,9 @@ def upgrade() -> None:
     for table, columns in _columns().items():
         for column in columns:
             op.add_column(table, column)
+    for effect, policy in _POLICIES.items():
+        statement = sa.text("UPDATE releases SET policy = :policy WHERE coalesce(effect, 'irreversible') = :effect")
+        op.execute(statement.bindparams(policy=policy, effect=effect))
 
 
 def _columns() -> dict[str, list[sa.Column[Any]]]:
