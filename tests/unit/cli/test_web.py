@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from overnight.approve import complete_policy, offer_release
+from overnight.cli.web import read_on_page
+from overnight.deliver import describe_sink
+from overnight.failures import ReviewRefused
+from overnight.ledger.runs import record_batches
+from overnight.records import Release, ReviewPolicy
+from tests.conftest import RUN, House
+
+
+def _offer(house: House) -> Release:
+    prompt, run_id = house.make_prompt(), house.begin()
+    checked = house.check([f"text {n}" for n in range(1, 6)], prompt)
+    house.ledger.write(lambda c: record_batches(c, run_id, [checked]))
+    return offer_release(
+        [checked],
+        run_id=run_id,
+        sink=describe_sink(house.sink, house.settings),
+        prompt=prompt,
+        ledger=house.ledger,
+        home=house.home,
+        policy=complete_policy(ReviewPolicy(n_seeds=1), "reversible", waits_s=60.0, approval_s=60.0),
+        now=1.0,
+    )
+
+
+class _Visitor:
+    """Visits the page once its address is told, and does so from another thread."""
+
+    def __init__(self, *posts: tuple[str, dict[str, str]], then_interrupts: bool = False) -> None:
+        self._posts, self._then_interrupts = posts, then_interrupts
+        self.texts: list[str] = []
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, url: str) -> None:
+        self.url = url
+        self._thread = threading.Thread(target=self._visit)
+        self._thread.start()
+
+    def _visit(self) -> None:
+        place = urlsplit(self.url)
+        with httpx.Client(base_url=f"http://{place.netloc}", follow_redirects=True, trust_env=False) as client:
+            self.texts.append(client.get(f"/?{place.query}").text)
+            self.texts += [client.post(path, data=data | {"round": "0"}).text for path, data in self._posts]
+        if self._then_interrupts:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_page_ends_once_the_browser_knows_the_decision(house: House) -> None:
+    release = _offer(house)
+    visitor = _Visitor(("/decision", {"decision": "reject", "reviewer": "Ada", "reason": "The wrong night."}))
+    decision = read_on_page(release, house.settings, house.ledger, tell=visitor)
+    assert visitor.url.startswith("http://127.0.0.1:")
+    assert "5 rows wait for your reading" in visitor.texts[0]
+    assert "Nothing leaves." in visitor.texts[-1]
+    assert decision.outcome == "rejected"
+    assert house.fetch("SELECT channel, reviewer, outcome FROM review_answers") == [("page", "Ada", "rejected")]
+
+
+def test_a_page_that_is_broken_off_keeps_the_draft_and_says_so(house: House) -> None:
+    release = _offer(house)
+    with pytest.raises(ReviewRefused, match="1 of 6 verdicts are kept as a draft") as refused:
+        read_on_page(
+            release,
+            house.settings,
+            house.ledger,
+            tell=_Visitor(("/item/1", {"verdict": "correct"}), then_interrupts=True),
+        )
+    assert f"overnight review {RUN} --web" in str(refused.value)
+    assert house.fetch("SELECT * FROM review_answers") == []
+    visitor = _Visitor(then_interrupts=True)
+    with pytest.raises(ReviewRefused):
+        read_on_page(release, house.settings, house.ledger, tell=visitor)
+    assert "Go on at item 2" in visitor.texts[0]
