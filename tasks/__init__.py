@@ -7,6 +7,7 @@ from tasks.complete import complete_batches
 from tasks.deliver import deliver_release
 from tasks.load import load_batches, load_prompt
 from tasks.nightly import nightly_flow
+from tasks.remind import tell_reviewers
 from tasks.report import publish_report
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "load_prompt",
     "nightly_flow",
     "publish_report",
+    "tell_reviewers",
 ]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Any
 from uuid import UUID
 
 import click
+import httpx
 import orjson
 
 from overnight.approve import Answers, fill_form, find_answers
@@ -61,17 +63,25 @@ def _resume_in_prefect(flow_run_id: UUID, given: Answers) -> bool:
     from prefect.client.orchestration import get_client  # noqa: PLC0415 - late: Prefect takes seconds
     from prefect.exceptions import ObjectNotFound  # noqa: PLC0415 - the same
 
-    with get_client(sync_client=True) as client:
-        try:
-            state = client.read_flow_run(flow_run_id).state
-        except ObjectNotFound:
-            return False
-        if state is None or not state.is_paused():
-            return state is not None and (state.is_scheduled() or state.is_pending())
-        keys = state.state_details.run_input_keyset or {}
-        form = orjson.loads(client.read_flow_run_input(flow_run_id, keys["schema"])) if keys else {"properties": {}}
-        answer = client.resume_flow_run(flow_run_id, run_input=fill_form(given, form))
-    return answer.status.value == "ACCEPT"
+    try:
+        with get_client(sync_client=True) as client:
+            return _resume(client, flow_run_id, given)
+    except ObjectNotFound:
+        return False
+    except httpx.HTTPError as error:
+        # The decision is recorded: whatever becomes of this, the run looks there first.
+        click.echo(f"Prefect could not be told to go on with flow run {flow_run_id} ({error}).", err=True)
+        return False
+
+
+def _resume(client: Any, flow_run_id: UUID, given: Answers) -> bool:
+    state = client.read_flow_run(flow_run_id).state
+    if state is None or not state.is_paused():
+        return state is not None and bool(state.is_scheduled() or state.is_pending())
+    keys = state.state_details.run_input_keyset or {}
+    form = orjson.loads(client.read_flow_run_input(flow_run_id, keys["schema"])) if keys else {"properties": {}}
+    answer = client.resume_flow_run(flow_run_id, run_input=fill_form(given, form))
+    return bool(answer.status.value == "ACCEPT")
 
 
 def _is_taken_up(run_id: str, ledger: Ledger) -> bool:

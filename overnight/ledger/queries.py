@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from overnight.failures import OvernightError
 from overnight.ledger.release_schema import approvals, outbox, releases
-from overnight.ledger.releases import find_release
+from overnight.ledger.releases import find_release_id
 from overnight.ledger.runs import find_batches, find_latest_batches
 from overnight.ledger.schema import attempts, completions, passes, quarantines, run_prompts, runs
 from overnight.records import Batch, CompletedBatch, RunState, Summary
@@ -21,7 +21,7 @@ def summarize(connection: sa.Connection, run_id: str, now: float) -> Summary:
     run = connection.execute(sa.select(runs).where(runs.c.run_id == run_id)).one()
     rows = count_rows(connection, run_id)
     spent = _spent(connection, run_id)
-    release = find_release(connection, run_id)
+    release_id = find_release_id(connection, run_id)
     return Summary(
         run_id=run_id,
         state=run.state,
@@ -39,7 +39,7 @@ def summarize(connection: sa.Connection, run_id: str, now: float) -> Summary:
         cost_usd=None if spent.unpriced else spent.cost_usd or 0.0,
         input_tokens=spent.input_tokens or 0,
         output_tokens=spent.output_tokens or 0,
-        release=release.release_id if release else None,
+        release=release_id,
         seconds=round(_seconds(connection, run_id, now), 3),
     )
 

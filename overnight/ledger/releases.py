@@ -76,11 +76,21 @@ def find_release(connection: sa.Connection, run_id: str, sink: str | None = None
 
     One that offers what another held back is the newer of the two, whatever a clock said.
     """
+    row = _find_newest(connection, run_id, sink)
+    return _load(connection, row) if row else None
+
+
+def find_release_id(connection: sa.Connection, run_id: str) -> str | None:
+    """The newest release of the run, by its id alone."""
+    row = _find_newest(connection, run_id, None)
+    return row.release_id if row else None
+
+
+def _find_newest(connection: sa.Connection, run_id: str, sink: str | None) -> sa.Row[Any] | None:
     c, later = releases.c, releases.alias()
     is_last = ~sa.exists().where(later.c.held_of == c.release_id)
     query = sa.select(releases).where(c.run_id == run_id, c.sink == sink if sink else sa.true(), is_last)
-    row = connection.execute(query.order_by(c.offered_at.desc()).limit(1)).one_or_none()
-    return _load(connection, row) if row else None
+    return connection.execute(query.order_by(c.offered_at.desc()).limit(1)).one_or_none()
 
 
 def find_parent(connection: sa.Connection, release: Release) -> Release | None:

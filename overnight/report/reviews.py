@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from overnight.ledger.releases import find_release
+from overnight.ledger.releases import find_release_id
 from overnight.ledger.reviewers import ReviewerRecord, find_record
 from overnight.ledger.reviews import list_answers
 
 
 def describe_reviews(connection: sa.Connection, run_id: str) -> tuple[str, ...]:
     """A line for each answer to the run's release, then one for each of its readers."""
-    release = find_release(connection, run_id)
-    answers = list_answers(connection, release.release_id) if release else []
+    release_id = find_release_id(connection, run_id)
+    answers = list_answers(connection, release_id) if release_id else []
     lines = [f"Round {n + 1}, {a.reviewer or 'nobody'}, {a.outcome}: {a.detail or a.reason}" for n, a in answers]
     readers = dict.fromkeys(a.reviewer for _, a in answers if a.outcome != "refused" and a.reviewer)
     return (*lines, *(f"{name}: {describe_record(find_record(connection, name))}" for name in readers))

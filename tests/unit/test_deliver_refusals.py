@@ -91,7 +91,6 @@ def test_a_row_that_points_at_other_bytes_is_refused(house: House) -> None:
         ("UPDATE releases SET prompt_hash = zeroblob(32)", _CHANGED),
         ("UPDATE releases SET model = 'openai:another'", _CHANGED),
         ("UPDATE releases SET checks_digest = zeroblob(32)", _CHANGED),
-        ("UPDATE draws SET items = '[]'", _UNSIGNED),
         ("DELETE FROM draws", _UNSIGNED),
         ("UPDATE approvals SET allowed_digest = zeroblob(32)", _UNSIGNED),
         ("UPDATE approvals SET sink = 'file:{home}/elsewhere.jsonl'", _UNSIGNED),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -136,11 +137,14 @@ def test_what_was_shown_cannot_be_edited_before_the_decision_or_after(house: Hou
     with pytest.raises(LedgerRefused):
         house.ledger.write(lambda c: c.exec_driver_sql(edit))
     house.tamper(edit)
+    settings = house.settings
+    act = (
+        partial(deliver_release, approval, ledger=house.ledger, settings=settings)
+        if approval
+        else partial(house.submit, release, answers)
+    )
     with pytest.raises((LedgerRefused, ApprovalRefused)):
-        if approval:
-            deliver_release(approval, ledger=house.ledger, settings=house.settings)
-        else:
-            house.submit(release, answers)
+        act()
     assert not house.out.exists()
 
 
