@@ -21,6 +21,7 @@ _MIN_ROWS_FOR_LENGTHS = 20
 _MAD_TO_SD = 1.4826
 #: Of log length: where nearly all texts are equally long, one that is a third longer is nothing unusual.
 _MIN_SD = 0.1
+_MAX_ODD_SHARE = 0.05
 _MIN_ROWS_FOR_LABELS = 100
 _RARE_SHARE = 0.01
 
@@ -81,13 +82,13 @@ def _list_odd_lengths(rows: Sequence[Answered], fields: Sequence[str]) -> Iterat
         logs = {index: math.log1p(length) for index, length in lengths.items()}
         middle = median(logs.values())
         deviation = max(_MIN_SD, _MAD_TO_SD * median(abs(log - middle) for log in logs.values()))
-        for index, log in logs.items():
-            z = (log - middle) / deviation
-            if abs(z) > _MAX_Z:
-                how = "long" if z > 0 else "short"
-                usual = f"usual are {round(math.expm1(middle)):,}"
-                reason = f"{field} is unusually {how} ({lengths[index]:,} characters, {usual})"
-                yield _Class.ODD_LENGTH, -abs(z), index, reason
+        odd = {index: z for index, log in logs.items() if abs(z := (log - middle) / deviation) > _MAX_Z}
+        # Lengths of two kinds are not unusual: neither is rare.
+        for index, z in odd.items() if len(odd) <= _MAX_ODD_SHARE * len(logs) else ():
+            how = "long" if z > 0 else "short"
+            usual = f"usual are {round(math.expm1(middle)):,}"
+            reason = f"{field} is unusually {how} ({lengths[index]:,} characters, {usual})"
+            yield _Class.ODD_LENGTH, -abs(z), index, reason
 
 
 def _list_rare_labels(rows: Sequence[Answered], fields: Sequence[str]) -> Iterator[_Risk]:

@@ -84,3 +84,7 @@ def test_the_rarest_label_comes_first_and_null_is_none():
 def test_an_output_without_the_fields_of_others_is_no_fault():
     assert rank_risk([Answered("a", {}, {}), Answered("b", {}, {"reply": None, "category": ["bug"]})], SCHEMA) == []
     assert rank_risk([Answered("a", {}, {"confidence": 0.1})], {}) == [(0, "confidence 0.1")]
+
+
+def test_lengths_of_two_usual_kinds_are_not_unusual():
+    assert ranked(*[row(n, reply=REPLY if n % 3 else "x" * 2000) for n in range(60)]) == []
