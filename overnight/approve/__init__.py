@@ -1,7 +1,8 @@
 """The approving desk: a release is offered, people read it, an approval follows or does not."""
 
 from overnight.approve.answers import Answers, find_answers, parse_answers
-from overnight.approve.decide import Decision, decide
+from overnight.approve.conclude import Decision
+from overnight.approve.decide import decide
 from overnight.approve.draw import open_round
 from overnight.approve.form import fill_form, name_field, read_form
 from overnight.approve.held import find_held

@@ -27,6 +27,11 @@ class History:
     #: All answers, each with its round.
     answers: tuple[tuple[int, ReviewAnswer], ...]
 
+    def count_missed(self, name: str, how: str | None) -> int:
+        """Rounds in which this reader caught too few seeds; where names are declared, whoever's they were."""
+        missed = [a for _, a in self.answers if a.outcome == "missed"]
+        return sum(a.reviewer == name or how == a.identified_by == "declared" for a in missed)
+
 
 def find_history(connection: sa.Connection, release: Release) -> History:
     """How far the release's review has come."""

@@ -36,8 +36,9 @@ class Identity:
 
 
 def demands_code(connection: sa.Connection, release: Release) -> bool:
-    """Whether the reviewers of a release show a code: what cannot be undone always asks for one."""
-    return release.effect != "reversible" or has_ever(connection)
+    """Whether the reviewers of a release show a code: where a name is not enough, or somebody was ever enrolled."""
+    is_grave = release.effect != "reversible" or (release.policy.n_reviewers or 1) > 1
+    return is_grave or has_ever(connection)
 
 
 class CodeRefused(ReviewRefused):
