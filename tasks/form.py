@@ -13,7 +13,7 @@ from overnight.approve.form import ELSEWHERE
 from overnight.records import Release, ReviewItem
 from overnight.report import describe_effect, escape_field, escape_markdown
 
-#: Items that a form bears; where there are more, they are read on the page or in the terminal.
+#: Items that a form or an artifact bears; where there are more, they are read on the page or in the terminal.
 N_FORM = 25
 #: Characters of a row's input that the form shows; what would leave is shown whole, as `overnight review` shows both.
 _SHOWN = 1500
@@ -65,9 +65,11 @@ def describe_release(release: Release, said: str | None = None) -> str:
     if unread > 0:
         lines.append(f"The other {unread:,} rows leave only if what you read at random shows that few are wrong.")
     lines += ["", "| # | row | input | output |", "|---|---|---|---|"]
-    for i in release.items:
+    for i in release.items[:N_FORM]:
         cells = (str(i.item), i.row_id, _cut(_text(i.input)), _text(i.output))
         lines.append(f"| {' | '.join(escape_markdown(cell) for cell in cells)} |")
+    if (n_more := len(release.items) - N_FORM) > 0:
+        lines += ["", f"{n_more:,} more are read on the page: `overnight review {release.run_id} --web`."]
     return "\n".join(lines)
 
 

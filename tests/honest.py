@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from overnight.approve import Answers
 from overnight.ledger import Ledger
 from overnight.ledger.draws import SEED, find_draw
+from overnight.ledger.releases import find_release_rows
 from overnight.records import Release
 
 
@@ -18,13 +20,34 @@ def find_seeds(ledger: Ledger, release: Release) -> set[int]:
     return {number for number, drawn in draw.drawn.items() if drawn.stratum == SEED}
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What a reader thinks of the rows, in whichever round they are shown."""
+
+    decision: Any
+    reviewer: str
+    verdicts: dict[str, Any]
+
+
+#: Of answers that were made here, by their identity: more rounds may follow.
+_WISHES: dict[int, tuple[Answers, Wish]] = {}
+
+
+def find_wish(answers: Answers) -> Wish | None:
+    """What the reader who gave these answers thinks of the rows."""
+    found = _WISHES.get(id(answers))
+    return found[1] if found else None
+
+
 def read_honestly(
     ledger: Ledger, release: Release, decision: Any = "release", *, reviewer: str = "Ada", **verdicts: Any
 ) -> Answers:
-    """Answers to a review: the seeds are wrong, the rows named are as said, the others correct."""
+    """Answers to a round: the seeds are wrong, the rows named are as said, the others correct."""
+    with ledger.reading() as connection:
+        rows = {row.row_id for row in find_release_rows(connection, release.release_id)}
+    assert set(verdicts) <= rows, "a verdict on no row of the release"
     seeds = find_seeds(ledger, release)
-    assert set(verdicts) <= {i.row_id for i in release.items if i.item not in seeds}, (
-        "a verdict on no row that is shown"
-    )
     items = {i.item: "wrong" if i.item in seeds else verdicts.get(i.row_id, "correct") for i in release.items}
-    return Answers(decision=decision, reviewer=reviewer, reason="read", items=items)
+    answers = Answers(decision=decision, reviewer=reviewer, reason="read", items=items)
+    _WISHES[id(answers)] = answers, Wish(decision, reviewer, verdicts)
+    return answers

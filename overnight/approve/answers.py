@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import orjson
 import pydantic
+from pydantic_core import PydanticCustomError
 
 from overnight.failures import ReviewRefused
 from overnight.ledger import Ledger
@@ -13,7 +16,32 @@ from overnight.ledger.reviews import find_last_answer
 from overnight.records import Release
 
 _STRICT = pydantic.ConfigDict(extra="forbid", str_strip_whitespace=True)
-_Line = Annotated[str, pydantic.Field(max_length=2000)]
+#: Characters of a reason.
+_MOST = 2000
+_UNBORNE = "a character that a ledger does not bear"
+#: Pydantic's name for half a surrogate pair, and ours for a NUL, which Postgres takes in no text.
+_BROKEN = ("string_unicode", "unborne")
+
+
+def _bear(text: str) -> str:
+    if "\0" in text:
+        raise PydanticCustomError("unborne", _UNBORNE)
+    return text
+
+
+def _keep(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields, where they come back from a record as they are."""
+    try:
+        is_kept = orjson.loads(orjson.dumps(fields)) == fields
+    except TypeError:
+        is_kept = False
+    if not is_kept:
+        raise PydanticCustomError("unkept", "a value that cannot be recorded")
+    return fields
+
+
+_Text = Annotated[str, pydantic.AfterValidator(_bear)]
+_Line = Annotated[_Text, pydantic.Field(max_length=_MOST)]
 
 
 class Wrong(pydantic.BaseModel):
@@ -27,10 +55,65 @@ class Corrected(pydantic.BaseModel):
     """The row is right with these fields in place of its own."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
-    corrected: dict[str, Any] = pydantic.Field(min_length=1)
+    corrected: Annotated[dict[str, Any], pydantic.Field(min_length=1), pydantic.AfterValidator(_keep)]
 
 
-Verdict = Literal["correct", "wrong", "unsure"] | Wrong | Corrected
+def _find_kind(verdict: Any) -> str | None:
+    """Which kind of verdict is meant, so that what is wrong with it is said of that kind alone."""
+    if isinstance(verdict, str):
+        return "word"
+    names = verdict if isinstance(verdict, Mapping) else getattr(verdict, "__dict__", ())
+    return next((name for name in ("wrong", "corrected") if name in names), None)
+
+
+Verdict = Annotated[
+    Annotated[Literal["correct", "wrong", "unsure"], pydantic.Tag("word")]
+    | Annotated[Wrong, pydantic.Tag("wrong")]
+    | Annotated[Corrected, pydantic.Tag("corrected")],
+    pydantic.Discriminator(_find_kind),
+]
+_VERDICT: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(Verdict)
+#: What is said of a verdict that is none, by pydantic's name for the fault.
+_SAID = {
+    "too_short": "The correction of item {n} changes nothing. Give the fields that change, or call the item correct.",
+    **dict.fromkeys(_BROKEN, f"The verdict on item {{n}} holds {_UNBORNE}. Leave it out."),
+    "unkept": "The correction of item {n} cannot be recorded: it holds an integer beyond 64 bits, a number that is not"
+    " finite, or what is nested too deeply. Correct it otherwise, or call the item wrong.",
+    "string_too_long": f"What is wrong with item {{n}} takes more than {_MOST:,} characters. Shorten it.",
+}
+_NONE = (
+    'The verdict on item {n} is none: give "correct", "wrong", "unsure", {{"wrong": "why"}} or'
+    ' {{"corrected": {{fields}}}}.'
+)
+
+
+def parse_verdict(number: int, given: Any) -> Verdict:
+    """
+    Read the verdict on an item.
+
+    Raises:
+        ReviewRefused: It is none, or cannot be recorded.
+    """
+    try:
+        return _VERDICT.validate_python(given)  # type: ignore[no-any-return]
+    except pydantic.ValidationError as error:
+        raise ReviewRefused(_SAID.get(error.errors()[0]["type"], _NONE).format(n=number)) from error
+
+
+def _read_items(given: Any) -> dict[int, Verdict]:
+    if not isinstance(given, Mapping):
+        raise PydanticCustomError("dict_type", "not verdicts by item")
+    return {(number := _read_number(name)): parse_verdict(number, verdict) for name, verdict in given.items()}
+
+
+def _read_number(name: Any) -> int:
+    # Not as pydantic reads a number: "1" and "01" would be one item, and the later verdict would stand.
+    if not (text := str(name)).isascii() or not text.isdecimal() or text.startswith("0") or len(text) > 9:  # noqa: PLR2004 - digits
+        raise ReviewRefused(
+            f'The review\'s answers do not fit at items.{_show(name)}: an item goes by its number, such as "1". Mend it'
+            " and send them again."
+        )
+    return int(text)
 
 
 class Answers(pydantic.BaseModel):
@@ -40,12 +123,12 @@ class Answers(pydantic.BaseModel):
 
     #: "hold": what was read as correct leaves, and what nobody read stays.
     decision: Literal["release", "hold", "reject"]
-    reviewer: str = pydantic.Field(min_length=1, max_length=200)
+    reviewer: _Text = pydantic.Field(min_length=1, max_length=200)
     #: The reviewer's one-time code; it is not kept.
     code: str | None = pydantic.Field(default=None, max_length=20)
     reason: _Line = ""
     #: A verdict on each item shown, by its number.
-    items: dict[int, Verdict]
+    items: Annotated[dict[int, Verdict], pydantic.BeforeValidator(_read_items)]
     #: How long the reading took, where that was measured.
     seconds: float | None = pydantic.Field(default=None, ge=0, allow_inf_nan=False)
     #: What was shown, where the answers say it.
@@ -58,25 +141,62 @@ def parse_answers(data: bytes | dict[str, Any], *, reviewer: str | None = None, 
     Read answers from JSON or a form.
 
     Raises:
-        ReviewRefused: A field is missing or has a value that is not offered.
+        ReviewRefused: They are no JSON object, say something twice, or a field is missing or has a value that is not
+            offered.
     """
+    if isinstance(data, bytes):
+        data = _read_json(data)
+    given = {"reviewer": reviewer, "code": code}
     try:
-        if isinstance(data, bytes):
-            data = dict(pydantic.TypeAdapter(dict[str, Any]).validate_json(data))
-        given = {"reviewer": reviewer, "code": code}
         return Answers.model_validate(data | {name: value for name, value in given.items() if value})
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        if first["loc"] == ("reviewer",):
-            raise ReviewRefused("The answers do not say whose they are. Give --reviewer NAME.") from error
-        if first["loc"] == ("items",):
-            raise ReviewRefused(
-                'The answers\' "items" are not verdicts by item: give {"1": "correct", "2": "wrong", "3": "unsure", …}.'
-            ) from error
-        where = ".".join(str(part) for part in first["loc"]) or "the answers"
-        raise ReviewRefused(
-            f"The review's answers do not fit at {where}: {first['msg']}. Mend it and send them again."
-        ) from error
+        raise _refuse(**error.errors()[0]) from error
+
+
+def _refuse(*, type: str, loc: tuple[int | str, ...], msg: str, **_: Any) -> ReviewRefused:  # noqa: A002 - pydantic's
+    if loc == ("reviewer",) and type in {"missing", "string_type", "string_too_short"}:
+        return ReviewRefused("The answers do not say whose they are. Give --reviewer NAME.")
+    if loc == ("items",):
+        return ReviewRefused(
+            'The answers\' "items" are not verdicts by item: give {"1": "correct", "2": "wrong", "3": "unsure", …}.'
+        )
+    why = _UNBORNE if type in _BROKEN else msg
+    where = ".".join(_show(part) for part in loc) or "the answers"
+    return ReviewRefused(f"The review's answers do not fit at {where}: {why}. Mend it and send them again.")
+
+
+def _show(name: Any) -> str:
+    """What somebody else named, as part of a line."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(name)[:100])
+
+
+def _read_json(data: bytes) -> dict[str, Any]:
+    try:
+        # Not orjson: of a name that stands twice it keeps the last.
+        given = json.loads(data, object_pairs_hook=_read_object, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise _refuse_json(str(error)) from error
+    if not isinstance(given, dict):
+        raise _refuse_json(f"a {type(given).__name__}")
+    return given
+
+
+def _read_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            what = f"Item {name}" if name.isdecimal() else f'"{_show(name)}"'
+            raise ReviewRefused(f"{what} stands twice in the answers, and one may contradict the other. Give it once.")
+        found[name] = value
+    return found
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _refuse_json(why: str) -> ReviewRefused:
+    return ReviewRefused(f"The answers are no JSON object ({why}). Mend them and send them again.")
 
 
 def write_verdict(verdict: Verdict) -> Any:

@@ -24,7 +24,6 @@ from overnight.ledger.reviews import (
     RowVerdict,
     find_doubted,
     record_answer,
-    record_detail,
     record_verdicts,
 )
 from overnight.records import Approval, Release
@@ -64,14 +63,12 @@ class Answered:
 
     def conclude(self) -> Decision:
         """Record it with what it comes to, together with all that was read before."""
+        self._record_verdicts()
         if self.given.decision == "reject":
-            if self.judged.is_read:
-                self._record_verdicts()
             return self._record("rejected", "Nothing leaves.")
         if not self.judged.is_read:
             return self._miss()
         reading = read_rounds(self.release.n_rows, self.release.policy, self._rounds())
-        self._record_verdicts()
         if reading.count_missing() and not reading.holds_unread:
             return self._record("more", describe_missing(reading), reading)
         if n := len(reading.find_unconfirmed()):
@@ -89,11 +86,19 @@ class Answered:
         return [*self.history.rounds, Round(self.given, self.draw.drawn)]
 
     def _record_verdicts(self) -> None:
+        """
+        What is said of each row as it was offered: it is remembered on other nights.
+
+        Somebody who did not read is believed where they doubt a row, not where they do not; and who finds a correction
+        correct says nothing of what was corrected.
+        """
+        corrected = self.history.reading.corrected
         rows = find_release_rows(self.connection, self.release.release_id)
         given = [
             RowVerdict(number, rows[d.position].delivery_key, name_verdict(v), _pick(v, "wrong"), _pick(v, "corrected"))
             for number, d in self.draw.drawn.items()
             if d.stratum != SEED and (v := self.judged.verdicts.get(str(number)))
+            if v != "correct" or (self.judged.is_read and d.position not in corrected)
         ]
         record_verdicts(self.connection, self.release.release_id, self.release.round, given, self.now)
 
@@ -127,22 +132,21 @@ class Answered:
         )
 
     def _record(self, outcome: str, what_next: str, reading: Reading | None = None) -> Decision:
-        # Once without words: what is said of the reviewer counts these seeds too.
-        place = (self.connection, self.release.release_id, self.release.round)
-        record_answer(*place, replace(self.given, outcome=outcome), self.now)
         words = [self._tell(reading), what_next, describe_missed(self.judged)] if reading else [what_next]
         line = " ".join(word for word in words if word)
-        record_detail(*place, line)
+        answer = replace(self.given, outcome=outcome, detail=line)
+        record_answer(self.connection, self.release.release_id, self.release.round, answer, self.now)
         return Decision(outcome, line)
 
     def _tell(self, reading: Reading) -> str:
         names = list(dict.fromkeys(r.answer.reviewer for r in self._rounds()))
         records = [find_record(self.connection, name) for name in names]
+        # This answer is not recorded yet, and its seeds count.
         return describe_reading(
             reading,
             reviewers=names,
-            n_caught=sum(r.n_caught for r in records),
-            n_seeds=sum(r.n_seeds for r in records),
+            n_caught=sum(r.n_caught for r in records) + self.judged.n_caught,
+            n_seeds=sum(r.n_seeds for r in records) + self.judged.n_seeds,
         )
 
 
@@ -159,6 +163,8 @@ def _describe(reading: Reading, rounds: list[Round]) -> dict[str, Any]:
         "n_read_at_random": len(reading.random),
         "n_bad_at_random": reading.n_bad,
         "bound": reading.bound(),
+        "looks": reading.n_looks + 1,
+        "confidence": reading.confidence,
         "unread": "held" if reading.holds_unread else "released",
         "rounds": [_describe_round(one) for one in rounds],
     }
@@ -167,5 +173,5 @@ def _describe(reading: Reading, rounds: list[Round]) -> dict[str, Any]:
 def _describe_round(one: Round) -> dict[str, Any]:
     """Each item with what it was, so that the record stands alone."""
     names = ("draw", "reviewer", "identified_by", "decision", "n_seeds", "n_caught", "seconds")
-    items = [(d.stratum, d.position, one.answer.verdicts[str(n)]) for n, d in one.drawn.items()]
+    items = [(d.stratum, d.position, one.answer.verdicts.get(str(n))) for n, d in one.drawn.items()]
     return {name: getattr(one.answer, name) for name in names} | {"items": items}

@@ -15,7 +15,7 @@ from overnight.approve.judge import judge
 from overnight.approve.standing import refuse_closed
 from overnight.failures import ReviewRefused
 from overnight.ledger import Ledger
-from overnight.ledger.draws import Draw
+from overnight.ledger.draws import SEED, Draw, find_draw
 from overnight.ledger.releases import find_prompt_of
 from overnight.ledger.reviewers import record_wrong
 from overnight.ledger.reviews import ReviewAnswer
@@ -57,8 +57,9 @@ def decide(
     def job(connection: sa.Connection) -> Decision:
         current = refuse_closed(connection, release, now)
         history = find_history(connection, current)
-        draw = _get_draw(history, release, answers)
-        judged = judge(current, answers, draw, orjson.loads(find_prompt_of(connection, current.release_id).schema))
+        draw = _get_draw(connection, history, release, answers)
+        schema = orjson.loads(find_prompt_of(connection, current.release_id).schema)
+        judged = judge(current, answers, draw, schema, may_skip=bool(history.rounds))
         who = identify(
             connection,
             answers.reviewer,
@@ -69,7 +70,8 @@ def decide(
             starter=find_starter(connection, current.run_id),
             key_file=key_file,
         )
-        _refuse_reader(history, draw, current, who)
+        if answers.decision != "reject":
+            _refuse_reader(history, draw, current, who)
         given = ReviewAnswer(
             channel=channel,
             reviewer=who.name,
@@ -93,19 +95,28 @@ def decide(
         raise
 
 
-def _get_draw(history: History, release: Release, answers: Answers) -> Draw:
+def _get_draw(connection: sa.Connection, history: History, release: Release, answers: Answers) -> Draw:
     is_other = answers.release not in (None, release.release_id) or answers.round not in (None, release.round)
-    if history.draw is None or history.draw.items != release.items or is_other:
+    # Two people may have begun at once: where two have to read, the slower one's reading is the second.
+    began = (
+        [r.answer.draw for r in history.rounds]
+        if history.answers and history.answers[-1][1].outcome == "second"
+        else []
+    )
+    earlier = [find_draw(connection, release.release_id, n) for n in began]
+    found = next((d for d in (history.draw, *earlier) if d and d.items == release.items), None)
+    if found is None or is_other:
         raise ReviewRefused(
             f"These answers are not to what release {release.release_id} shows now: somebody has answered meanwhile."
             f" Read it again: `overnight review {release.run_id}`."
         )
-    return history.draw
+    return found
 
 
 def _refuse_reader(history: History, draw: Draw, release: Release, who: Identity) -> None:
-    again = {d.position for d in draw.drawn.values() if d.stratum == "again"}
-    if any(who.name in history.reading.readers.get(p, ()) for p in again):
+    is_again = draw is not history.draw
+    shown = {d.position for d in draw.drawn.values() if d.stratum == "again" or (is_again and d.stratum != SEED)}
+    if any(who.name in history.reading.readers.get(p, ()) for p in shown):
         raise ReviewRefused(
             f"{who.name} has read these rows of release {release.release_id} already, and {release.policy.n_reviewers}"
             " people have to. Ask somebody else."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from overnight.approve.history import History, find_history
 from overnight.approve.offered import read_offered
 from overnight.approve.reading import Reading
 from overnight.approve.risk import rank_risk
-from overnight.approve.seeds import load_mutators, make_seeds
+from overnight.approve.seeds import Seed, load_mutators, make_seeds
+from overnight.failures import ReviewRefused
 from overnight.ledger import Ledger
 from overnight.ledger.draws import SEED, Draw, DrawnItem, find_shown, record_draw
 from overnight.ledger.releases import find_prompt_of, get_release
@@ -23,6 +24,8 @@ from overnight.records import Answered, Release, ReviewItem
 
 #: Rows that are shown for their risk, at most.
 N_RISK = 10
+#: Rows that are tried as the base of a seed: an answer that is empty lends itself to none.
+_N_BASES = 200
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def open_round(
         rng: Who draws; by default what nobody can foresee.
 
     Raises:
-        ReviewRefused: Its rows are not there any more.
+        ReviewRefused: Its rows are not there any more, or lend themselves to no seed.
         PromptRefused: The prompt's own seeds do not work.
     """
     with ledger.reading() as connection:
@@ -64,10 +67,10 @@ def _draw(connection: sa.Connection, release: Release, history: History, home: P
     rows = read_offered(connection, release, home)
     prompt = find_prompt_of(connection, release.release_id)
     schema = orjson.loads(prompt.schema)
-    picks = _pick_rows(history.reading, rows, schema, rng)
-    shown = {p.position for p in picks}
-    bases = _pick_bases(release, shown, find_shown(connection, release.release_id), rng)
-    seeds = make_seeds(rows, bases, schema, load_mutators(prompt.name), rng)
+    n_seeds = count_seeds(release)
+    picks = _pick_rows(history, rows, schema, rng, most=max(1, len(rows) - n_seeds))
+    shown, ever = {p.position for p in picks}, find_shown(connection, release.release_id)
+    seeds = _make_seeds(rows, schema, release=release, prompt=prompt.name, shown=shown, ever=ever, rng=rng)
     picks += [_Pick(SEED, s.base, s.output, s.how) for s in seeds]
     # Nothing of the order tells what an item is.
     rng.shuffle(picks)
@@ -77,33 +80,76 @@ def _draw(connection: sa.Connection, release: Release, history: History, home: P
     return Draw(len(history.answers), items, drawn)
 
 
-def _pick_rows(reading: Reading, rows: Sequence[Answered], schema: Any, rng: random.Random) -> list[_Pick]:
-    n_missing = reading.count_missing()
+def count_seeds(release: Release) -> int:
+    """How many seeds a round has: of a very small release no more than rows stand beside them."""
+    return min(release.policy.n_seeds or 1, max(1, release.n_rows // 2))
+
+
+def _pick_rows(
+    history: History, rows: Sequence[Answered], schema: Any, rng: random.Random, *, most: int
+) -> list[_Pick]:
+    """
+    The rows of a round, so few that each seed can be made of another: a row shown twice would tell its seed.
+
+    What does not fit is read in the next round.
+    """
+    reading = history.reading
+    n_missing = 0 if reading.holds_unread else reading.count_missing()
     if reading.readers and not n_missing:
-        again = reading.find_unconfirmed()
+        again = _group_unconfirmed(reading)[:most]
         return [_Pick("again", p, reading.corrected.get(p, rows[p].output)) for p in again]
-    at_random = rng.sample(sorted(set(range(len(rows))) - reading.random), n_missing)
-    picks = [_Pick("random", p, reading.corrected.get(p, rows[p].output)) for p in at_random]
+    # What was flagged by who missed seeds is drawn once more, for what it was drawn for.
+    chosen: dict[int, tuple[str, str | None]] = {
+        p: (stratum, "flagged before, by a reader who missed seeds") for p, stratum in history.flagged.items()
+    }
+    fresh = sorted(set(range(len(rows))) - reading.random - chosen.keys())
+    chosen |= dict.fromkeys(rng.sample(fresh, min(n_missing, len(fresh))), ("random", None))
     if not reading.readers:
-        chosen = set(at_random)
         risky = [(p, why) for p, why in rank_risk(rows, schema) if p not in chosen]
-        picks += [_Pick("risk", p, rows[p].output, why) for p, why in risky[:N_RISK]]
-    return picks
+        chosen |= {p: ("risk", why) for p, why in risky[:N_RISK]}
+    picks = [_Pick(stratum, p, reading.corrected.get(p, rows[p].output), why) for p, (stratum, why) in chosen.items()]
+    return picks[:most]
 
 
-def _pick_bases(release: Release, shown: set[int], ever_shown: set[int], rng: random.Random) -> list[int]:
-    """The rows that seeds are made of: such as were never shown, where there are any: one seen twice would tell."""
-    n_seeds = min(release.policy.n_seeds or 0, release.n_rows)
-    bases: list[int] = []
+def _group_unconfirmed(reading: Reading) -> list[int]:
+    """Rows that somebody else has to read, of which the same people have read all: nobody has read but a part."""
+    waiting = reading.find_unconfirmed()
+    return [p for p in waiting if reading.readers[p] == reading.readers[waiting[0]]]
+
+
+def _make_seeds(
+    rows: Sequence[Answered],
+    schema: Any,
+    *,
+    release: Release,
+    prompt: str,
+    shown: set[int],
+    ever: set[int],
+    rng: random.Random,
+) -> list[Seed]:
+    """
+    As many seeds as a round has, each of a row that is not shown, and of one that never was, where there is any.
+
+    Raises:
+        ReviewRefused: The rows lend themselves to none.
+    """
     everything = set(range(release.n_rows))
-    for tier in (everything - shown - ever_shown, (everything - shown) & ever_shown, shown):
-        bases += _sample(tier, n_seeds - len(bases), rng)
-    return bases
-
-
-def _sample(positions: Iterable[int], n: int, rng: random.Random) -> list[int]:
-    there = sorted(positions)
-    return rng.sample(there, min(n, len(there)))
+    bases: list[int] = []
+    for tier in (everything - shown - ever, (everything - shown) & ever, shown):
+        there = sorted(tier)
+        bases += rng.sample(there, min(len(there), _N_BASES))
+    mutators, wanted = load_mutators(prompt), count_seeds(release)
+    seeds: list[Seed] = []
+    while bases and len(seeds) < wanted:
+        n = wanted - len(seeds)
+        seeds += make_seeds(rows, bases[:n], schema, mutators, rng)
+        del bases[:n]
+    if len(seeds) < wanted:
+        raise ReviewRefused(
+            f"Of the rows of release {release.release_id} no answer can be made plainly wrong, so nobody can be seen to"
+            f" read them. Write a way in prompts/{prompt}/seeds.py, and run the flow again."
+        )
+    return seeds
 
 
 def _make_item(number: int, row: Answered, output: Any, schema: Any) -> ReviewItem:

@@ -46,15 +46,25 @@ class Judged:
         return self.n_caught >= count_catches(self.n_seeds)
 
 
-def judge(release: Release, answers: Answers, draw: Draw, schema: Mapping[str, Any]) -> Judged:
+def judge(
+    release: Release, answers: Answers, draw: Draw, schema: Mapping[str, Any], *, may_skip: bool = False
+) -> Judged:
     """
     The answers as they are recorded, with what was missed.
+
+    Args:
+        release: As it was shown.
+        answers: What the reviewer said.
+        draw: What was shown, and what of it are seeds.
+        schema: Of an output.
+        may_skip: An earlier round counted: who holds what nobody has read need not read this one.
 
     Raises:
         ReviewRefused: An item has no verdict, was not shown, or is corrected to what the schema refuses, or a
             rejection has no reason.
     """
-    if answers.decision != "reject" or answers.items:
+    needs_none = answers.decision == "reject" or (may_skip and answers.decision == "hold")
+    if answers.items or not needs_none:
         _refuse_uncovered(release, answers, draw)
     if answers.decision == "reject" and not answers.reason:
         raise ReviewRefused(

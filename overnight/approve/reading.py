@@ -41,6 +41,9 @@ class Reading:
     #: Somebody wants what nobody read to stay.
     holds_unread: bool = False
 
+    #: Times that the random sample was large enough and showed too much: each makes the next look stricter.
+    n_looks: int = 0
+
     @property
     def n_bad(self) -> int:
         """Rows of the random sample that are not as they should be."""
@@ -51,18 +54,42 @@ class Reading:
         """Rows that nobody was shown."""
         return self.n_rows - len(self.readers)
 
+    @property
+    def confidence(self) -> float:
+        """
+        How sure one can be over all looks: whoever reads on until the bound fits is fooled more often than at one look.
+
+        The first look may err as often as the policy allows, each further one half as often as the one before.
+        """
+        return 1 - (1 - float(_get(self.policy.confidence))) * (2 - 0.5**self.n_looks)
+
     def bound(self) -> int:
-        """The most rows of all that may be wrong, with the policy's confidence."""
-        return bound_bad(self.n_rows, len(self.random), self.n_bad, _get(self.policy.confidence))
+        """The most rows of all that may be wrong, as this look sees it."""
+        return bound_bad(self.n_rows, len(self.random), self.n_bad, self._sureness(self.n_looks))
 
     def count_missing(self) -> int:
         """How many rows more have to be read at random before those that nobody read may leave."""
-        share = _get(self.policy.max_bad_share)
-        if not self.n_unread:
+        if not self.n_unread or self._is_met():
             return 0
-        needed = count_to_read(self.n_rows, self.n_bad, _get(self.policy.confidence), share) if share else None
+        needed = self._count_needed(self.n_bad, self._next_look())
         # With a share of none, and where the sample shows too many wrong ones, what remains is to read every row.
         return max(0, (self.n_rows if needed is None else needed) - len(self.random))
+
+    def _is_met(self) -> bool:
+        needed = self._count_needed(self.n_bad, self.n_looks)
+        return needed is not None and needed <= len(self.random)
+
+    def _next_look(self) -> int:
+        """Which look the next round is: a sample that was split over rounds is looked at once it is whole."""
+        planned = self._count_needed(0, self.n_looks)
+        return self.n_looks + (planned is not None and planned <= len(self.random))
+
+    def _count_needed(self, n_bad: int, look: int) -> int | None:
+        share = _get(self.policy.max_bad_share)
+        return count_to_read(self.n_rows, n_bad, self._sureness(look), share) if share else None
+
+    def _sureness(self, look: int) -> float:
+        return 1 - (1 - float(_get(self.policy.confidence))) * 0.5**look
 
     def find_unconfirmed(self) -> list[int]:
         """Rows that may leave once enough people have read them, and have not been read by so many yet."""
@@ -71,10 +98,12 @@ class Reading:
 
     def add(self, given: Round) -> None:
         """Take a round's verdicts in; those on seeds say nothing of their rows."""
+        if self.readers and not self._is_met():
+            self.n_looks = self._next_look()
         self.holds_unread |= given.answer.decision == "hold"
         for number, drawn in given.drawn.items():
-            if drawn.stratum != SEED:
-                self._add_verdict(drawn, given.answer.verdicts[str(number)], given.answer.reviewer)
+            if drawn.stratum != SEED and (verdict := given.answer.verdicts.get(str(number))):
+                self._add_verdict(drawn, verdict, given.answer.reviewer)
 
     def _add_verdict(self, drawn: DrawnItem, verdict: Any, reviewer: str) -> None:
         at = drawn.position

@@ -17,10 +17,14 @@ def describe_reading(reading: Reading, *, reviewers: list[str], n_caught: int, n
         return f"All {n_read:,} rows were read, {found}, {so_far}"
     n_random = len(reading.random)
     at_risk = f" (and {n_read - n_random:,} picked for their risk)" if n_read > n_random else ""
-    sure, share = show_share(reading.policy.confidence or 0.0), show_share(reading.bound() / reading.n_rows)
+    share, looks = show_share(reading.bound() / reading.n_rows), reading.n_looks + 1
+    # Rounded down: nobody is told to be surer than they can be.
+    sure = f"{math.floor(round(reading.confidence * 1000, 6)) / 10:g} % confidence" + (
+        f" over {looks} looks" if looks > 1 else ""
+    )
     return (
-        f"{n_random:,} read{at_risk}, {found}: with {sure} confidence at most {share} of {reading.n_rows:,} rows are"
-        f" wrong, {so_far}"
+        f"{n_random:,} read{at_risk}, {found}: with {sure} at most {share} of {reading.n_rows:,} rows are wrong,"
+        f" {so_far}"
     )
 
 

@@ -10,11 +10,10 @@ from typing import Any
 
 import click
 
-from overnight.approve import Answers, find_standing, open_round, parse_answers
+from overnight.approve import Answers, Decision, find_standing, open_round, parse_answers
 from overnight.cli.desk import Desk
 from overnight.cli.resume import offer_held, resume_run
 from overnight.cli.show import get_ledger, print_json
-from overnight.cli.terminal import ask_in_terminal
 from overnight.failures import OvernightError, ReviewRefused
 from overnight.ledger import Ledger
 from overnight.ledger.queries import get_run, list_runs
@@ -34,6 +33,8 @@ def review_run(
     as_json: bool,
 ) -> int:
     """Review what waits and continue the run; the exit code."""
+    if web:
+        _refuse_beside_page(answers, code)
     settings = Settings.from_env()
     ledger = get_ledger(settings)
     if held:
@@ -46,8 +47,9 @@ def review_run(
     standing = find_standing(ledger, run_id, release.sink, now=time.time())
     if standing is None:
         release = open_round(release, ledger=ledger, home=settings.home, now=time.time())
+    desk = Desk(settings, ledger)
     if answers is None and as_json:
-        print_json(_to_read(release))
+        print_json(_to_read(release, demands_code=desk.demands_code(release)))
         return 0
     if standing is not None:
         _refuse_second(release, standing, answers)
@@ -55,25 +57,36 @@ def review_run(
     if web:
         from overnight.cli.web import serve_review  # noqa: PLC0415 - late: a web server is not always needed
 
-        return serve_review(release, settings, ledger)
-    desk = Desk(settings, ledger)
+        return serve_review(release, settings, ledger, reviewer=reviewer)
     if answers:
-        return _conclude(desk, release, _read_file(answers, reviewer, code), "file", as_json=as_json)
-    return _read_in_terminal(desk, release, reviewer, code, as_json=as_json)
+        decision = desk.decide(release, _read_file(answers, reviewer, code), channel="file")
+        return _go_on_from(decision, release, as_json=as_json)
+    return _go_on_from(_read_in_terminal(desk, release, reviewer, code), release, as_json=as_json)
 
 
-def _read_in_terminal(desk: Desk, release: Release, reviewer: str | None, code: str | None, *, as_json: bool) -> int:
+def _refuse_beside_page(answers: Path | None, code: str | None) -> None:
+    if answers is not None:
+        raise ReviewRefused("Verdicts are given on the page or in a file, not both. Leave out --web or --answers.")
+    if code:
+        raise ReviewRefused(
+            "A code is typed into the page once all is read: one given now would be too old by then. Leave out --code."
+        )
+
+
+def _read_in_terminal(desk: Desk, release: Release, reviewer: str | None, code: str | None) -> Decision:
     if not sys.stdin.isatty():
         raise ReviewRefused(
             f"Run {release.run_id} waits for verdicts on {len(release.items)} items. Run `overnight review` in a"
             " terminal or with --web, or print them with --json and give --answers FILE."
         )
-    given = ask_in_terminal(release, reviewer=reviewer, code=code, demands_code=desk.demands_code(release))
-    return _conclude(desk, release, given, "terminal", as_json=as_json)
+    from overnight.cli.sitting import sit_down  # noqa: PLC0415 - late: the page comes with it
+    from overnight.cli.terminal import read_in_terminal  # noqa: PLC0415 - the same
+
+    review = sit_down(release, desk.settings, desk.ledger, channel="terminal", reviewer=reviewer)
+    return read_in_terminal(review, reviewer=reviewer, code=code)
 
 
-def _conclude(desk: Desk, release: Release, given: Answers, channel: str, *, as_json: bool) -> int:
-    decision = desk.decide(release, given, channel=channel)
+def _go_on_from(decision: Decision, release: Release, *, as_json: bool) -> int:
     if decision.is_final:
         return _go_on(release, decision.words, as_json=as_json)
     again = f"Go on: `overnight review {release.run_id}`."
@@ -124,12 +137,15 @@ def _get_release(run_id: str, ledger: Ledger) -> Release:
     return release
 
 
-def _to_read(release: Release) -> dict[str, Any]:
+def _to_read(release: Release, *, demands_code: bool) -> dict[str, Any]:
     return {
         "run_id": release.run_id,
         "release": release.release_id,
         "round": release.round,
         "sink": release.sink,
+        "effect": release.effect,
+        "reviewers": release.policy.n_reviewers,
+        "code": demands_code,
         "rows": release.n_rows,
         "seeds": release.n_seeds,
         "items": [asdict(item) for item in release.items],

@@ -35,6 +35,7 @@ from overnight.ledger.reviewers import (
     record_reviewer,
     remove_reviewer,
 )
+from overnight.report.reviews import say_count
 from overnight.settings import Settings
 from overnight.signature import derive_secret
 
@@ -47,6 +48,7 @@ def show_reviewers(*, as_json: bool) -> None:
     """Print who may review, and how each has read."""
     with get_ledger(Settings.from_env()).reading() as connection:
         found = [(reviewer, find_record(connection, reviewer.name)) for reviewer in list_reviewers(connection)]
+        was_ever = has_ever(connection)
     if as_json:
         shown = ("name", "enrolled_at", "enrolled_by")
         print_json([{name: getattr(one, name) for name in shown} | asdict(record) for one, record in found])
@@ -55,7 +57,7 @@ def show_reviewers(*, as_json: bool) -> None:
         click.echo(f"{one.name}  enrolled {_show_time(one.enrolled_at)} by {one.enrolled_by}")
         click.echo(f"    {_describe(record)}")
     if not found:
-        click.echo("Nobody is enrolled: reviewers are who they say they are. `overnight reviewers add NAME` enrols.")
+        click.echo(f"{_describe_nobody(was_ever=was_ever)} `overnight reviewers add NAME` enrols.")
 
 
 def add_reviewer(name: str, *, by: str | None, again: bool) -> None:
@@ -89,12 +91,19 @@ def drop_reviewer(name: str) -> None:
     are_left = ledger.write(job)
     click.echo(f"{name} is no reviewer any more. What they decided stays.")
     if not are_left:
-        click.echo("Nobody is enrolled now: where a code is not demanded, reviewers are who they say they are.")
+        click.echo(f"{_describe_nobody(was_ever=True)} `overnight reviewers add NAME` enrols.")
 
 
 def make_uri(name: str, secret: str) -> str:
     """What an authenticator app reads from the QR code."""
     return pyotp.TOTP(secret).provisioning_uri(name=name, issuer_name=_ISSUER)
+
+
+def _describe_nobody(*, was_ever: bool) -> str:
+    """Who decides where nobody is enrolled: once somebody was, a name alone is not taken any more."""
+    if was_ever:
+        return "Nobody is enrolled now: until somebody is enrolled nobody can decide."
+    return "Nobody is enrolled: where no code is demanded, reviewers are who they say they are."
 
 
 def _read_name(given: str) -> str:
@@ -162,14 +171,16 @@ def _try_code(code: str, name: str, ledger: Ledger, key_file: Path) -> str | Non
 
 
 def _describe(record: ReviewerRecord) -> str:
-    seeds = f"caught {record.n_caught:,} of {record.n_seeds:,} seeds" if record.n_seeds else "shown no seeds yet"
+    n_seeds, n_compared = say_count(record.n_seeds, "seed"), say_count(record.n_compared, "row")
+    seeds = f"caught {record.n_caught:,} of {n_seeds}" if record.n_seeds else "shown no seeds yet"
     pace = "" if record.seconds_a_row is None else f", {record.seconds_a_row:.1f} s a row"
     agreed = (
-        f"agrees with others on {record.n_agreed:,} of {record.n_compared:,} rows"
+        f"agrees with others on {record.n_agreed:,} of {n_compared}"
         if record.n_compared
         else "no row read by another too"
     )
-    return f"{seeds}; {record.n_decisions:,} decisions, {record.n_rows:,} rows read{pace}; {agreed}"
+    n_decisions, n_rows = say_count(record.n_decisions, "decision"), say_count(record.n_rows, "row")
+    return f"{seeds}; {n_decisions}, {n_rows} read{pace}; {agreed}"
 
 
 def _show_time(at: float) -> str:

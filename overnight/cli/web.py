@@ -12,16 +12,13 @@ import webbrowser
 from collections.abc import Callable
 
 import click
-import orjson
 import uvicorn
 
 from overnight.approve import Decision
-from overnight.approve.outlook import Outlook, find_outlook
-from overnight.cli.desk import Desk
 from overnight.cli.resume import resume_run
+from overnight.cli.sitting import describe_end, sit_down
 from overnight.failures import ReviewRefused
 from overnight.ledger import Ledger
-from overnight.ledger.releases import find_prompt_of
 from overnight.page import Review, make_app
 from overnight.records import Release
 from overnight.settings import Settings
@@ -30,19 +27,26 @@ from overnight.settings import Settings
 _GRACE_S = 2
 
 
-def serve_review(release: Release, settings: Settings, ledger: Ledger) -> int:
+def serve_review(release: Release, settings: Settings, ledger: Ledger, *, reviewer: str | None) -> int:
     """
     Have a person read the release in a browser, and continue the run; the exit code.
 
     Raises:
-        ReviewRefused: It was broken off; the verdicts given so far are kept.
+        ReviewRefused: It was broken off, with the verdicts given so far kept; or it was decided elsewhere.
     """
-    decision = read_on_page(release, settings, ledger, tell=_announce)
+    decision = read_on_page(release, settings, ledger, tell=_announce, reviewer=reviewer)
     click.echo(f"{decision.words} The decision on run {release.run_id} is recorded.", err=True)
     return resume_run(release.run_id, release, as_json=False)
 
 
-def read_on_page(release: Release, settings: Settings, ledger: Ledger, *, tell: Callable[[str], None]) -> Decision:
+def read_on_page(
+    release: Release,
+    settings: Settings,
+    ledger: Ledger,
+    *,
+    tell: Callable[[str], None],
+    reviewer: str | None = None,
+) -> Decision:
     """
     The decision that ends the review, once the browser knows it.
 
@@ -51,22 +55,18 @@ def read_on_page(release: Release, settings: Settings, ledger: Ledger, *, tell: 
         settings: Whose home and key.
         ledger: Where the decision is recorded.
         tell: Is given the page's address, as soon as it answers.
+        reviewer: Whose name is filled in beforehand.
 
     Raises:
-        ReviewRefused: It was broken off.
+        ReviewRefused: It was broken off, or decided elsewhere.
     """
-
-    def find(shown: Release) -> Outlook:
-        with ledger.reading() as connection:
-            return find_outlook(connection, shown)
-
-    with ledger.reading() as connection:
-        schema = orjson.loads(find_prompt_of(connection, release.release_id).schema)
-    desk = Desk(settings, ledger)
-    review = Review(release, desk, find_outlook=find, schema=schema, home=settings.home)
+    review = sit_down(release, settings, ledger, channel="page", reviewer=reviewer)
     _serve(review, tell)
     if review.decision is None or not review.decision.is_final:
-        raise ReviewRefused(_describe_end(review))
+        run_id = release.run_id
+        raise ReviewRefused(
+            describe_end(review, f"The page of run {run_id} was closed", f"overnight review {run_id} --web")
+        )
     return review.decision
 
 
@@ -111,16 +111,3 @@ def _announce(url: str) -> None:
 
 def _has_display() -> bool:
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def _describe_end(review: Review) -> str:
-    run_id, again = review.release.run_id, f"Go on: `overnight review {review.release.run_id} --web`."
-    if review.decision:
-        return f"The page of run {run_id} was closed before its next round; the last one is recorded. {again}"
-    n, n_items = len(review.reading.verdicts), len(review.reading.items)
-    if review.reading.fault:
-        return f"The page of run {run_id} was closed before the decision. {review.reading.fault}"
-    return (
-        f"The page of run {run_id} was closed before the decision: nothing is recorded, nothing leaves. {n} of"
-        f" {n_items} verdicts are kept as a draft. {again}"
-    )

@@ -25,6 +25,9 @@ from overnight.ledger.release_schema import (
 )
 from overnight.ledger.schema import attempts, completions, prompts, quarantines, requests
 
+#: Outcomes of answers that end a review.
+_ENDED = ("approved", "held", "rejected")
+
 
 def find_request(connection: sa.Connection, key: str) -> dict[str, Any] | None:
     """
@@ -50,7 +53,11 @@ def find_request(connection: sa.Connection, key: str) -> dict[str, Any] | None:
 
 
 def find_releases_of(connection: sa.Connection, key: str, row_id: str) -> list[dict[str, Any]]:
-    """Each release that offered the row: who decided what, what became of the row, when it was delivered."""
+    """
+    Each release that offered the row: who decided what, what became of the row, when it was delivered.
+
+    Of one whose review is open nothing is told of what was read: it could tell a reader which items are seeds.
+    """
     query = (
         sa.select(
             releases.c.release_id, releases.c.run_id, releases.c.sink, releases.c.offered_at, releases.c.digest,
@@ -68,8 +75,12 @@ def _release(connection: sa.Connection, found: dict[str, Any]) -> dict[str, Any]
     answers = (
         sa.select(review_answers).where(review_answers.c.release_id == release_id).order_by(review_answers.c.round)
     )
+    given = [as_dict(answer) for answer in connection.execute(answers)]
+    if not given or given[-1]["outcome"] not in _ENDED:
+        # What was read and decided before is told no more either: an approval that expired lists its items.
+        return found | {"review": "open", "answers": [], "approval": None}
     shown = _find_shown(connection, release_id, position)
-    found["answers"] = [_answer(as_dict(a), shown) for a in connection.execute(answers)]
+    found |= {"review": "ended", "answers": [_answer(answer, shown) for answer in given]}
     newest = sa.select(approvals).where(approvals.c.release_id == release_id).order_by(approvals.c.round.desc())
     approval = connection.execute(newest).first()
     found["approval"] = as_dict(approval) if approval else None

@@ -60,13 +60,6 @@ def record_answer(connection: sa.Connection, release_id: str, round_n: int, answ
     connection.execute(sa.insert(review_answers).values(values))
 
 
-def record_detail(connection: sa.Connection, release_id: str, round_n: int, detail: str) -> None:
-    """Keep what was said to the reviewer of an answer."""
-    c = review_answers.c
-    statement = sa.update(review_answers).where(c.release_id == release_id, c.round == round_n)
-    connection.execute(statement.values(detail=detail))
-
-
 def record_verdicts(
     connection: sa.Connection, release_id: str, round_n: int, given: Sequence[RowVerdict], now: float
 ) -> None:

@@ -81,6 +81,8 @@ _TRIGGERS = (
     _Trigger("corrections_stay", "corrections", "UPDATE", "1 = 1", "a correction is not changed afterwards"),
     _Trigger("draws_stay", "draws", "UPDATE", "1 = 1", "what a reviewer was shown is not changed afterwards"),
     _Trigger("drawn_items_stay", "drawn_items", "UPDATE", "1 = 1", "a seed stays a seed, and a row a row"),
+    _Trigger("review_answers_stay", "review_answers", "UPDATE", "1 = 1", "what somebody answered is not changed"),
+    _Trigger("verdicts_stay", "verdicts", "UPDATE", "1 = 1", "a verdict is not changed afterwards"),
     _Trigger(
         "reviewers_burn_codes", "reviewers", "UPDATE", "NEW.last_step < OLD.last_step", "a code is taken once at most"
     ),
@@ -95,7 +97,9 @@ _TRIGGERS = (
             "outbox",
             "release_rows",
             "releases",
+            "review_answers",
             "reviewers",
+            "verdicts",
         )
     ),
 )

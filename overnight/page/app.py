@@ -23,7 +23,7 @@ from overnight.page.guard import Guard
 from overnight.page.reading import ReaderRound
 from overnight.page.render import render
 from overnight.page.review import Review
-from overnight.page.views import list_edits, view_item, view_result, view_start, view_summary
+from overnight.page.views import list_edits, view_elsewhere, view_item, view_result, view_start, view_summary
 from overnight.page.words import say_done
 
 #: How long the page is served on: until its style has come, once the decision was told; and where nobody asks for it.
@@ -88,8 +88,8 @@ class _Page:
         return self._review.reading
 
     async def show_start(self, request: Request) -> Response:
-        if self._review.decision:
-            return _go("/result")
+        if end := await self._find_end(request):
+            return end
         stale = (
             "That was an item of another round, and is not counted. Go on here."
             if "stale" in request.query_params
@@ -99,8 +99,10 @@ class _Page:
 
     async def show_item(self, request: Request) -> Response:
         number = request.path_params["number"]
-        if self._review.decision or number not in self._reading.items:
+        if number not in self._reading.items:
             return _go("/")
+        if end := await self._find_end(request):
+            return end
         self._reading.show(number)
         return self._render_item(request, number, _mode(request))
 
@@ -151,7 +153,7 @@ class _Page:
         return _go("/")
 
     async def show_summary(self, request: Request) -> Response:
-        return _go("/result") if self._review.decision else await self._render_summary(request)
+        return await self._find_end(request) or await self._render_summary(request)
 
     async def decide(self, request: Request) -> Response:
         form = await read_form(request)
@@ -162,7 +164,8 @@ class _Page:
         try:
             decision = await run_in_threadpool(self._review.decide, form)
         except OvernightError as refusal:
-            return await self._render_summary(request, alert=" ".join(str(refusal).split()))
+            alert = " ".join(str(refusal).split())
+            return await self._find_elsewhere(request) or await self._render_summary(request, alert)
         if decision.is_final:
             self._end_in(_UNTOLD_S)
         return _go("/result")
@@ -179,11 +182,27 @@ class _Page:
     async def begin_next(self, request: Request) -> Response:
         await read_form(request)
         if self._review.decision and not self._review.decision.is_final:
+            if end := await self._find_elsewhere(request):
+                return end
             try:
                 await run_in_threadpool(self._review.begin_next)
             except OvernightError as refusal:
                 return await self.show_result(request, alert=" ".join(str(refusal).split()))
         return _go("/")
+
+    async def _find_end(self, request: Request) -> Response | None:
+        """Where the reading is over: what was recorded here, or that it was decided elsewhere."""
+        # In turn: what is being recorded here stands already, and would be taken for somebody else's.
+        async with self.lock:
+            return _go("/result") if self._review.decision else await self._find_elsewhere(request)
+
+    async def _find_elsewhere(self, request: Request) -> Response | None:
+        standing = await run_in_threadpool(self._review.find_elsewhere)
+        if standing is None:
+            return None
+        response = self._render("elsewhere.html", request, view_elsewhere(standing, self._review.release), alert="")
+        response.background = BackgroundTask(self._tell)
+        return response
 
     async def _tell(self) -> None:
         self._end_in(_TOLD_S)
@@ -215,7 +234,7 @@ class _Page:
 
     async def _render_summary(self, request: Request, alert: str = "") -> Response:
         demands_code = await run_in_threadpool(self._review.demands_code)
-        view = view_summary(self._reading, self._review.typed, demands_code=demands_code)
+        view = view_summary(self._review, demands_code=demands_code)
         return self._render("summary.html", request, view, alert=alert)
 
     def _render(self, name: str, request: Request, view: dict[str, Any], *, alert: str) -> Response:

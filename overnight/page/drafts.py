@@ -1,4 +1,4 @@
-"""Drafts: the verdicts of a round that is not handed in yet, in a file of the home."""
+"""Drafts: the verdicts on what is shown, as long as they are not handed in, in a file of the home."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from overnight.failures import ReviewRefused
 from overnight.keys import canonical_json, digest_bytes
 from overnight.records import Release
 
+#: Of the items' digest, in the name of the file: all of them are compared.
+_N_DIGITS = 12
+
 
 class _Kept(pydantic.BaseModel):
     """The file's content: untrusted, whoever wrote it last."""
@@ -25,7 +28,6 @@ class _Kept(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
     version: Literal[1]
     release: str
-    round: int
     #: Of what was shown: verdicts on other items say nothing of these.
     items: str
     #: In the order in which they were given.
@@ -35,7 +37,7 @@ class _Kept(pydantic.BaseModel):
 
 class Draft:
     """
-    The draft of one round.
+    The draft of what one draw shows: a round that was refused leaves it as it is.
 
     Args:
         release: With the items that are shown.
@@ -46,14 +48,14 @@ class Draft:
         self._release = release
         self._items = digest_bytes(canonical_json([asdict(item) for item in release.items]))
         # A run's name may hold what no file's name may.
-        self.path = home / "reviews" / f"{quote(release.release_id, safe='')}-{release.round}.json"
+        self.path = home / "reviews" / f"{quote(release.release_id, safe='')}-{self._items[:_N_DIGITS]}.json"
 
     def load(self) -> tuple[dict[int, Verdict], dict[int, float]]:
         """
         The verdicts and the seconds of each item; empty, where there is no draft.
 
         Raises:
-            ReviewRefused: There is one, and it is not of this round.
+            ReviewRefused: There is one, and it is not of these items.
         """
         try:
             kept = _Kept.model_validate_json(self.path.read_bytes())
@@ -64,8 +66,8 @@ class Draft:
         except pydantic.ValidationError as error:
             raise self._refuse("it is damaged") from error
         shown = {item.item for item in self._release.items}
-        place = (self._release.release_id, self._release.round, self._items)
-        if (kept.release, kept.round, kept.items) != place or not {n for n, _ in kept.verdicts} <= shown:
+        place = (self._release.release_id, self._items)
+        if (kept.release, kept.items) != place or not {n for n, _ in kept.verdicts} <= shown:
             raise self._refuse("it is of other items")
         return dict(kept.verdicts), {n: min(max(s, 0.0), 300.0) for n, s in kept.seconds.items()}
 
@@ -79,7 +81,6 @@ class Draft:
         kept = {
             "version": 1,
             "release": self._release.release_id,
-            "round": self._release.round,
             "items": self._items,
             "verdicts": [[n, write_verdict(v)] for n, v in verdicts.items()],
             "seconds": dict(seconds),
@@ -88,13 +89,13 @@ class Draft:
             self._write(canonical_json(kept))
         except OSError as error:
             raise ReviewRefused(
-                f"The draft {self.path} cannot be written ({error.strerror}): the verdicts are kept only as long as"
-                " this page is served. Mend it, or go on and decide."
+                f"The draft {self.path} cannot be written ({error.strerror}): the verdicts are kept only until"
+                " this command ends. Mend it, or go on and decide."
             ) from error
 
     def remove(self) -> None:
         """Forget the draft: its verdicts were taken."""
-        # One that stays is of a round that is over, and is never read again.
+        # One that stays is of a draw that is over, and is never read again.
         with contextlib.suppress(OSError):
             self.path.unlink(missing_ok=True)
 

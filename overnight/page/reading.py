@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pydantic
-
-from overnight.approve.answers import Corrected, Verdict, Wrong, write_verdict
+from overnight.approve.answers import Corrected, Verdict, Wrong, parse_verdict, write_verdict
 from overnight.approve.outlook import Outlook
 from overnight.approve.reading import name_verdict
 from overnight.failures import ReviewRefused
@@ -106,7 +104,7 @@ class ReaderRound:
         Raises:
             ReviewRefused: It is none that can be recorded; the one before stands.
         """
-        read = _read_verdict(verdict)
+        read = _read_verdict(number, verdict)
         self.verdicts.pop(number, None)
         self.verdicts[number] = read
         self._save()
@@ -136,14 +134,13 @@ class ReaderRound:
             self.fault = str(refusal)
 
 
-def _read_verdict(verdict: Any) -> Verdict:
+def _read_verdict(number: int, verdict: Any) -> Verdict:
     reason = verdict.get("wrong", "-").strip() if isinstance(verdict, dict) else "-"
     if not reason:
         raise ReviewRefused("A row is wrong for a reason. Say what is wrong with it: a few words do.")
     if len(reason) > MOST_CHARACTERS:
         raise ReviewRefused(f"The reason has more than {MOST_CHARACTERS:,} characters. Shorten it.")
-    read: Verdict = pydantic.TypeAdapter(Verdict).validate_python(verdict)
-    return read
+    return parse_verdict(number, verdict)
 
 
 def write_value(verdict: Verdict | None) -> Any:

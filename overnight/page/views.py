@@ -10,8 +10,9 @@ from overnight.approve import Decision
 from overnight.page.edits import EditField, list_fields
 from overnight.page.evidence import Field, mark_evidence, show_codes, show_text
 from overnight.page.reading import MOST_CHARACTERS, ReaderRound, write_value
-from overnight.page.words import describe_outlook, list_wants
-from overnight.records import Release, ReviewItem
+from overnight.page.review import Review
+from overnight.page.words import describe_elsewhere, describe_outlook, list_wants
+from overnight.records import Approval, Release, ReviewItem, RunState
 from overnight.report import describe_effect
 
 #: Characters of an answer that fit a screen, and can stay in sight beside a long input.
@@ -109,8 +110,9 @@ def list_edits(
     return list_fields({**item.output, **before}, schema, typed)
 
 
-def view_summary(reading: ReaderRound, typed: Mapping[str, str], *, demands_code: bool) -> dict[str, Any]:
+def view_summary(review: Review, *, demands_code: bool) -> dict[str, Any]:
     """What was found, what the policy wants, and the form of the decision."""
+    reading = review.reading
     counts = Counter(reading.name(n) for n in reading.verdicts)
     flagged = reading.list_flagged()
     return {
@@ -125,9 +127,9 @@ def view_summary(reading: ReaderRound, typed: Mapping[str, str], *, demands_code
         "open": reading.open,
         "outlook": describe_outlook(reading),
         "wants": list_wants(reading, len(flagged)),
-        "n_unread": reading.outlook.n_unread,
+        "may_hold_unread": review.may_hold_unread,
         "effect": describe_effect(reading.release),
-        "typed": typed,
+        "typed": review.typed,
         "demands_code": demands_code,
         "n_characters": MOST_CHARACTERS,
         "undo": reading.last,
@@ -146,6 +148,15 @@ def view_result(decision: Decision, release: Release) -> dict[str, Any]:
         "outcome": decision.outcome,
         "is_final": decision.is_final,
         "next": _NEXT.get(decision.outcome),
+    }
+
+
+def view_elsewhere(standing: Approval | RunState, release: Release) -> dict[str, Any]:
+    """That others were quicker."""
+    return {
+        "title": f"Decided elsewhere · Review of run {release.run_id}",
+        "release": release,
+        "decided": show_codes(describe_elsewhere(standing)),
     }
 
 

@@ -20,9 +20,15 @@ def describe_reviews(connection: sa.Connection, run_id: str) -> tuple[str, ...]:
 
 def describe_record(record: ReviewerRecord) -> str:
     """How somebody has read, over all reviews."""
-    parts = [f"{record.n_caught:,} of {record.n_seeds:,} seeds caught in {record.n_decisions:,} reviews"]
+    seeds, reviews = say_count(record.n_seeds, "seed"), say_count(record.n_decisions, "review")
+    parts = [f"{record.n_caught:,} of {seeds} caught in {reviews}"]
     if record.seconds_a_row is not None:
         parts.append(f"{record.seconds_a_row:.1f} s a row")
     if record.n_compared:
-        parts.append(f"{record.n_agreed:,} of {record.n_compared:,} rows as the other reader")
+        parts.append(f"{record.n_agreed:,} of {say_count(record.n_compared, 'row')} as the other reader")
     return ", ".join(parts)
+
+
+def say_count(n: int, what: str) -> str:
+    """How many of something there are: "1 row", "1,340 rows"."""
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"

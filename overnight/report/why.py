@@ -168,6 +168,8 @@ def _render_release(release: dict[str, Any]) -> list[str]:
     lines = [f"release {release['release_id']} to {release['sink']}, offered {_at(release['offered_at'])}"]
     if release["warning"]:
         lines.append(f"  a check warned: {release['warning']}")
+    if release["review"] == "open":
+        lines.append("  its review is open: what was read of it is told once it has ended")
     for answer in release["answers"]:
         lines += _render_answer(answer)
     if release.get("held_as"):

@@ -111,7 +111,7 @@ def test_the_form_has_no_default_and_only_rows_marked_correct_leave(site: Site, 
 
     wrong, doubtful = shown.rows[1]["row_id"], shown.rows[4]["row_id"]
     given = shown.verdicts(wrong) | {shown.rows[4]["item"]: "unsure"}
-    for title, verdict in ({title: given[n] for title, n in titles.items()} | {"Decision": "release"}).items():
+    for title, verdict in ({title: given[n] for title, n in titles.items()} | {"Decision": "hold"}).items():
         form.choose(title, verdict)
     form.write("Your name", "Ada")
     form.save_form("form.png", at=list(titles)[1])
@@ -137,8 +137,9 @@ def test_what_was_read_is_delivered_through_the_api_whatever_was_edited_since(si
     verdicts = {f"item_{n:02d}": verdict for n, verdict in shown.verdicts().items()}
     assert site.api.resume(flow_run_id, {**verdicts, "decision": "release", "reviewer": "Ada"}) == "ACCEPT"
     site.api.wait_for_state(flow_run_id, "Completed")
-    assert len(shown.rows) == N_DEPLOYED
-    assert _outputs(site.read_rows("resumed")) == shown.sent()
+    left = _outputs(site.read_rows("resumed"))
+    assert len(left) == N_DEPLOYED
+    assert shown.sent().items() <= left.items()
     assert len(site.provider.calls) == n_calls
 
 
@@ -167,7 +168,7 @@ def test_a_review_still_releases_a_run_whose_state_was_forced(site: Site, name: 
     assert done.code == 0, done.err
     assert (done.summary["state"], done.summary["published"]) == ("released", N_DEPLOYED)
     site.api.wait_for_state(site.runs[name], ends)
-    assert _outputs(site.read_rows(name)) == shown.sent()
+    assert shown.sent().items() <= _outputs(site.read_rows(name)).items()
 
 
 def test_of_all_runs_over_the_same_input_one_asks_and_the_others_show_cached(site: Site, fired: str) -> None:

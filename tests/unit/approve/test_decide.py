@@ -10,17 +10,20 @@ from typing import Any
 import orjson
 import pytest
 
-from overnight.approve import Decision, decide, find_standing, parse_answers, record_refusal
+from overnight.approve import Answers, Decision, decide, find_standing, parse_answers, record_refusal
+from overnight.approve.answers import write_verdict
+from overnight.approve.judge import Judged, judge
 from overnight.deliver import deliver_release
 from overnight.failures import ReviewRefused
 from overnight.ledger import Ledger
 from overnight.ledger.approvals import find_held_positions
-from overnight.ledger.draws import SEED, find_drawn
+from overnight.ledger.draws import SEED, find_draw, find_drawn
 from overnight.ledger.queries import summarize
-from overnight.ledger.releases import find_release, find_release_rows
+from overnight.ledger.releases import find_prompt_of, find_release, find_release_rows
 from overnight.ledger.reviews import RowVerdict, find_doubted, record_verdicts
 from overnight.records import Approval, Release, RunState
 from tests.conftest import RUN, House
+from tests.honest import find_seeds
 
 
 def _held(house: House, approval: Approval) -> dict[int, str]:
@@ -117,7 +120,7 @@ def test_a_second_decision_is_refused_by_name(house: House) -> None:
 
 
 def test_of_two_reviewers_at_once_one_decides(house: House) -> None:
-    release, together = house.offer(2), threading.Barrier(2)
+    release, together = house.offer(20), threading.Barrier(2)
     answers = house.answer(release)
 
     def take(ledger: Ledger) -> Decision | ReviewRefused:
@@ -163,11 +166,12 @@ def test_a_rejection_needs_a_reason(house: House, reason: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "where"),
     [
-        ({"items": {1: "fine"}}, "items.1"),
         ({"items": {"one": "correct"}}, "items.one"),
+        ({"items": {"01": "correct"}}, "items.01"),
         ({"decision": "approve"}, "decision"),
         ({"reason": "x" * 2001}, "reason"),
         ({"approved": True}, "approved"),
+        ({"a\nb": True}, r"a\nb"),
     ],
 )
 def test_a_field_with_a_value_that_is_not_offered_is_refused_by_its_place(
@@ -175,6 +179,126 @@ def test_a_field_with_a_value_that_is_not_offered_is_refused_by_its_place(
 ) -> None:
     release = house.offer(1)
     assert f"do not fit at {where}" in _refused(house, release, _filled(house, release, **changes))
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    ["fine", "", None, 3, True, [], {}, {"wrong": 3}, {"wrong": "so", "corrected": {"label": "red"}}, {"corrected": 3}],
+)
+def test_a_verdict_that_is_none_is_told_what_there_is(house: House, verdict: Any) -> None:
+    release = house.offer(2)
+    said = _refused(house, release, _filled(house, release, items=house.answer(release).items | {2: verdict}))
+    assert said == (
+        'The verdict on item 2 is none: give "correct", "wrong", "unsure", {"wrong": "why"} or {"corrected": {fields}}.'
+    )
+
+
+def test_a_correction_of_no_field_is_told_that_it_changes_nothing(house: House) -> None:
+    release = house.offer(2)
+    assert "The correction of item 2 changes nothing" in _refused(
+        house, release, _filled(house, release, items=house.answer(release).items | {2: {"corrected": {}}})
+    )
+
+
+def _nest(n: int) -> Any:
+    return [_nest(n - 1)] if n else []
+
+
+@pytest.mark.parametrize(
+    "value", [2**64, -(2**63) - 1, [2**200], float("nan"), float("inf"), "\ud800", {"\ud800": 1}, {1: 1}, _nest(300)]
+)
+def test_a_correction_that_cannot_be_recorded_is_refused_by_its_item(house: House, value: Any) -> None:
+    release = house.offer(2)
+    items = house.answer(release).items | {2: {"corrected": {"label": value}}}
+    assert "The correction of item 2 cannot be recorded" in _refused(
+        house, release, _filled(house, release, items=items)
+    )
+
+
+@pytest.mark.parametrize("character", ["\0", "\ud800"])
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        (lambda text: {"reviewer": text}, "fit at reviewer: "),
+        (lambda text: {"reason": text}, "fit at reason: "),
+        (lambda text: {"items": {1: {"wrong": text}}}, "The verdict on item 1 holds "),
+    ],
+)
+def test_a_character_that_a_ledger_does_not_bear_is_refused_in_one_line(
+    house: House, character: str, changes: Any, where: str
+) -> None:
+    release = house.offer(1)
+    said = _refused(house, release, _filled(house, release, **changes(f"so{character}so")))
+    assert f"{where}a character that a ledger does not bear" in said
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"3",
+        b"null",
+        b"{",
+        b"\xff",
+        b'{"seconds": NaN}',
+        b'{"seconds": -Infinity}',
+        b"[" * 100_000,
+        b'{"seconds": ' + b"9" * 5000 + b"}",
+    ],
+    ids=lambda data: data[:20],
+)
+def test_what_is_no_json_object_is_said_to_be_none(data: bytes) -> None:
+    with pytest.raises(ReviewRefused, match=r"^The answers are no JSON object \(.+\)\. Mend them") as caught:
+        parse_answers(data, reviewer="Ada")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b'{"decision": "release", "items": {"1": "correct", "2": "wrong", "2": "correct"}}', "Item 2"),
+        (b'{"decision": "hold", "items": {"1": "correct"}, "decision": "release"}', '"decision"'),
+        (b'{"decision": "hold", "items": {"1": {"corrected": {"a\\nb": 1, "a\\nb": 2}}}}', r'"a\nb"'),
+    ],
+)
+def test_what_an_answers_file_says_twice_is_refused_by_its_name(data: bytes, what: str) -> None:
+    with pytest.raises(ReviewRefused) as caught:
+        parse_answers(data, reviewer="Ada")
+    assert str(caught.value).startswith(f"{what} stands twice in the answers")
+    assert "\n" not in str(caught.value)
+
+
+def test_verdicts_of_every_kind_are_read_as_they_are_recorded() -> None:
+    items = {
+        "1": "correct",
+        "2": "unsure",
+        "3": {"wrong": "late"},
+        "4": {"corrected": {"n": 2**64 - 1, "x": [1.5, None]}},
+    }
+    given = parse_answers(orjson.dumps({"decision": "release", "reviewer": "Ada", "items": items}))
+    assert {str(n): write_verdict(v) for n, v in given.items.items()} == items
+    assert parse_answers(given.model_dump()) == given
+
+
+def _judge(house: House, release: Release, decision: Any, *, may_skip: bool) -> Judged:
+    with house.ledger.reading() as connection:
+        draw = find_draw(connection, release.release_id)
+        schema = orjson.loads(find_prompt_of(connection, release.release_id).schema)
+    assert draw is not None
+    answers = Answers(decision=decision, reviewer="Ada", items={})
+    return judge(release, answers, draw, schema, may_skip=may_skip)
+
+
+def test_who_holds_what_is_left_need_not_read_another_round(house: House) -> None:
+    judged = _judge(house, house.offer(40), "hold", may_skip=True)
+    assert (judged.verdicts, judged.n_seeds, judged.missed, judged.is_read) == ({}, 0, (), True)
+
+
+@pytest.mark.parametrize(("decision", "may_skip"), [("hold", False), ("release", True), ("release", False)])
+def test_nobody_else_goes_without_reading(house: House, decision: str, *, may_skip: bool) -> None:
+    with pytest.raises(ReviewRefused, match=r"Item 1 of release .* has no verdict"):
+        _judge(house, house.offer(40), decision, may_skip=may_skip)
 
 
 @pytest.mark.parametrize("reviewer", [" ", None])
@@ -215,19 +339,19 @@ def _read(verdicts: str) -> dict[int, str]:
 
 
 def test_what_a_reviewer_answered_is_recorded_whatever_came_of_it(house: House) -> None:
-    release = house.offer(2)
+    release = house.offer(20)
     refused = _filled(house, release, decision="reject", reason="")
     record_refusal(release, refused, ReviewRefused("no reason"), ledger=house.ledger, now=1.0)
     assert find_standing(house.ledger, RUN, house.sink, now=time.time()) is None
     with house.ledger.reading() as connection:
         again = find_release(connection, RUN, house.sink)
     assert again == replace(release, round=1)
-    answers = house.answer(again, r2="wrong")
+    answers = house.answer(again, "hold")
     decision = house.submit(again, answers)
     query = "SELECT round, decision, outcome, detail, verdicts FROM review_answers ORDER BY round"
     assert [(*row, _read(verdicts)) for *row, verdicts in house.fetch(query)] == [
         (0, "reject", "refused", "no reason", refused["items"]),
-        (1, "release", "approved", decision.words, answers.items),
+        (1, "hold", "approved", decision.words, answers.items),
     ]
 
 
@@ -249,7 +373,7 @@ def test_verdicts_are_kept_by_the_row_s_delivery_key(house: House) -> None:
     house.approve(release, r2="wrong")
     query = "SELECT row_id, verdict FROM verdicts JOIN release_rows USING (release_id, delivery_key) ORDER BY row_id"
     assert house.fetch(query) == [("r1", "correct"), ("r2", "wrong"), ("r3", "correct")]
-    assert house.fetch("SELECT DISTINCT round FROM verdicts") == [(release.round,)]
+    assert house.fetch("SELECT DISTINCT round FROM verdicts ORDER BY round") == [(0,), (1,)]
 
 
 def _call_all(house: House, release: Release, verdict: str) -> None:
@@ -294,24 +418,27 @@ def test_answers_that_are_refused_leave_no_verdict(house: House) -> None:
 
 
 def test_an_approval_that_expired_unused_does_not_stand_and_is_asked_for_again(house: House) -> None:
-    release = house.offer(3, approval_s=60.0)
-    expired = house.approve(release, r2="wrong")
+    release = house.offer(20, approval_s=60.0)
+    seeds = find_seeds(house.ledger, release)
+    one = next(i.row_id for i in release.items if i.item not in seeds)
+    expired = house.decide(release, house.answer(release, "hold", **{one: "wrong"}))
+    assert isinstance(expired, Approval)
     assert find_standing(house.ledger, RUN, house.sink, now=expired.expires_at.timestamp() - 1) == expired
     assert find_standing(house.ledger, RUN, house.sink, now=expired.expires_at.timestamp()) is None
     later = expired.expires_at.timestamp() + 1
     again = house.open_round(release)
-    renewed = house.submit(again, house.answer(again, r3="wrong"), now=later).approval
+    renewed = house.submit(again, house.answer(again, "hold"), now=later).approval
     assert renewed is not None
     assert find_standing(house.ledger, RUN, house.sink, now=later) == renewed != expired
     assert house.fetch("SELECT round, outcome FROM review_answers ORDER BY round") == [(0, "approved"), (1, "approved")]
-    # One row is held, not one an approval; what the first round said of r2 is not held against it any more.
-    assert _held(house, renewed) == {2: "wrong"}
+    # Held once, not once an approval; and what the first round said of a row is not held against it any more.
+    assert "wrong" not in _held(house, renewed).values()
     with house.ledger.reading() as connection:
-        assert summarize(connection, RUN, later).held == 1
+        assert summarize(connection, RUN, later).held == renewed.n_held
 
 
 def test_of_two_approvals_the_later_round_counts_though_the_clock_was_set_back(house: House) -> None:
-    release = house.offer(3, approval_s=60.0)
+    release = house.offer(20, approval_s=60.0)
     house.approve(release)
     # A minute and more has gone by, by the clock that nobody sets.
     house.tamper("UPDATE approvals SET issued_mark = issued_mark - 100")

@@ -36,7 +36,7 @@ def test_a_form_without_items_says_that_they_were_read_elsewhere(house: House) -
 
 
 def test_recorded_answers_can_be_filled_in_again(house: House) -> None:
-    release = house.offer(2)
-    answers = house.answer(release, r2="unsure")
+    release = house.offer(20)
+    answers = house.answer(release, "hold", **{release.items[0].row_id: "unsure"})
     house.decide(release, answers)
     assert find_answers(house.ledger, release) == answers

@@ -66,6 +66,22 @@ def test_the_page_ends_once_the_browser_knows_the_decision(house: House) -> None
     assert house.fetch("SELECT channel, reviewer, outcome FROM review_answers") == [("page", "Ada", "rejected")]
 
 
+def test_a_run_that_was_decided_elsewhere_meanwhile_ends_the_page_and_its_line_says_so(house: House) -> None:
+    release = _offer(house)
+    visitor = _Visitor(("/item/1", {"verdict": "correct"}), before_posts=lambda: house.reject(release))
+    with pytest.raises(ReviewRefused, match="the verdicts of this page are not counted") as refused:
+        read_on_page(release, house.settings, house.ledger, tell=visitor)
+    assert f"Run {RUN} was decided elsewhere (rejected)" in str(refused.value)
+    assert "The run was decided elsewhere: rejected." in visitor.texts[-1]
+
+
+def test_a_name_that_was_given_with_the_command_stands_in_the_form(house: House) -> None:
+    visitor = _Visitor(("/decision", {"decision": ""}), then_interrupts=True)
+    with pytest.raises(ReviewRefused):
+        read_on_page(_offer(house), house.settings, house.ledger, tell=visitor, reviewer="Grace")
+    assert visitor.texts
+
+
 def test_a_page_that_is_broken_off_keeps_the_draft_and_says_so(house: House) -> None:
     release = _offer(house)
     with pytest.raises(ReviewRefused, match="1 of 6 verdicts are kept as a draft") as refused:

@@ -19,7 +19,7 @@ import uvicorn
 from overnight.approve import Answers, Decision
 from overnight.approve.outlook import Outlook
 from overnight.page import Review, make_app
-from overnight.records import Release, ReviewItem, ReviewPolicy
+from overnight.records import Approval, Release, ReviewItem, ReviewPolicy, RunState
 
 TOKEN = "the-token"  # noqa: S105 - of a server that lives for a test
 SCHEMA = {
@@ -60,6 +60,9 @@ class FakeDesk:
     rounds: list[Release | Exception] = field(default_factory=list)
     is_coded: bool = False
     handed: list[Answers] = field(default_factory=list)
+    #: What was decided elsewhere.
+    standing: Approval | RunState | None = None
+    channel: str = ""
 
     def open_round(self, release: Release) -> Release:  # noqa: ARG002 - as the real one's
         found = self.rounds.pop(0)
@@ -71,7 +74,7 @@ class FakeDesk:
         return self.is_coded
 
     def decide(self, release: Release, answers: Answers, *, channel: str) -> Decision:  # noqa: ARG002 - as the real one's
-        assert channel == "page"
+        self.channel = channel
         self.handed.append(answers)
         said = self.says.pop(0)
         if isinstance(said, Exception):
@@ -142,7 +145,8 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def make_review(desk: FakeDesk, home: Path) -> Callable[..., Review]:
     def make(release: Release | None = None, **options: Any) -> Review:
-        return Review(release or make_release(), desk, find_outlook=find_outlook, schema=SCHEMA, home=home, **options)
+        found = {"find_outlook": find_outlook, "find_standing": lambda _: desk.standing} | options
+        return Review(release or make_release(), desk, schema=SCHEMA, home=home, **found)
 
     return make
 

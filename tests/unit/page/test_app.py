@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from overnight.approve import Decision
+from overnight.approve.outlook import Outlook
 from overnight.failures import ReviewRefused
 from overnight.page import Review
+from overnight.records import Release, RunState
 from tests.unit.page.conftest import Browser, FakeDesk, make_release, open_page, read_text
 
 
@@ -195,4 +197,113 @@ def test_the_bound_grows_with_the_reading(browser: Browser) -> None:
     assert "Nothing is known of the 1,000 rows yet." in browser.get("/item/1")
     _read_all(browser)
     assert "If all that you flagged beyond the 1 seed is wrong: at most" in browser.get("/item/1")
-    assert "too few, and the round will not count" in browser.get("/decision")
+
+
+def test_the_summary_does_not_tell_whether_enough_was_flagged(make_review: Callable[..., Review]) -> None:
+    release = make_release(n_seeds=3)
+    with open_page(make_review(release)) as browser:
+        _read_all(browser)
+        none = read_text(browser.get("/decision")).split("What the flow wants")[1].split("What you flagged")[0]
+        for number in (1, 2, 3):
+            browser.send(f"/item/{number}", verdict="unsure")
+        every = read_text(browser.get("/decision")).split("What the flow wants")[1].split("What you flagged")[0]
+    assert none == every
+    assert "Not yet At least 2 of the 3 items that were made to be wrong have to be flagged" in none
+
+
+def test_before_anything_is_read_no_share_is_shown(browser: Browser) -> None:
+    for path in ("/", "/item/1", "/decision"):
+        assert "%" not in read_text(browser.get(path))
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_read", "words"),
+    [
+        (2, 0, "All 2 rows of the release are in this round."),
+        (20, 18, "All 20 rows of the release are read by somebody, once this round is done."),
+    ],
+)
+def test_where_all_rows_are_read_nothing_is_reckoned(
+    make_review: Callable[..., Review], n_rows: int, n_read: int, words: str
+) -> None:
+    def find(release: Release) -> Outlook:
+        return Outlook(n_rows, 0, n_read, 0, 3, 2, release.n_seeds, 0.95, 0.1)
+
+    with open_page(make_review(make_release(n_rows=n_rows), find_outlook=find)) as browser:
+        for path in ("/item/1", "/decision"):
+            page = read_text(browser.get(path))
+            assert words in page
+            assert "%" not in page
+
+
+@pytest.mark.parametrize("path", ["/", "/item/1", "/decision"])
+def test_a_run_that_was_decided_elsewhere_ends_the_page(browser: Browser, desk: FakeDesk, path: str) -> None:
+    browser.send("/item/1", verdict="correct")
+    desk.standing = RunState.REJECTED
+    page = read_text(browser.get(path))
+    assert "The run was decided elsewhere: rejected. The verdicts of this page are not counted." in page
+    assert len(browser.ended) == 1
+
+
+def test_a_decision_that_comes_too_late_is_told_what_was_decided(browser: Browser, desk: FakeDesk) -> None:
+    _read_all(browser)
+    desk.says.append(ReviewRefused("Release night-1-abc was held by Ben already."))
+    desk.standing = RunState.HELD
+    assert "decided elsewhere: held." in read_text(_decide(browser))
+    assert len(browser.ended) == 1
+
+
+def test_no_next_round_begins_where_it_was_decided_elsewhere(browser: Browser, desk: FakeDesk) -> None:
+    desk.says.append(Decision("more", "Read 20 rows more."))
+    _read_all(browser)
+    _decide(browser)
+    desk.standing = RunState.HELD
+    assert "decided elsewhere: held." in read_text(browser.send("/result"))
+
+
+def test_what_was_decided_on_the_page_was_not_decided_elsewhere(browser: Browser, desk: FakeDesk) -> None:
+    desk.says.append(Decision("held", "No row may leave."))
+    _read_all(browser)
+    _decide(browser)
+    desk.standing = RunState.HELD
+    assert "No row may leave." in browser.get("/")
+
+
+def test_in_a_later_round_what_nobody_read_is_held_without_reading_on(
+    make_review: Callable[..., Review], desk: FakeDesk
+) -> None:
+    desk.says.append(Decision("approved", "54 rows may leave, 346 are held."))
+    with open_page(make_review(make_release(round=1))) as browser:
+        browser.send("/item/1", verdict="correct")
+        page = browser.get("/decision")
+        assert page.count("The verdicts of this round are not recorded then, since items are open.") == 2
+        _decide(browser, decision="hold")
+    assert (desk.handed[0].decision, desk.handed[0].items) == ("hold", {})
+
+
+@pytest.mark.parametrize(("decision", "round_n"), [("hold", 0), ("release", 1)])
+def test_else_the_engine_says_which_item_is_open(
+    make_review: Callable[..., Review], desk: FakeDesk, decision: str, round_n: int
+) -> None:
+    desk.says.append(ReviewRefused("Item 2 has no verdict."))
+    with open_page(make_review(make_release(round=round_n))) as browser:
+        browser.send("/item/1", verdict="correct")
+        assert "Item 2 has no verdict." in read_text(_decide(browser, decision=decision))
+    assert desk.handed[0].items == {1: "correct"}
+
+
+def test_a_name_that_was_given_beforehand_is_filled_in(make_review: Callable[..., Review]) -> None:
+    with open_page(make_review(reviewer="Ada Lovelace")) as browser:
+        assert 'value="Ada Lovelace"' in browser.get("/decision")
+
+
+@pytest.mark.parametrize(("outcome", "name"), [("more", "Ada"), ("missed", "Ada"), ("second", "")])
+def test_who_reads_on_need_not_give_the_name_again(
+    browser: Browser, desk: FakeDesk, outcome: str, name: str
+) -> None:
+    desk.says.append(Decision(outcome, "Go on."))
+    desk.rounds.append(make_release({"label": "green", "quote": "door", "n": 9}, round=1))
+    _read_all(browser)
+    _decide(browser)
+    browser.send("/result")
+    assert browser.review.typed["reviewer"] == name

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import orjson
 import pytest
 
 from overnight.failures import ReviewRefused
+from overnight.keys import canonical_json, digest_bytes
 from overnight.page.reading import ReaderRound
 from tests.unit.page.conftest import find_outlook, make_release
 
@@ -34,7 +36,8 @@ def begin(home: Path, clock: Clock) -> Callable[..., ReaderRound]:
 
 
 def _path(home: Path) -> Path:
-    return home / "reviews" / "night-1-abc-0.json"
+    items = digest_bytes(canonical_json([asdict(item) for item in make_release().items]))
+    return home / "reviews" / f"night-1-abc-{items[:12]}.json"
 
 
 def test_a_draft_is_gone_on_with_in_the_order_of_its_verdicts(begin: Callable[..., ReaderRound], home: Path) -> None:
@@ -61,7 +64,7 @@ def test_a_draft_goes_when_its_answers_were_taken(begin: Callable[..., ReaderRou
         b"",
         b"{",
         b'{"version": 2}',
-        b'{"version": 1, "release": "night-1-abc", "round": 0, "items": "x", "verdicts": [[1, "fine"]], "seconds": {}}',
+        b'{"version": 1, "release": "night-1-abc", "items": "x", "verdicts": [[1, "fine"]], "seconds": {}}',
         b"\xff\xfe",
     ],
 )
@@ -79,9 +82,22 @@ def test_a_damaged_draft_is_left_aside_in_words(begin: Callable[..., ReaderRound
 def test_a_draft_of_other_items_is_not_taken_for_these(begin: Callable[..., ReaderRound]) -> None:
     begin().give(1, "correct")
     other = begin(body="Another text.")
-    assert other.verdicts == {}
-    assert other.fault
-    assert "it is of other items" in other.fault
+    assert (other.verdicts, other.fault) == ({}, None)
+    other.give(2, "unsure")
+    assert (begin().open, begin(body="Another text.").open) == ([2, 3], [1, 3])
+
+
+def test_a_draft_is_of_its_items_in_whichever_round_they_are_shown(begin: Callable[..., ReaderRound]) -> None:
+    begin().give(1, {"wrong": "no"})
+    again = begin(round=1)
+    assert (again.name(1), again.open, again.fault) == ("wrong", [2, 3], None)
+
+
+def test_a_draft_that_was_put_in_anothers_place_is_left_aside(begin: Callable[..., ReaderRound], home: Path) -> None:
+    begin(body="Another text.").give(1, "correct")
+    [other] = (home / "reviews").iterdir()
+    other.rename(_path(home))
+    assert "it is of other items" in (begin().fault or "")
 
 
 def test_a_draft_with_an_item_that_was_not_shown_is_not_taken(begin: Callable[..., ReaderRound], home: Path) -> None:
@@ -102,10 +118,11 @@ def test_verdicts_stand_where_no_draft_can_be_written(begin: Callable[..., Reade
 
 def test_a_runs_name_leads_to_no_other_folder(begin: Callable[..., ReaderRound], home: Path) -> None:
     begin(release_id="../../up").give(1, "correct")
-    assert [path.name for path in (home / "reviews").iterdir()] == ["..%2F..%2Fup-0.json"]
+    [path] = (home / "reviews").iterdir()
+    assert path.name.startswith("..%2F..%2Fup-")
 
 
-@pytest.mark.parametrize("verdict", [{"wrong": ""}, {"wrong": "x" * 2001}])
+@pytest.mark.parametrize("verdict", [{"wrong": ""}, {"wrong": "x" * 2001}, {"wrong": "\udcff"}])
 def test_a_verdict_that_the_answers_could_not_hold_is_refused_at_once(
     begin: Callable[..., ReaderRound], verdict: dict[str, str]
 ) -> None:

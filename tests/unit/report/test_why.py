@@ -9,9 +9,11 @@ from typing import Any
 import orjson
 import pytest
 
-from overnight.failures import LedgerRefused, OvernightError
+from overnight.approve import record_refusal
+from overnight.failures import LedgerRefused, OvernightError, ReviewRefused
 from overnight.ledger.history import find_releases_of
 from overnight.ledger.releases import find_release_rows
+from overnight.records import Release
 from overnight.report import explain_row, render_row
 from tests.conftest import RUN, House
 
@@ -34,7 +36,7 @@ def test_a_delivered_row_traces_back_to_everything(night: House) -> None:
     assert (attempt["number"], attempt["outcome"], attempt["model_served"]) == (1, "accepted", "gpt-fake")
     assert "a red car" in orjson.loads(attempt["response"])["choices"][0]["message"]["content"]
     [release] = found["releases"]
-    assert [a["reviewer"] for a in release["answers"]] == ["Ada"]
+    assert {a["reviewer"] for a in release["answers"]} == {"Ada"}
     assert (release["delivery"]["state"], release["held_as"]) == ("delivered", None)
 
 
@@ -107,6 +109,75 @@ def test_a_rejected_row_says_why_its_reviewer_rejected_it(house: House) -> None:
     told = render_row({"row_id": "r1", "run_id": RUN, "input": None, "request": None, "releases": offered})
     assert "rejected by Ada" in told
     assert "because: not this customer's tone" in told
+
+
+def _find_offered(house: House, release: Release, row_id: str) -> dict[str, Any]:
+    with house.ledger.reading() as connection:
+        [row] = [r for r in find_release_rows(connection, release.release_id) if r.row_id == row_id]
+        [offered] = find_releases_of(connection, row.request_key, row_id)
+    assert orjson.dumps(offered)
+    return offered
+
+
+def _render(offered: dict[str, Any]) -> str:
+    return render_row({"row_id": "r1", "run_id": RUN, "input": None, "request": None, "releases": [offered]})
+
+
+def _tells_nothing(house: House, release: Release) -> bool:
+    """Whether all rows are told of alike, and no round is."""
+    found = [_find_offered(house, release, f"r{n}") for n in range(1, release.n_rows + 1)]
+    own = ("position", "payload")
+    alike = [{name: value for name, value in one.items() if name not in own} for one in found]
+    told = {_render(one) for one in found}
+    return all(one == alike[0] for one in alike) and len(told) == 1 and "round" not in told.pop()
+
+
+def _answer_all(house: House, release: Release, outcome: str, verdict: Any) -> None:
+    answers = house.answer(release).model_copy(update={"items": {i.item: verdict for i in release.items}})
+    assert house.submit(release, answers).outcome == outcome
+
+
+def test_of_an_open_review_nothing_is_told_that_could_name_a_seed(house: House) -> None:
+    release = house.offer(40)
+    assert _tells_nothing(house, release)
+    _answer_all(house, release, "missed", "correct")
+    assert _tells_nothing(house, release)
+    release = house.open_round(release)
+    _answer_all(house, release, "more", "unsure")
+    assert _tells_nothing(house, release)
+    offered = _find_offered(house, release, "r1")
+    assert (offered["review"], offered["answers"], offered["approval"]) == ("open", [], None)
+    assert "its review is open" in _render(offered)
+
+
+def test_after_a_review_all_of_its_rounds_are_told(house: House) -> None:
+    release = house.offer(40)
+    _answer_all(house, release, "missed", "correct")
+    again = house.open_round(release)
+    house.decide(again, house.answer(again, "hold"))
+    offered = _find_offered(house, release, "r1")
+    assert (offered["review"], [a["outcome"] for a in offered["answers"]]) == ("ended", ["missed", "approved"])
+    told = _render(offered)
+    assert "its review is open" not in told
+    assert told.find("round 0: missed") < told.find("seeds were caught") < told.find("round 1: approved")
+
+
+def test_what_a_refused_form_said_is_told_once_the_review_has_ended(house: House) -> None:
+    release = house.offer(1)
+    record_refusal(release, {"reviewer": "Bo"}, ReviewRefused("Item 1 has no verdict."), ledger=house.ledger, now=1.0)
+    assert "Bo" not in _render(_find_offered(house, release, "r1"))
+    again = house.open_round(release)
+    house.decide(again, house.answer(again))
+    assert "refused by Bo" in _render(_find_offered(house, again, "r1"))
+
+
+def test_once_an_expired_approval_is_asked_for_again_its_items_are_told_no_more(house: House) -> None:
+    release = house.offer(40, approval_s=0.0)
+    house.approve(release)
+    assert "findings" in _find_offered(house, release, "r1")["approval"]
+    again = house.open_round(release)
+    _answer_all(house, again, "missed", "correct")
+    assert _tells_nothing(house, release)
 
 
 def test_a_request_key_leads_to_its_request(night: House) -> None:

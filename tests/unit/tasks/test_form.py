@@ -75,3 +75,25 @@ def test_what_waits_says_how_many_seeds_there_are_and_what_the_last_round_came_t
     assert "3 of the items were made to be plainly wrong" in text
     assert "0 of 3 seeds were caught" in text
     assert "leave only if what you read at random shows that few are wrong" in text
+
+
+def _count_rows(text: str) -> int:
+    return len(re.findall(r"^\| \d+ \|", text, re.MULTILINE))
+
+
+def test_the_table_of_a_large_round_ends_with_where_the_rest_is_read(house: House) -> None:
+    release = house.offer(400)
+    text = describe_release(release)
+    assert _count_rows(text) == N_FORM
+    n_more = len(release.items) - N_FORM
+    assert text.splitlines()[-2:] == [
+        "",
+        f"{n_more} more are read on the page: `overnight review {release.run_id} --web`.",
+    ]
+
+
+def test_a_round_that_a_form_bears_is_shown_whole(house: House) -> None:
+    release = house.offer(5)
+    text = describe_release(release)
+    assert _count_rows(text) == len(release.items)
+    assert "--web" not in text
