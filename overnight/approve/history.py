@@ -9,11 +9,8 @@ import sqlalchemy as sa
 
 from overnight.approve.reading import COUNTED, Reading, Round, read_rounds
 from overnight.ledger.draws import Draw, DrawnItem, find_draw, find_drawn
-from overnight.ledger.reviews import ReviewAnswer, list_answers
+from overnight.ledger.reviews import ENDED, ReviewAnswer, list_answers
 from overnight.records import Release
-
-#: Outcomes that end a review; what follows one, such as an approval that expired unused, begins anew.
-_ENDED = ("approved", "held", "rejected")
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class History:
 def find_history(connection: sa.Connection, release: Release) -> History:
     """How far the release's review has come."""
     answers = list_answers(connection, release.release_id)
-    begun = max((n + 1 for n, (_, a) in enumerate(answers) if a.outcome in _ENDED), default=0)
+    begun = max((n + 1 for n, (_, a) in enumerate(answers) if a.outcome in ENDED), default=0)
     since = [(a, _find_drawn(connection, release, a)) for _, a in answers[begun:]]
     rounds = tuple(Round(a, drawn) for a, drawn in since if a.outcome in COUNTED)
     draw = find_draw(connection, release.release_id)

@@ -16,10 +16,10 @@ def record_refusal(
     """Record answers that were refused, unless the round has been answered meanwhile."""
     answer = ReviewAnswer(
         channel="form",
-        reviewer=str(answers.get("reviewer", "")),
-        decision=str(answers.get("decision", "")),
-        reason=str(answers.get("reason", "")),
-        verdicts={str(k): str(v) for k, v in dict(answers.get("items") or {}).items()},
+        reviewer=_bear(answers.get("reviewer", "")),
+        decision=_bear(answers.get("decision", "")),
+        reason=_bear(answers.get("reason", "")),
+        verdicts={_bear(k): _bear(v) for k, v in dict(answers.get("items") or {}).items()},
         outcome="refused",
         detail=str(error),
     )
@@ -29,3 +29,8 @@ def record_refusal(
             record_answer(connection, release.release_id, release.round, answer, now)
 
     ledger.write(record)
+
+
+def _bear(value: Any) -> str:
+    """The text without what a database does not bear: it was refused, and is only kept to be looked at."""
+    return str(value).encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

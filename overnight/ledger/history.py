@@ -23,10 +23,8 @@ from overnight.ledger.release_schema import (
     releases,
     review_answers,
 )
+from overnight.ledger.reviews import ENDED
 from overnight.ledger.schema import attempts, completions, prompts, quarantines, requests
-
-#: Outcomes of answers that end a review.
-_ENDED = ("approved", "held", "rejected")
 
 
 def find_request(connection: sa.Connection, key: str) -> dict[str, Any] | None:
@@ -76,7 +74,7 @@ def _release(connection: sa.Connection, found: dict[str, Any]) -> dict[str, Any]
         sa.select(review_answers).where(review_answers.c.release_id == release_id).order_by(review_answers.c.round)
     )
     given = [as_dict(answer) for answer in connection.execute(answers)]
-    if not given or given[-1]["outcome"] not in _ENDED:
+    if not given or given[-1]["outcome"] not in ENDED:
         # What was read and decided before is told no more either: an approval that expired lists its items.
         return found | {"review": "open", "answers": [], "approval": None}
     shown = _find_shown(connection, release_id, position)

@@ -12,6 +12,9 @@ import sqlalchemy as sa
 from overnight.keys import canonical_json
 from overnight.ledger.release_schema import review_answers, verdicts
 
+#: Outcomes that end a review; what follows one, such as an approval that expired unused, begins anew.
+ENDED = ("approved", "held", "rejected")
+
 
 @dataclass(frozen=True)
 class ReviewAnswer:

@@ -47,7 +47,9 @@ def page() -> Iterator[Page]:
 
 @pytest.fixture
 def edited(site: Site) -> Iterator[None]:
-    """The source and the prompt as somebody changed them while a run waits."""
+    """The source and the prompt as somebody changed them while all runs wait."""
+    for name in site.runs:
+        site.wait_at_gate(name)
     files = [site.project.folder / name for name in (SOURCE, _PROMPT)]
     before = [file.read_text() for file in files]
     files[0].write_text("ticket_id,subject,body\nT-1001,Another,Not what was read.\n")

@@ -406,7 +406,8 @@ def test_a_row_that_is_found_correct_later_is_doubted_no_more(house: House) -> N
 
 def test_what_a_rejected_release_was_called_is_remembered(house: House) -> None:
     release = house.offer(2)
-    house.decide(release, house.answer(release, "reject", r1="wrong"))
+    called = next(iter(_find_read(house, release).values()))
+    house.decide(release, house.answer(release, "reject", **{called: "wrong"}))
     with house.ledger.reading() as connection:
         assert len(find_doubted(connection)) == 1
 

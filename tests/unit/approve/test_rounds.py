@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pytest
 
-from overnight.approve import Answers, Decision, find_standing
+from overnight.approve import Answers, Decision, find_standing, record_refusal
 from overnight.approve.bounds import bound_bad, count_to_read
 from overnight.deliver import deliver_release
 from overnight.failures import ApprovalRefused, LedgerRefused, ReviewRefused
@@ -502,3 +502,10 @@ def test_answers_to_another_round_are_refused(house: House) -> None:
     _stamp(house, release)
     house.open_round(release)
     assert "somebody has answered meanwhile" in _refused(house, release, stale)
+
+
+def test_a_refused_answer_that_no_database_bears_is_recorded_without_it(house: House) -> None:
+    release = house.offer(5)
+    given = {"reviewer": "A\0da", "reason": "\ud800", "items": {"1": "\0"}}
+    record_refusal(release, given, ReviewRefused("no"), ledger=house.ledger, now=1.0)
+    assert house.fetch("SELECT reviewer, reason FROM review_answers") == [("A\N{REPLACEMENT CHARACTER}da", "?")]

@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from overnight.approve import Answers
 from overnight.cli import review
-from overnight.cli.terminal import ask_in_terminal
 from overnight.ledger.runs import set_state
-from overnight.records import Release, ReviewItem, ReviewPolicy, RunState
+from overnight.records import Release, RunState
 from tests.conftest import RUN, House
 from tests.honest import find_seeds
 from tests.unit.cli.conftest import Cli
@@ -27,10 +25,6 @@ def _type(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal("".join(f"{line}\n" for line in lines)))
 
 
-def _ask(release: Release, reviewer: str | None = None) -> Answers:
-    return ask_in_terminal(release, reviewer=reviewer, code=None, demands_code=False)
-
-
 def test_what_to_read_is_printed_as_json_and_nothing_is_decided(cli: Cli, house: House) -> None:
     release = house.offer(2)
     code, out, err = cli("review", RUN, "--json")
@@ -38,14 +32,17 @@ def test_what_to_read_is_printed_as_json_and_nothing_is_decided(cli: Cli, house:
     assert (code, err) == (0, "")
     assert (found["run_id"], found["release"], found["round"], found["rows"]) == (RUN, release.release_id, 0, 2)
     assert found["seeds"] == release.n_seeds > 0
+    assert (found["effect"], found["reviewers"], found["code"]) == ("reversible", 1, False)
+    assert list(found)[-1] == "items"
     seeds = find_seeds(house.ledger, release)
-    [shown] = [i for i in found["items"] if i["row_id"] == "r1" and i["item"] not in seeds]
+    shown = next(i for i in found["items"] if i["item"] not in seeds)
+    text = f"text {shown['row_id'].removeprefix('r')}"
     # Nothing else: it must not tell what is a seed.
     assert shown == {
         "item": shown["item"],
-        "row_id": "r1",
-        "input": {"body": "text 1"},
-        "output": {"label": "red", "quote": "text 1"},
+        "row_id": shown["row_id"],
+        "input": {"body": text},
+        "output": {"label": "red", "quote": text},
     }
     assert {frozenset(i) for i in found["items"]} == {frozenset(shown)}
     assert house.fetch("SELECT * FROM review_answers") == []
@@ -159,55 +156,71 @@ def test_an_answers_file_that_is_not_there_is_one_line(cli: Cli, house: House) -
     assert "answers file nothing.json cannot be read" in err
 
 
-def _type_verdicts(house: House, release: Release, **keys: str) -> list[str]:
-    """What is typed for each item in turn: seeds are wrong, and each wrong one is asked about."""
+def test_what_is_printed_says_who_has_to_read_and_whether_by_a_code(cli: Cli, house: House) -> None:
+    house.offer(2, n_reviewers=2)
+    found = json.loads(cli("review", RUN, "--json")[1])
+    assert (found["reviewers"], found["code"]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "why"),
+    [("--answers", "answers.json", "on the page or in a file, not both"), ("--code", "123456", "too old by then")],
+)
+def test_what_the_page_asks_for_itself_is_refused_beside_it(
+    cli: Cli, house: House, option: str, given: str, why: str
+) -> None:
+    house.offer(1)
+    code, out, err = cli("review", RUN, "--web", option, given)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert why in err
+    assert "Leave out" in err
+
+
+def test_who_breaks_off_in_a_terminal_goes_on_where_they_were(
+    cli: Cli, house: House, monkeypatch: pytest.MonkeyPatch, resumed: list[str]
+) -> None:
+    release = house.offer(5)
+    seeds, n = find_seeds(house.ledger, release), len(release.items)
+    keys = [["w", "made up"] if i.item in seeds else ["c"] for i in release.items]
+    _type(monkeypatch, *keys[0], *keys[1])
+    code, _, err = cli("review", RUN)
+    assert (code, err.count("\n"), resumed) == (1, 1, [])
+    assert f"2 of {n} verdicts are kept as a draft. Go on: `overnight review {RUN}`." in err
+    assert house.fetch("SELECT * FROM review_answers") == []
+    _type(monkeypatch, *(line for item in keys[2:] for line in item), "hold", "Ada")
+    code, out, _ = cli("review", RUN)
+    assert f"Going on at item 3 of {n}; 2 verdicts are kept from before." in out
+    assert (code, resumed) == (0, [RUN])
+    [(channel, verdicts)] = house.fetch("SELECT channel, verdicts FROM review_answers")
+    assert (channel, len(json.loads(verdicts))) == ("terminal", n)
+    assert list((house.home / "reviews").iterdir()) == []
+
+
+def test_a_second_reader_is_asked_for_in_words_and_nothing_failed(
+    cli: Cli, house: House, monkeypatch: pytest.MonkeyPatch, resumed: list[str]
+) -> None:
+    release = house.offer(1, n_reviewers=2)
     seeds = find_seeds(house.ledger, release)
-    typed = ["w" if i.item in seeds else keys.get(i.row_id, "c") for i in release.items]
-    return [line for key in typed for line in ([key, ""] if key.lower() == "w" else [key])]
+    lines = [line for i in release.items for line in (["w", "made up"] if i.item in seeds else ["c"])]
+    house.enrol("Ada")
+    _type(monkeypatch, *lines, "release", "Ada", house.find_code("Ada", release) or "")
+    code, _, err = cli("review", RUN)
+    assert (code, resumed, err.count("\n")) == (0, [], 1)
+    assert "have to be read by somebody else too." in err
 
 
-def _list_verdicts(answers: Answers) -> dict[int, Any]:
-    return {n: v if isinstance(v, str) else v.model_dump() for n, v in answers.items.items()}
-
-
-def test_verdicts_typed_in_a_terminal_become_answers(
-    house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_who_is_asked_for_more_goes_on_at_once_and_may_hold_what_nobody_read(
+    cli: Cli, house: House, monkeypatch: pytest.MonkeyPatch, resumed: list[str]
 ) -> None:
-    release = house.offer(3)
-    _type(monkeypatch, "x", *_type_verdicts(house, release, r2="W", r3="unsure"), "Ada", "release")
-    given = _ask(release)
-    expected = house.answer(release, r2="wrong", r3="unsure")
-    assert {n: v if isinstance(v, str) else next(iter(v)) for n, v in _list_verdicts(given).items()} == expected.items
-    assert (given.decision, given.reviewer, given.reason) == ("release", "Ada", "")
-    n, n_seeds, shown = len(release.items), release.n_seeds, capsys.readouterr().out
-    assert f": 3 rows. You are shown {n} items." in shown
-    for item in release.items:
-        assert f"{item.item} of {n}, row {item.row_id}" in shown
-    assert "quote: text 2" in shown
-    assert f"1 correct, 0 corrected, {1 + n_seeds} wrong, 1 unsure" in shown
-
-
-def test_what_could_hide_text_in_a_terminal_is_shown_by_its_code(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    hidden = "red\x1b[2K\rblue \u202eder\x07"
-    item = ReviewItem(1, "r1\x1b[8m", {"body": "zwei Zeilen\nüber 5 €"}, {"label": hidden, "sure": 1.0})
-    _type(monkeypatch, "c", "release")
-    release = Release(
-        *("night-1-0a", RUN, "0" * 64, "file:/out.jsonl", "replace", "reversible", 1, 0, (item,)),
-        n_seeds=0,
-        policy=ReviewPolicy(),
-    )
-    _ask(release, "Ada")
-    shown = capsys.readouterr().out
-    assert r"label: red\x1b[2K\rblue \u202eder\x07" in shown
-    assert r"row r1\x1b[8m" in shown
-    assert "body: zwei Zeilen\n        über 5 €" in shown
-    assert "sure: 1.0" in shown
-
-
-def test_a_rejection_in_a_terminal_asks_until_there_is_a_reason(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    release = house.offer(1)
-    _type(monkeypatch, *_type_verdicts(house, release), "reject", "", "not the right rows")
-    given = _ask(release, "Ada")
-    assert (given.decision, given.reason, given.reviewer) == ("reject", "not the right rows", "Ada")
+    release = house.offer(60, max_bad_share=0.1)
+    seeds = find_seeds(house.ledger, release)
+    # Far too many wrong ones for the others to leave unread.
+    lines = [line for i in release.items for line in (["w", "made up"] if i.item in seeds or i.item % 3 else ["c"])]
+    _type(monkeypatch, *lines, "release", "Ada", "d", "hold", "")
+    code, out, err = cli("review", RUN)
+    assert (code, resumed) == (0, [RUN]), err
+    assert "rows more" in out
+    assert house.fetch("SELECT round, decision, outcome FROM review_answers ORDER BY round") == [
+        (0, "release", "more"),
+        (1, "hold", "approved"),
+    ]

@@ -20,6 +20,7 @@ from overnight.cli.reviewers import add_reviewer, drop_reviewer, make_uri, show_
 from overnight.failures import ApprovalRefused, OvernightError
 from overnight.ledger import Ledger
 from overnight.ledger.reviewers import ReviewerRecord
+from overnight.report.reviews import describe_record
 from tests.conftest import House
 
 _SECRET = re.compile(r"type it in \(time-based, 6 digits\): ([A-Z2-7 ]+)\n")
@@ -73,7 +74,8 @@ def _type(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
 
 
 def test_without_reviewers_the_list_says_how_to_enrol(said: Said) -> None:
-    assert "`overnight reviewers add NAME`" in said(show_reviewers, as_json=False)
+    out = said(show_reviewers, as_json=False)
+    assert "where no code is demanded, reviewers are who they say they are. `overnight reviewers add NAME`" in out
     assert json.loads(said(show_reviewers, as_json=True)) == []
 
 
@@ -202,7 +204,8 @@ def test_who_is_removed_is_off_the_list(said: Said) -> None:
     said(_add, "Bert")
     assert "Nobody is enrolled" not in said(drop_reviewer, "ada")
     assert [one["name"] for one in json.loads(said(show_reviewers, as_json=True))] == ["Bert"]
-    assert "Nobody is enrolled now" in said(drop_reviewer, "Bert")
+    assert "until somebody is enrolled nobody can decide" in said(drop_reviewer, "Bert")
+    assert "until somebody is enrolled nobody can decide" in said(show_reviewers, as_json=False)
     with pytest.raises(OvernightError, match="'Bert' is not enrolled"):
         drop_reviewer("Bert")
 
@@ -220,6 +223,10 @@ def test_who_enrolled_is_the_name_of_the_login_by_default(said: Said, monkeypatc
         (
             ReviewerRecord(0, 0, 0, 0, None, 0, 0),
             "shown no seeds yet; 0 decisions, 0 rows read; no row read by another too",
+        ),
+        (
+            ReviewerRecord(1, 1, 1, 1, None, 1, 0),
+            "caught 1 of 1 seed; 1 decision, 1 row read; agrees with others on 0 of 1 row",
         ),
         (
             ReviewerRecord(12, 1340, 20, 18, 8.24, 32, 30),
@@ -243,3 +250,8 @@ def test_the_list_is_of_a_ledger_that_is_there(ledger: Ledger, tmp_path: Path, m
     monkeypatch.setenv("OVERNIGHT_LEDGER_URL", f"sqlite:///{tmp_path / 'none.sqlite'}")
     with pytest.raises(OvernightError, match="There are no runs yet"):
         show_reviewers(as_json=False)
+
+
+def test_one_of_a_kind_is_no_plural_in_a_report_either() -> None:
+    told = describe_record(ReviewerRecord(1, 1, 1, 1, None, 1, 1))
+    assert told == "1 of 1 seed caught in 1 review, 1 of 1 row as the other reader"

