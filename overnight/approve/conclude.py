@@ -41,6 +41,8 @@ class Decision:
     #: What is known now, and what is to be done.
     words: str
     approval: Approval | None = None
+    #: What is asked next is asked of somebody else: this reader has read it, or has missed too many seeds.
+    is_for_others: bool = False
 
     @property
     def is_final(self) -> bool:
@@ -80,7 +82,8 @@ class Answered:
         after = "Read afresh drawn rows." if n_left > 0 else "Somebody else has to read it."
         judged = self.judged
         caught = f"{judged.n_caught} of {judged.n_seeds} seeds were caught: too few to go by these verdicts."
-        return self._record("missed", f"{caught} {describe_missed(judged)} {after}")
+        done = self._record("missed", f"{caught} {describe_missed(judged)} {after}")
+        return replace(done, is_for_others=n_left <= 0)
 
     def _rounds(self) -> list[Round]:
         return [*self.history.rounds, Round(self.given, self.draw.drawn)]
@@ -136,7 +139,7 @@ class Answered:
         line = " ".join(word for word in words if word)
         answer = replace(self.given, outcome=outcome, detail=line)
         record_answer(self.connection, self.release.release_id, self.release.round, answer, self.now)
-        return Decision(outcome, line)
+        return Decision(outcome, line, is_for_others=outcome == "second")
 
     def _tell(self, reading: Reading) -> str:
         names = list(dict.fromkeys(r.answer.reviewer for r in self._rounds()))

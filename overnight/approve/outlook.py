@@ -26,7 +26,7 @@ class Outlook:
     n_items: int
     n_random: int
     n_seeds: int
-    #: As the policy wants it.
+    #: As the policy wants it, and stricter at a later look.
     confidence: float
     max_bad_share: float
 
@@ -72,6 +72,6 @@ def find_outlook(connection: sa.Connection, release: Release) -> Outlook:
         n_items=len(drawn),
         n_random=sum(d.stratum == "random" for d in drawn),
         n_seeds=sum(d.stratum == SEED for d in drawn),
-        confidence=policy.confidence or 0.0,
+        confidence=reading.find_sureness(),
         max_bad_share=policy.max_bad_share or 0.0,
     )

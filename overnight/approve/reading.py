@@ -88,6 +88,11 @@ class Reading:
         share = _get(self.policy.max_bad_share)
         return count_to_read(self.n_rows, n_bad, self._sureness(look), share) if share else None
 
+    def find_sureness(self) -> float:
+        """How sure the next round's look is by itself."""
+        is_later = self.readers and not self._is_met()
+        return self._sureness(self._next_look() if is_later else self.n_looks)
+
     def _sureness(self, look: int) -> float:
         return 1 - (1 - float(_get(self.policy.confidence))) * 0.5**look
 

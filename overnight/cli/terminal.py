@@ -18,8 +18,6 @@ from overnight.records import ReviewItem
 from overnight.report import describe_effect, describe_task, show_value
 
 _KEYS = {"c": "correct", "w": "wrong", "u": "unsure", "e": "edit", "z": "undo", "d": "decide"}
-#: Outcomes after which the same person reads on.
-_GOES_ON = ("more", "missed")
 _N_DIGITS = 6
 
 
@@ -37,7 +35,7 @@ def read_in_terminal(review: Review, *, reviewer: str | None, code: str | None) 
     """
     try:
         decision = _read_round(review, reviewer, code)
-        while decision.outcome in _GOES_ON:
+        while not decision.is_final and not decision.is_for_others:
             click.echo(f"\n{show_value(decision.words)}")
             review.begin_next()
             decision = _read_round(review, reviewer, None)

@@ -102,7 +102,7 @@ class Review:
             OvernightError: It cannot be drawn.
         """
         self.reading = self._read(self._desk.open_round(self.release))
-        is_other = self.decision is not None and self.decision.outcome == "second"
+        is_other = self.decision is not None and self.decision.is_for_others
         self.typed = _BLANK | ({} if is_other else {"reviewer": self.typed["reviewer"]})
         self.decision = None
 

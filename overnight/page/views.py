@@ -26,11 +26,8 @@ _HEADINGS = {
     "second": "Somebody else reads now",
     "missed": "This round does not count",
 }
-_NEXT = {
-    "more": "Read the next rows",
-    "second": "I am somebody else: begin",
-    "missed": "Begin a fresh round",
-}
+_NEXT = {"more": "Read the next rows", "missed": "Begin a fresh round"}
+_NEXT_FOR_OTHERS = "I am somebody else: begin"
 _WORDS = ("correct", "corrected", "wrong", "unsure")
 
 
@@ -147,7 +144,8 @@ def view_result(decision: Decision, release: Release) -> dict[str, Any]:
         "words": show_codes(decision.words),
         "outcome": decision.outcome,
         "is_final": decision.is_final,
-        "next": _NEXT.get(decision.outcome),
+        "is_for_others": decision.is_for_others,
+        "next": _NEXT_FOR_OTHERS if decision.is_for_others else _NEXT.get(decision.outcome),
     }
 
 

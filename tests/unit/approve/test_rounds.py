@@ -509,3 +509,12 @@ def test_a_refused_answer_that_no_database_bears_is_recorded_without_it(house: H
     given = {"reviewer": "A\0da", "reason": "\ud800", "items": {"1": "\0"}}
     record_refusal(release, given, ReviewRefused("no"), ledger=house.ledger, now=1.0)
     assert house.fetch("SELECT reviewer, reason FROM review_answers") == [("A\N{REPLACEMENT CHARACTER}da", "?")]
+
+
+def test_the_third_miss_asks_for_somebody_else(house: House) -> None:
+    release = house.offer(400)
+    asked = []
+    for _ in range(3):
+        asked.append(_stamp(house, release).is_for_others)
+        release = house.open_round(release)
+    assert asked == [False, False, True]

@@ -204,7 +204,7 @@ def test_what_is_broken_off_in_a_later_round_is_kept_too(read: Read, desk: FakeD
 
 
 def test_somebody_else_is_asked_for_elsewhere(read: Read, desk: FakeDesk) -> None:
-    desk.says = [Decision("second", "3 rows have to be read by somebody else too.")]
+    desk.says = [Decision("second", "3 rows have to be read by somebody else too.", is_for_others=True)]
     assert read("c", "c", "c", "release").outcome == "second"
 
 

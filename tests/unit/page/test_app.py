@@ -149,7 +149,7 @@ def test_a_form_of_an_earlier_round_is_not_counted(browser: Browser, desk: FakeD
 
 
 def test_a_second_reader_is_asked_for_in_words(browser: Browser, desk: FakeDesk) -> None:
-    desk.says.append(Decision("second", "3 rows have to be read by somebody else too."))
+    desk.says.append(Decision("second", "3 rows have to be read by somebody else too.", is_for_others=True))
     _read_all(browser)
     assert "I am somebody else: begin" in _decide(browser)
 
@@ -297,9 +297,11 @@ def test_a_name_that_was_given_beforehand_is_filled_in(make_review: Callable[...
         assert 'value="Ada Lovelace"' in browser.get("/decision")
 
 
-@pytest.mark.parametrize(("outcome", "name"), [("more", "Ada"), ("missed", "Ada"), ("second", "")])
-def test_who_reads_on_need_not_give_the_name_again(browser: Browser, desk: FakeDesk, outcome: str, name: str) -> None:
-    desk.says.append(Decision(outcome, "Go on."))
+@pytest.mark.parametrize(("is_for_others", "name"), [(False, "Ada"), (True, "")])
+def test_who_reads_on_need_not_give_the_name_again(
+    browser: Browser, desk: FakeDesk, is_for_others: bool, name: str
+) -> None:
+    desk.says.append(Decision("missed", "Go on.", is_for_others=is_for_others))
     desk.rounds.append(make_release({"label": "green", "quote": "door", "n": 9}, round=1))
     _read_all(browser)
     _decide(browser)
