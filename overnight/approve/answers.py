@@ -10,94 +10,11 @@ import orjson
 import pydantic
 from pydantic_core import PydanticCustomError
 
+from overnight.approve.verdicts import BROKEN, STRICT, UNBORNE, Line, Text, Verdict, parse_verdict
 from overnight.failures import ReviewRefused
 from overnight.ledger import Ledger
 from overnight.ledger.reviews import find_last_answer
 from overnight.records import Release
-
-_STRICT = pydantic.ConfigDict(extra="forbid", str_strip_whitespace=True)
-#: Characters of a reason.
-_MOST = 2000
-_UNBORNE = "a character that a ledger does not bear"
-#: Pydantic's name for half a surrogate pair, and ours for a NUL, which Postgres takes in no text.
-_BROKEN = ("string_unicode", "unborne")
-
-
-def _bear(text: str) -> str:
-    if "\0" in text:
-        raise PydanticCustomError("unborne", _UNBORNE)
-    return text
-
-
-def _keep(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields, where they come back from a record as they are."""
-    try:
-        is_kept = orjson.loads(orjson.dumps(fields)) == fields
-    except TypeError:
-        is_kept = False
-    if not is_kept:
-        raise PydanticCustomError("unkept", "a value that cannot be recorded")
-    return fields
-
-
-_Text = Annotated[str, pydantic.AfterValidator(_bear)]
-_Line = Annotated[_Text, pydantic.Field(max_length=_MOST)]
-
-
-class Wrong(pydantic.BaseModel):
-    """The row is wrong, and why."""
-
-    model_config = _STRICT
-    wrong: _Line
-
-
-class Corrected(pydantic.BaseModel):
-    """The row is right with these fields in place of its own."""
-
-    model_config = pydantic.ConfigDict(extra="forbid")
-    corrected: Annotated[dict[str, Any], pydantic.Field(min_length=1), pydantic.AfterValidator(_keep)]
-
-
-def _find_kind(verdict: Any) -> str | None:
-    """Which kind of verdict is meant, so that what is wrong with it is said of that kind alone."""
-    if isinstance(verdict, str):
-        return "word"
-    names = verdict if isinstance(verdict, Mapping) else getattr(verdict, "__dict__", ())
-    return next((name for name in ("wrong", "corrected") if name in names), None)
-
-
-Verdict = Annotated[
-    Annotated[Literal["correct", "wrong", "unsure"], pydantic.Tag("word")]
-    | Annotated[Wrong, pydantic.Tag("wrong")]
-    | Annotated[Corrected, pydantic.Tag("corrected")],
-    pydantic.Discriminator(_find_kind),
-]
-_VERDICT: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(Verdict)
-#: What is said of a verdict that is none, by pydantic's name for the fault.
-_SAID = {
-    "too_short": "The correction of item {n} changes nothing. Give the fields that change, or call the item correct.",
-    **dict.fromkeys(_BROKEN, f"The verdict on item {{n}} holds {_UNBORNE}. Leave it out."),
-    "unkept": "The correction of item {n} cannot be recorded: it holds an integer beyond 64 bits, a number that is not"
-    " finite, or what is nested too deeply. Correct it otherwise, or call the item wrong.",
-    "string_too_long": f"What is wrong with item {{n}} takes more than {_MOST:,} characters. Shorten it.",
-}
-_NONE = (
-    'The verdict on item {n} is none: give "correct", "wrong", "unsure", {{"wrong": "why"}} or'
-    ' {{"corrected": {{fields}}}}.'
-)
-
-
-def parse_verdict(number: int, given: Any) -> Verdict:
-    """
-    Read the verdict on an item.
-
-    Raises:
-        ReviewRefused: It is none, or cannot be recorded.
-    """
-    try:
-        return _VERDICT.validate_python(given)  # type: ignore[no-any-return]
-    except pydantic.ValidationError as error:
-        raise ReviewRefused(_SAID.get(error.errors()[0]["type"], _NONE).format(n=number)) from error
 
 
 def _read_items(given: Any) -> dict[int, Verdict]:
@@ -119,14 +36,14 @@ def _read_number(name: Any) -> int:
 class Answers(pydantic.BaseModel):
     """What a reviewer answered: untrusted until `decide` has held it against what was shown."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     #: "hold": what was read as correct leaves, and what nobody read stays.
     decision: Literal["release", "hold", "reject"]
-    reviewer: _Text = pydantic.Field(min_length=1, max_length=200)
+    reviewer: Text = pydantic.Field(min_length=1, max_length=200)
     #: The reviewer's one-time code; it is not kept.
     code: str | None = pydantic.Field(default=None, max_length=20)
-    reason: _Line = ""
+    reason: Line = ""
     #: A verdict on each item shown, by its number.
     items: Annotated[dict[int, Verdict], pydantic.BeforeValidator(_read_items)]
     #: How long the reading took, where that was measured.
@@ -160,7 +77,7 @@ def _refuse(*, type: str, loc: tuple[int | str, ...], msg: str, **_: Any) -> Rev
         return ReviewRefused(
             'The answers\' "items" are not verdicts by item: give {"1": "correct", "2": "wrong", "3": "unsure", …}.'
         )
-    why = _UNBORNE if type in _BROKEN else msg
+    why = UNBORNE if type in BROKEN else msg
     where = ".".join(_show(part) for part in loc) or "the answers"
     return ReviewRefused(f"The review's answers do not fit at {where}: {why}. Mend it and send them again.")
 
@@ -197,11 +114,6 @@ def _refuse_constant(name: str) -> None:
 
 def _refuse_json(why: str) -> ReviewRefused:
     return ReviewRefused(f"The answers are no JSON object ({why}). Mend them and send them again.")
-
-
-def write_verdict(verdict: Verdict) -> Any:
-    """A verdict as it is recorded: a word, {"wrong": why} or {"corrected": the fields}."""
-    return verdict if isinstance(verdict, str) else verdict.model_dump()
 
 
 def find_answers(ledger: Ledger, release: Release) -> Answers:

@@ -9,8 +9,9 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
-from overnight.approve.answers import Answers, Corrected, write_verdict
+from overnight.approve.answers import Answers
 from overnight.approve.bounds import count_catches
+from overnight.approve.verdicts import Corrected, write_verdict
 from overnight.failures import ReviewRefused
 from overnight.ledger.draws import SEED, Draw
 from overnight.records import Release

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import pydantic
 
-from overnight.approve.answers import Verdict, write_verdict
+from overnight.approve.verdicts import Verdict, write_verdict
 from overnight.failures import ReviewRefused
 from overnight.keys import canonical_json, digest_bytes
 from overnight.records import Release

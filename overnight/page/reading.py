@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from overnight.approve.answers import Corrected, Verdict, Wrong, parse_verdict, write_verdict
 from overnight.approve.outlook import Outlook
 from overnight.approve.reading import name_verdict
+from overnight.approve.verdicts import Corrected, Verdict, Wrong, parse_verdict, write_verdict
 from overnight.failures import ReviewRefused
 from overnight.page.drafts import Draft
 from overnight.records import Release, ReviewItem

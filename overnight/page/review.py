@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from overnight.approve import Answers, Decision, parse_answers
-from overnight.approve.answers import write_verdict
 from overnight.approve.outlook import Outlook
+from overnight.approve.verdicts import write_verdict
 from overnight.failures import ReviewRefused
 from overnight.page.desk import Desk
 from overnight.page.reading import ReaderRound

@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from overnight.approve import Answers, Decision, decide, find_standing, parse_answers, record_refusal
-from overnight.approve.answers import write_verdict
 from overnight.approve.judge import Judged, judge
+from overnight.approve.verdicts import write_verdict
 from overnight.deliver import deliver_release
 from overnight.failures import ReviewRefused
 from overnight.ledger import Ledger
