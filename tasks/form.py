@@ -11,7 +11,7 @@ from pydantic import Field, create_model
 from overnight.approve import name_field
 from overnight.approve.form import ELSEWHERE
 from overnight.records import Release, ReviewItem
-from overnight.report import describe_effect, escape_field, escape_markdown
+from overnight.report import describe_effect, describe_seeds, escape_field, escape_markdown
 
 #: Items that a form or an artifact bears; where there are more, they are read on the page or in the terminal.
 N_FORM = 25
@@ -71,12 +71,6 @@ def describe_release(release: Release, said: str | None = None) -> str:
     if (n_more := len(release.items) - N_FORM) > 0:
         lines += ["", f"{n_more:,} more are read on the page: `overnight review {release.run_id} --web`."]
     return "\n".join(lines)
-
-
-def describe_seeds(release: Release) -> str:
-    """What reviewers are told of the seeds: that they are there."""
-    n = release.n_seeds
-    return f"{n} of the items {'was' if n == 1 else 'were'} made to be plainly wrong, to see that they are read."
 
 
 def _describe(item: ReviewItem) -> Any:

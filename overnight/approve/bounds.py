@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from fractions import Fraction
+from functools import lru_cache
 
 #: Relative; more than the error of scipy's distribution, far less than one row makes.
 _FLOAT_ERROR = 1e-9
 
 
+@lru_cache(maxsize=1024)
 def bound_bad(n_rows: int, n_read: int, n_bad: int, confidence: float) -> int:
     """
     The most rows of a release that can be wrong, given what a random sample of it showed.
@@ -27,6 +29,7 @@ def bound_bad(n_rows: int, n_read: int, n_bad: int, confidence: float) -> int:
     return n_bad + bisect_left(candidates, True, key=lambda m: not _is_likely(n_rows, m, n_read, n_bad, confidence))
 
 
+@lru_cache(maxsize=1024)
 def count_to_read(n_rows: int, n_bad: int, confidence: float, max_bad_share: float) -> int | None:
     """
     The fewest rows to read so that the bound is no more than a share of all; None where reading all is not enough.

@@ -2,12 +2,13 @@
 
 from overnight.report.measure import RunReport, escape_field, escape_markdown, measure, render_markdown
 from overnight.report.notices import tell_end, tell_over, tell_soon, tell_waiting
-from overnight.report.text import describe_effect, describe_task, show_value
+from overnight.report.text import describe_effect, describe_seeds, describe_task, show_value
 from overnight.report.why import explain_row, render_row
 
 __all__ = [
     "RunReport",
     "describe_effect",
+    "describe_seeds",
     "describe_task",
     "escape_field",
     "escape_markdown",

@@ -31,11 +31,14 @@ def describe_effect(release: Release) -> str:
 
 def describe_task(release: Release) -> str:
     """What waits, and what a reviewer is asked."""
-    n, n_seeds = len(release.items), release.n_seeds
-    seeds = (
-        f"{n_seeds} of them {'was' if n_seeds == 1 else 'were'} made to be plainly wrong, to see that they are read."
-    )
-    return f"To be sent to {release.sink}: {release.n_rows:,} rows. You are shown {n} items. {seeds}"
+    n = len(release.items)
+    return f"To be sent to {release.sink}: {release.n_rows:,} rows. You are shown {n} items. {describe_seeds(release)}"
+
+
+def describe_seeds(release: Release) -> str:
+    """What reviewers are told of the seeds: that they are there."""
+    n = release.n_seeds
+    return f"{n} of the items {'was' if n == 1 else 'were'} made to be plainly wrong, to see that they are read."
 
 
 def show_value(value: Any) -> str:
