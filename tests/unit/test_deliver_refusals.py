@@ -12,8 +12,10 @@ import pytest
 from overnight.approve import find_standing
 from overnight.deliver import deliver_release
 from overnight.failures import ApprovalRefused, LedgerRefused, OvernightError, RunHalted, SinkRefused
+from overnight.ledger.approvals import find_decided
 from overnight.ledger.bodies import make_body
 from overnight.records import Approval, Receipt
+from overnight.signature import sign_approval
 from tests.conftest import RUN, House
 from tests.unit.conftest import Receiver
 
@@ -194,3 +196,14 @@ def test_an_approval_that_is_over_opens_no_credential(house: House, receiver: Re
     # It would be refused by name, were it read.
     _write_credential(house, "two words", 0o644)
     assert "expired" in _refused(house, approval)
+
+
+def test_an_approval_from_before_there_were_findings_is_verified_as_it_was_signed(house: House) -> None:
+    approval = house.approve(house.offer(20))
+    with house.ledger.reading() as connection:
+        fields, _ = find_decided(connection, approval.approval_id)
+    del fields["findings"]
+    signature = bytes.fromhex(sign_approval(fields, house.settings.approval_key, is_first=False))
+    house.tamper("UPDATE approvals SET findings = NULL, signature = :signature", signature=signature)
+    receipts = deliver_release(_standing(house), ledger=house.ledger, settings=house.settings)
+    assert {r.state for r in receipts} == {"delivered"}
