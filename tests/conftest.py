@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -142,6 +143,7 @@ class House:
         now: float = 1.0,
         held_of: Release | None = None,
         approval_s: float | None = None,
+        rng: random.Random | None = None,
         **policy: Any,
     ) -> Release:
         """A release of these batches, which the run keeps as its own."""
@@ -159,6 +161,7 @@ class House:
             policy=self.complete(wanted, facts.effect),
             now=now,
             held_of=held_of,
+            rng=rng,
         )
 
     def complete(self, policy: ReviewPolicy, effect: str = "reversible") -> ReviewPolicy:

@@ -12,16 +12,15 @@ import orjson
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from overnight.approve import Decision, complete_policy, offer_release
+from overnight.approve import Decision
 from overnight.cli.web import read_on_page
 from overnight.complete import resolve_prompt
-from overnight.deliver import describe_sink
 from overnight.keys import canonical_json, request_key
 from overnight.ledger.attempts import record_prompt
-from overnight.ledger.runs import record_batches, record_part
+from overnight.ledger.runs import record_part
 from overnight.parts import write_part
 from overnight.prompts import parse_prompt
-from overnight.records import CheckedBatch, Prompt, Release, ReviewPolicy, RowState
+from overnight.records import CheckedBatch, Prompt, Release, RowState
 from tests.acceptance.reading_page import ReadingPage
 from tests.conftest import NO_CHECKS, NOWHERE, House
 
@@ -97,24 +96,13 @@ def _make_rows(prompt: Prompt, n_rows: int) -> Iterator[dict[str, object]]:
 
 def offer_tickets(house: House, *, n_rows: int = 400, max_bad_share: float = 0.0475) -> Release:
     """A release of tickets, of which 55 are read, and five seeds."""
-    prompt, run_id = _make_prompt(house), house.begin()
+    prompt = _make_prompt(house)
+    house.begin()
     part = write_part(list(_make_rows(prompt, n_rows)), house.home)
     checked = CheckedBatch(1, part, prompt.prompt_hash, prompt.checks_hash, n_rows, 0, 0)
     house.ledger.write(lambda c: record_part(c, "check", checked, 1.0))
-    house.ledger.write(lambda c: record_batches(c, run_id, [checked]))
-    return offer_release(
-        [checked],
-        run_id=run_id,
-        sink=describe_sink(house.sink, house.settings),
-        prompt=prompt,
-        ledger=house.ledger,
-        home=house.home,
-        policy=complete_policy(
-            ReviewPolicy(max_bad_share=max_bad_share, n_seeds=5), "reversible", waits_s=60.0, approval_s=3600
-        ),
-        now=1.0,
-        rng=random.Random(7),  # noqa: S311 - the same items each time
-    )
+    rng = random.Random(7)  # noqa: S311 - the same items each time
+    return house.offer_checked([checked], prompt, rng=rng, max_bad_share=max_bad_share, n_seeds=5)
 
 
 def serve(house: House, release: Release) -> tuple[str, Future[Decision]]:

@@ -4,12 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from overnight.approve import complete_policy, offer_release
 from overnight.approve.bounds import bound_bad
 from overnight.approve.outlook import Outlook, find_outlook
-from overnight.deliver import describe_sink
-from overnight.ledger.runs import record_batches
-from overnight.records import Release, ReviewPolicy
 from tests.conftest import House
 
 #: 29 rows at random and 3 seeds, of 1,000.
@@ -49,24 +45,8 @@ def test_the_seeds_to_catch_are_those_of_the_decision(n_seeds: int) -> None:
     assert replace(_FIRST, n_seeds=n_seeds).n_to_catch == (n_seeds if n_seeds < 3 else n_seeds - 1)
 
 
-def _offer(house: House, n_rows: int) -> Release:
-    prompt, run_id = house.make_prompt(), house.begin()
-    checked = house.check([f"text {n}" for n in range(n_rows)], prompt)
-    house.ledger.write(lambda c: record_batches(c, run_id, [checked]))
-    return offer_release(
-        [checked],
-        run_id=run_id,
-        sink=describe_sink(house.sink, house.settings),
-        prompt=prompt,
-        ledger=house.ledger,
-        home=house.home,
-        policy=complete_policy(ReviewPolicy(n_seeds=2), "reversible", waits_s=60.0, approval_s=60.0),
-        now=1.0,
-    )
-
-
 def test_the_outlook_of_a_release_is_made_of_its_open_round(house: House) -> None:
-    release = _offer(house, 100)
+    release = house.offer(100, n_seeds=2)
     with house.ledger.reading() as connection:
         outlook = find_outlook(connection, release)
     n_random = len(release.items) - 2

@@ -9,30 +9,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from overnight.approve import complete_policy, offer_release
 from overnight.cli.sitting import describe_end, sit_down
 from overnight.cli.web import read_on_page
-from overnight.deliver import describe_sink
 from overnight.failures import ReviewRefused
-from overnight.ledger.runs import record_batches
-from overnight.records import Release, ReviewPolicy
+from overnight.records import Release
 from tests.conftest import RUN, House
-
-
-def _offer(house: House) -> Release:
-    prompt, run_id = house.make_prompt(), house.begin()
-    checked = house.check([f"text {n}" for n in range(1, 6)], prompt)
-    house.ledger.write(lambda c: record_batches(c, run_id, [checked]))
-    return offer_release(
-        [checked],
-        run_id=run_id,
-        sink=describe_sink(house.sink, house.settings),
-        prompt=prompt,
-        ledger=house.ledger,
-        home=house.home,
-        policy=complete_policy(ReviewPolicy(n_seeds=1), "reversible", waits_s=60.0, approval_s=60.0),
-        now=1.0,
-    )
 
 
 class _Visitor:
@@ -66,7 +47,7 @@ class _Visitor:
 
 
 def test_the_page_ends_once_the_browser_knows_the_decision(house: House) -> None:
-    release = _offer(house)
+    release = house.offer(5, n_seeds=1)
     visitor = _Visitor(("/decision", {"decision": "reject", "reviewer": "Ada", "reason": "The wrong night."}))
     decision = read_on_page(release, house.settings, house.ledger, tell=visitor)
     assert visitor.url.startswith("http://127.0.0.1:")
@@ -81,7 +62,7 @@ def _reject(house: House, release: Release) -> None:
 
 
 def test_a_run_that_was_decided_elsewhere_meanwhile_ends_the_page_and_its_line_says_so(house: House) -> None:
-    release = _offer(house)
+    release = house.offer(5, n_seeds=1)
     visitor = _Visitor(("/item/1", {"verdict": "correct"}), meanwhile=lambda: _reject(house, release))
     with pytest.raises(ReviewRefused, match="the verdicts of this page are not counted") as refused:
         read_on_page(release, house.settings, house.ledger, tell=visitor)
@@ -90,7 +71,7 @@ def test_a_run_that_was_decided_elsewhere_meanwhile_ends_the_page_and_its_line_s
 
 
 def test_a_page_that_is_closed_before_it_saw_the_decision_says_so_too(house: House) -> None:
-    release = _offer(house)
+    release = house.offer(5, n_seeds=1)
     review = sit_down(release, house.settings, house.ledger, channel="page", reviewer=None)
     assert f"0 of {len(release.items)} verdicts are kept as a draft. Go on: `it`." in describe_end(
         review, "It was closed", "it"
@@ -102,12 +83,12 @@ def test_a_page_that_is_closed_before_it_saw_the_decision_says_so_too(house: Hou
 def test_a_name_that_was_given_with_the_command_stands_in_the_form(house: House) -> None:
     visitor = _Visitor(then_interrupts=True)
     with pytest.raises(ReviewRefused):
-        read_on_page(_offer(house), house.settings, house.ledger, tell=visitor, reviewer="Grace")
+        read_on_page(house.offer(5, n_seeds=1), house.settings, house.ledger, tell=visitor, reviewer="Grace")
     assert 'value="Grace"' in visitor.texts[-1]
 
 
 def test_a_page_that_is_broken_off_keeps_the_draft_and_says_so(house: House) -> None:
-    release = _offer(house)
+    release = house.offer(5, n_seeds=1)
     with pytest.raises(ReviewRefused, match=f"1 of {len(release.items)} verdicts are kept as a draft") as refused:
         read_on_page(
             release,
