@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from overnight.failures import LedgerRefused
 from overnight.keys import canonical_json, digest_bytes, digest_parts
 from overnight.ledger.prepared import insert
-from overnight.ledger.release_schema import drawn_items, draws
+from overnight.ledger.review_schema import drawn_items, draws
 from overnight.records import ReviewItem
 
 SEED = "seed"

@@ -13,16 +13,8 @@ from overnight.keys import prompt_hash, request_key
 from overnight.ledger.bodies import get_body
 from overnight.ledger.draws import SEED
 from overnight.ledger.queries import as_dict
-from overnight.ledger.release_schema import (
-    approvals,
-    corrections,
-    drawn_items,
-    held_rows,
-    outbox,
-    release_rows,
-    releases,
-    review_answers,
-)
+from overnight.ledger.release_schema import approvals, corrections, held_rows, outbox, release_rows, releases
+from overnight.ledger.review_schema import drawn_items, review_answers
 from overnight.ledger.reviews import ENDED
 from overnight.ledger.schema import attempts, completions, prompts, quarantines, requests
 

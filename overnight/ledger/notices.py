@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from overnight.ledger.prepared import insert
-from overnight.ledger.release_schema import draws, notices, review_answers
+from overnight.ledger.release_schema import notices
 from overnight.ledger.releases import find_release
+from overnight.ledger.review_schema import draws, review_answers
 from overnight.ledger.schema import passes, runs
 from overnight.records import Release, RunState
 

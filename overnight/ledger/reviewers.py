@@ -9,7 +9,7 @@ import orjson
 import sqlalchemy as sa
 
 from overnight.ledger.prepared import insert
-from overnight.ledger.release_schema import drawn_items, review_answers, reviewers, verdicts
+from overnight.ledger.review_schema import drawn_items, review_answers, reviewers, verdicts
 
 #: Answers that nobody took: a name in one proves nothing.
 _REFUSED = "refused"

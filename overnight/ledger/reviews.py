@@ -10,7 +10,7 @@ import orjson
 import sqlalchemy as sa
 
 from overnight.keys import canonical_json
-from overnight.ledger.release_schema import review_answers, verdicts
+from overnight.ledger.review_schema import review_answers, verdicts
 
 #: Outcomes that end a review; what follows one, such as an approval that expired unused, begins anew.
 ENDED = ("approved", "held", "rejected")

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from overnight.failures import LedgerRefused
 from overnight.keys import digest_bytes
 from overnight.ledger import Ledger
-from overnight.ledger.release_schema import drawn_items, draws, releases, review_answers, verdicts
+from overnight.ledger.release_schema import releases
+from overnight.ledger.review_schema import drawn_items, draws, review_answers, verdicts
 from overnight.ledger.reviewers import (
     Reviewer,
     ReviewerRecord,
