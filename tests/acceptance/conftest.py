@@ -17,6 +17,7 @@ from tests.acceptance.receiver import Receiver
 from tests.acceptance.site import N_DEPLOYED, TICKETS, Site
 from tests.acceptance.tickets import answer_ticket
 from tests.acceptance.waiting import wait_for
+from tests.fakes.people import People
 from tests.fakes.provider import FakeProvider
 
 
@@ -24,8 +25,9 @@ from tests.fakes.provider import FakeProvider
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A project with `overnight up` in it and a deployed run for each story; nothing of it is left at the end."""
     folder = tmp_path_factory.mktemp("project")
-    with FakeProvider(answer_ticket) as provider, Receiver() as receiver:
+    with FakeProvider(answer_ticket) as provider, Receiver() as receiver, People() as people:
         project = make_project(folder, openai_base_url=provider.openai_base_url)
+        project.environment["OVERNIGHT_NOTIFY"] = people.url
         write_source(project, N_DEPLOYED)
         write_deployments(project, {"source": SOURCE, "model": "openai:fake-model", "sink": "file:out/fired.jsonl"})
         api = PrefectApi(project.environment["PREFECT_API_URL"])
@@ -33,7 +35,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         try:
             wait_for(lambda: process.poll() is not None or api.is_ready(4), "overnight up", timeout_s=100)
             assert process.poll() is None, (folder / "up.log").read_text()
-            opened = Site(project, provider, receiver, api)
+            opened = Site(project, provider, receiver, people, api)
             opened.start_runs()
             yield opened
         finally:

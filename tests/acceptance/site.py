@@ -9,6 +9,7 @@ from typing import Any
 from tests.acceptance.prefect_api import PrefectApi
 from tests.acceptance.project import Project
 from tests.acceptance.receiver import Receiver
+from tests.fakes.people import People
 from tests.fakes.provider import FakeProvider
 
 TICKETS = "triage-tickets/nightly"
@@ -20,11 +21,12 @@ _BETWEEN_RUNS_S = 10.0
 
 @dataclass(frozen=True)
 class Site:
-    """A project with a worker, the provider that it asks, the receiver that it delivers to."""
+    """A project with a worker, the provider that it asks, the receiver that it delivers to, the people it tells."""
 
     project: Project
     provider: FakeProvider
     receiver: Receiver
+    people: People
     api: PrefectApi
     #: The flow runs of the tickets' deployment that the stories share, by what becomes of them.
     runs: dict[str, str] = field(default_factory=dict)

@@ -86,6 +86,14 @@ def test_who_started_the_run_does_not_decide_on_it(panel: Panel) -> None:
     assert panel.site.api.get_state(panel.flow_run_id) == "Suspended"
 
 
+def test_people_were_told_that_the_run_waits_before_it_was_suspended(panel: Panel) -> None:
+    """By its own code, with what waits; Prefect's automation rings besides."""
+    told = [n for n in panel.site.people.notices if n["title"] == f"Run {panel.run_id} waits for a person"]
+    assert len(told) == 1
+    assert f"{N_DEPLOYED} rows wait to be sent to {panel.site.receiver.url}" in told[0]["message"]
+    assert f"overnight review {panel.run_id} --web" in told[0]["message"]
+
+
 def test_a_wrong_code_opens_another_round(panel: Panel) -> None:
     shown = panel.site.project.read_items(panel.run_id)
     assert panel.fill_form("Ben", "000000") == "ACCEPT"
