@@ -144,6 +144,15 @@ def _opening_values(opening: Opening, attempt_id: int) -> Mapping[str, Any]:
     }
 
 
-_ADD_REQUEST = Prepared(insert(requests).on_conflict_do_nothing())
+_REQUESTED = ("request_key", "prompt_hash", "input", "body", "recorded_at")
+_NEW_REQUEST = insert(requests).values({n: sa.bindparam(n) for n in _REQUESTED})
+#: One whose texts were dropped has them again.
+_ADD_REQUEST = Prepared(
+    _NEW_REQUEST.on_conflict_do_update(
+        index_elements=["request_key"],
+        set_={"input": _NEW_REQUEST.excluded.input, "purged_at": sa.null()},
+        where=requests.c.purged_at.is_not(None),
+    )
+)
 _OPENED = ("attempt_id", "request_key", "run_id", "opened_at", "outcome", "reserved_usd", "cause", "sent", "model")
 _ADD_ATTEMPT = Prepared(sa.insert(attempts).values({n: sa.bindparam(n) for n in (*_OPENED, "endpoint")}))

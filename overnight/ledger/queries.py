@@ -72,8 +72,8 @@ def count_rows(connection: sa.Connection, run_id: str) -> Counter[str]:
 
 
 def list_runs(connection: sa.Connection, limit: int, *, states: list[str] | None = None) -> list[dict[str, Any]]:
-    """The newest runs first."""
-    query = sa.select(runs).order_by(runs.c.started_at.desc()).limit(limit)
+    """The newest runs first; not those that shadow others."""
+    query = sa.select(runs).where(runs.c.kind != "shadow").order_by(runs.c.started_at.desc()).limit(limit)
     if states:
         query = query.where(runs.c.state.in_(states))
     return [as_dict(row) | {"parameters": orjson.loads(row.parameters)} for row in connection.execute(query)]

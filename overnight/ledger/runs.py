@@ -43,10 +43,12 @@ def open_pass(
     deployed: bool,
     now: float,
     started_by: str | None = None,
+    kind: str = "night",
+    of_run: str | None = None,
 ) -> int:
     """Record that a Prefect flow run begins or continues the run; the pass's id."""
     row = {"run_id": run_id, "flow": flow, "parameters": canonical_json(dict(parameters)).decode(), "started_at": now}
-    row |= {"state": RunState.RUNNING, "started_by": started_by}
+    row |= {"state": RunState.RUNNING, "started_by": started_by, "kind": kind, "of_run": of_run}
     connection.execute(insert(runs).on_conflict_do_nothing(), row)
     set_state(connection, run_id, RunState.RUNNING)
     values = {"run_id": run_id, "flow_run_id": flow_run_id, "deployed": deployed, "started_at": now}

@@ -47,6 +47,10 @@ runs = make_table(
     #: Who started it, where that is known: they do not review it.
     sa.Column("started_by", sa.Text),
     require("started_at", sa.Float),
+    #: "night"; "shadow", whose answers are compared and go nowhere; "retry" of rows that were quarantined.
+    require("kind", sa.Text, server_default="night"),
+    #: The run that it shadows, or whose rows it retries.
+    sa.Column("of_run", sa.Text),
 )
 
 #: One row a Prefect flow run that began or continued a run.
@@ -107,6 +111,8 @@ requests = make_table(
     #: The exact bytes that are sent.
     require("body", HexKey, sa.ForeignKey("bodies.digest")),
     require("recorded_at", sa.Float),
+    #: When its texts were dropped: the input is empty since, and the body's bytes.
+    sa.Column("purged_at", sa.Float),
 )
 
 #: One row a send: opened before it, closed after it. Opened and never closed: unknown, possibly billed.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+import orjson
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -38,6 +39,7 @@ class FrontMatter(BaseModel):
     id: _Column | None = None
     inputs: Annotated[list[_Column], Field(min_length=1)]
     optional_inputs: list[_Column] = []
+    private: list[_Column] = []
     parameters: dict[str, JsonValue] = {}
     repair: Repair = Repair()
 
@@ -52,7 +54,9 @@ def split_text(name: str, text: str) -> tuple[FrontMatter, str]:
         refuse(name, "prompt.md", f"the front matter is not plain YAML ({error})", "Mend it; tags are not allowed.")
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors())
-        remedy = "It takes model (PROVIDER:NAME), inputs, and where needed id, optional_inputs, parameters and repair."
+        remedy = (
+            "It takes model (PROVIDER:NAME), inputs, and where needed id, optional_inputs, private, parameters, repair."
+        )
         refuse(name, "prompt.md", f"the front matter has faults ({faults})", remedy)
     return front, match[2]
 
@@ -68,3 +72,11 @@ def check_columns(name: str, front: FrontMatter) -> None:
     most = front.parameters.get("max_tokens", 1)
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:
         refuse(name, "prompt.md", f"parameters.max_tokens is {most!r}", "Give a whole number from 1.")
+
+
+def check_private(name: str, front: FrontMatter, schema: str) -> None:
+    """What is declared private has to be there: a wrong name would hide nothing."""
+    known = {*front.inputs, *front.optional_inputs, *orjson.loads(schema).get("properties", {})}
+    if unknown := sorted(set(front.private) - known):
+        remedy = f"Name inputs, or fields of the output: {', '.join(sorted(known))}."
+        refuse(name, "prompt.md", f"{', '.join(unknown)} is declared private and is neither", remedy)

@@ -58,6 +58,8 @@ class Prompt:
     fallback: str | None = None
     #: The most that max_tokens is raised to when an answer was cut off; None: twice what it was.
     max_tokens_cap: int | None = None
+    #: Inputs, and fields of the output, whose values are not shown in reports, forms and artifacts.
+    private: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
