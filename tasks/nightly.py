@@ -10,6 +10,7 @@ from typing import Any, ParamSpec
 from prefect import Flow, Task, flow, task
 from prefect.cache_policies import NO_CACHE, CachePolicy
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 from prefect.runtime import deployment, flow_run, task_run
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -92,6 +93,8 @@ def _run_steps(name: str, given: dict[str, Any], steps: Callable[[], Summary]) -
         with open_run(name, given, flow_run_id=_flow_run_id(), deployed=is_deployed, started_by=started_by) as run:
             try:
                 refuse_malformed(run.settings.notify)
+                if warning := run.engine.telemetry_warning:
+                    get_run_logger().warning(warning)
                 if "sink" in given:
                     describe_sink(given["sink"], run.settings)  # refused now, not after everything was paid for
                 with halting_on_sigterm(run):

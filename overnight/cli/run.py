@@ -102,6 +102,8 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
         if find_run(connection, run_id) is None:
             raise OvernightError(f"The flow {flow.name} did not begin: {state.message}")
         run = get_run(connection, run_id)
+    if warning := get_engine(settings).telemetry_warning:
+        click.echo(f"Warning: {warning}", err=True)
     report = measure(run_id, ledger=ledger, home=settings.home, now=time.time())
     # A fault that nobody foresaw leaves the run as it stood: Prefect's own line says what it was.
     reason = run["reason"] or (None if state.is_completed() else str(state.message))

@@ -20,6 +20,7 @@ from overnight.complete.judge import judge_recorded
 from overnight.complete.manifest import make_completed
 from overnight.complete.recall import Recalled, recall
 from overnight.complete.row import ask_row
+from overnight.complete.watch import watching_batch
 from overnight.failures import RunHalted
 from overnight.keys import request_key
 from overnight.ledger.completions import Completion, accept
@@ -66,13 +67,19 @@ def complete_batch(batch: Batch, prompt: Prompt, *, run_id: str, engine: Engine,
         ModelRefused: The model cannot be started.
         PromptRefused: A check of the project fails.
     """
+    with watching_batch(batch, prompt, run_id=run_id, engine=engine, pass_n=pass_n) as take:
+        completed = _complete(batch, prompt, engine, engine.context(run_id), pass_n)
+        take(completed)
+    return completed
+
+
+def _complete(batch: Batch, prompt: Prompt, engine: Engine, context: RunContext, pass_n: int) -> CompletedBatch:
     columns, home = read_columns(batch.part, engine.settings.home), engine.settings.home
     keys = [
         request_key(text, prompt.prompt_hash) if state == RowState.PENDING else None
         for state, text in zip(columns["state"], columns["input"], strict=True)
     ]
     asked = {key: text for key, text in zip(keys, columns["input"], strict=True) if key}
-    context = engine.context(run_id)
     outcomes = engine.run(_complete_requests(asked, prompt, engine, context, pass_n))
     filled = _fill(columns, keys, outcomes)
     part = write_columns(columns | filled | {"request_key": keys}, home)

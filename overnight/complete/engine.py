@@ -9,7 +9,7 @@ import gc
 import sys
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from overnight.complete.context import RunContext
 from overnight.complete.elsewhere import Elsewhere
@@ -19,6 +19,10 @@ from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.spend import Cap, run_scope
 from overnight.llm import Breaker, Limiter, Rates, find_terms, make_client, parse_model
 from overnight.settings import Settings
+from overnight.telemetry import open_telemetry
+
+if TYPE_CHECKING:
+    from overnight.telemetry.spans import Telemetry
 
 T = TypeVar("T")
 
@@ -41,6 +45,10 @@ class Engine:
         self.elsewhere = Elsewhere(ledger)
         #: Requests being asked now, by key: the same request is asked once, whichever batches hold it.
         self.asking: dict[str, asyncio.Future[Any]] = {}
+        self.telemetry: Telemetry | None
+        #: Where it is asked for in vain: why, in a line for the log.
+        self.telemetry_warning: str | None
+        self.telemetry, self.telemetry_warning = open_telemetry()
         self._lanes: dict[tuple[str, str], asyncio.Task[Lane]] = {}
         self._runs: dict[str, RunContext] = {}
         # Reentrant: an interrupt may come while the main thread holds it, and its handler asks for the context.
@@ -106,6 +114,8 @@ class Engine:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        if self.telemetry and (warning := self.telemetry.close()):
+            print(warning, file=sys.stderr)  # noqa: T201 - the process ends: the logs of its flow runs are closed
 
     async def _end(self) -> None:
         await self.elsewhere.aclose()

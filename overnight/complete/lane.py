@@ -6,6 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 
 from overnight.failures import CallFailed
 from overnight.llm import (
@@ -75,6 +76,12 @@ class Lane:
         if reply is None or not reply.usage.input_tokens:
             return None
         return cost_usd(self.model, reply.usage, self.terms)
+
+    def failed_cost_usd(self, failure: CallFailed) -> float | None:
+        """What a failed call cost; None where it may have been billed and nobody said how much."""
+        if failure.reply and failure.reply.status == HTTPStatus.OK:
+            return self.cost_usd(failure.reply)
+        return None if TREATMENTS[failure.failure_class].may_be_billed else 0.0
 
     def worst_usd(self, body: bytes, max_tokens: int) -> float | None:
         """The most that a call may cost; None where no price is known."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from overnight.complete.asking import Asking, Outcome
 from overnight.complete.closing import Call, accepted_closing, failed_closing
 from overnight.complete.judge import judge_reply
 from overnight.complete.lane import Lane
 from overnight.complete.request import Request
+from overnight.complete.watch import watching_send
 from overnight.failpoints import reach
 from overnight.failures import CallFailed
 from overnight.ledger.attempts import NotOpened, Opening
@@ -20,7 +20,7 @@ from overnight.ledger.completions import Completion
 from overnight.ledger.spend import Cap, night_scope
 from overnight.llm import Pass
 from overnight.records import RowState
-from overnight.taxonomy import TREATMENTS, FailureClass, FailureKind
+from overnight.taxonomy import FailureClass, FailureKind
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,15 @@ async def send(asking: Asking, request: Request, sending: Sending, pass_: Pass) 
 
     reach("before-send")
     try:
-        reply = await lane.send(sending.body, pass_)
-        output = judge_reply(asking, request.values, request.course, lane.model, reply)
+        with watching_send(asking, request, lane, sending.attempt_id, sending.body) as take:
+            reply = await lane.send(sending.body, pass_)
+            take(reply)
+            output = judge_reply(asking, request.values, request.course, lane.model, reply)
     except CallFailed as failure:
         request.course.take(failure)
         if failure.kind is FailureKind.HALT:
             context.halt(failure)  # at once: while its end is recorded, nobody else is sent
-        stands = await engine.money.close(failed_closing(end(_cost_of(failure, lane)), failure))
+        stands = await engine.money.close(failed_closing(end(lane.failed_cost_usd(failure)), failure))
         if not stands and failure.kind is not FailureKind.HALT:
             return NotOpened.ELSEWHERE
         if failure.failure_class is FailureClass.BAD_REQUEST:
@@ -114,10 +116,3 @@ async def send(asking: Asking, request: Request, sending: Sending, pass_: Pass) 
         return NotOpened.ELSEWHERE
     context.n_accepted += 1
     return Outcome(RowState.ACCEPTED, output, model=model)
-
-
-def _cost_of(failure: CallFailed, lane: Lane) -> float | None:
-    """What a failed call cost; None where it may have been billed and nobody said how much."""
-    if failure.reply and failure.reply.status == HTTPStatus.OK:
-        return lane.cost_usd(failure.reply)
-    return None if TREATMENTS[failure.failure_class].may_be_billed else 0.0
