@@ -2,40 +2,102 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import is_dataclass, replace
 from typing import Any, TypeVar
 
 V = TypeVar("V")
 
 MASK = "[secret removed]"
+#: Variables of the environment whose very values are removed, of whatever form they are.
+_OWN = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
+#: A shorter key is a placeholder of a server that asks for none ("ollama"), and a word that a text may hold.
+_LEAST_OWN = 8
 #: Shorter values stand in other texts by chance; they are hidden in their own field alone.
 _LEAST_CHARS = 4
-#: Keys as their issuers make them: a fixed beginning, then so many characters that no word or id is taken for one.
+#: Where a key may begin: at a word, also one that follows an escaped character of JSON.
+_START = r"(?:\b|(?<=\\[nrtbf])|(?<=\\u[0-9a-fA-F]{4}))"
+#: Keys as their issuers make them: a fixed beginning, then so many characters that no word or id is taken for one. What
+#: holds for a text holds for its JSON form: no quote and no half of an escape is taken away.
 _SECRETS = re.compile(
-    r"\bsk-(?:ant-|proj-|svcacct-|admin-|or-)?[A-Za-z0-9_-]{20,}"  # OpenAI, Anthropic, OpenRouter
-    r"|\bAIza[A-Za-z0-9_-]{35}"  # Google
-    r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"  # AWS
-    r"|\bgh[pousr]_[A-Za-z0-9]{36,}|\bgithub_pat_[A-Za-z0-9_]{50,}"
-    r"|\bglpat-[A-Za-z0-9_-]{20,}"
-    r"|\bxox[abeoprs]-[A-Za-z0-9-]{10,}"  # Slack
-    r"|\b(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}"  # Stripe
-    r"|\bhf_[A-Za-z0-9]{30,}|\bpnu_[A-Za-z0-9]{36}|\bpypi-[A-Za-z0-9_-]{50,}"
-    r"|\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"  # JSON web tokens
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----|[\s\S]*)"
+    _START + r"(?:sk-[A-Za-z0-9_-]{20,}"  # OpenAI, Anthropic, OpenRouter
+    r"|AIza[A-Za-z0-9_-]{35}"  # Google
+    r"|(?:AKIA|ASIA)[A-Z0-9]{16}\b"  # AWS
+    r"|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,}"
+    r"|glpat-[A-Za-z0-9_-]{20,}"
+    r"|xox[abeoprs]-[A-Za-z0-9-]{10,}"  # Slack
+    r"|(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,}"  # Stripe
+    r"|hf_[A-Za-z0-9]{30,}|pnu_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,})"
+    # JSON web tokens. Not after a hyphen: each one of a long row would be a place to begin.
+    r"|(?:(?<![\w-])|(?<=\\[nrtbf]))eyJ[A-Za-z0-9_-]{10,}+\.eyJ[A-Za-z0-9_-]{10,}+\.[A-Za-z0-9_-]{10,}"
+    # Up to its end, or as far as it goes on; another beginning ends it, or many would take for ever.
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"(?:(?:[A-Za-z0-9+/=\s:,.]|-(?!----BEGIN)|\\[nrt])*?-----END [A-Z ]*PRIVATE KEY-----"
+    r"|(?:[A-Za-z0-9+/=\r\n]|\\[nr])*)"
 )
-#: One of them stands in every text with a secret: looking for these first spares most texts the pattern.
+#: One of them stands in every text with a secret: looking for a character of theirs, and then for them, spares most
+#: texts the pattern.
 _BEGINNINGS = (
-    "sk-", "AIza", "AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox", "k_live_",
-    "k_test_", "hf_", "pnu_", "pypi-", "eyJ", "-----BEGIN",
-)  # fmt: skip
+    *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "k_live_", "k_test_", "hf_", "pnu_"),
+    *("sk-", "glpat-", "xox", "pypi-", "-----BEGIN", "AIza", "AKIA", "ASIA", "eyJ"),
+)
+#: What a prompt declares private, in its front matter.
+_FRONT_MATTER = re.compile(r"---\n(.*?\n)---\n", re.DOTALL)
 
 
 def mask_secrets(text: str) -> str:
-    """The text without what looks like a provider's key, a token or a private key."""
+    """The text, or the JSON of one, without what looks like a provider's key, a token or a private key."""
+    if not ("-" in text or "_" in text or "A" in text or "J" in text):
+        return text
     if not any(beginning in text for beginning in _BEGINNINGS):
         return text
     return _SECRETS.sub(MASK, text)
+
+
+def read_private(prompt_text: str) -> tuple[str, ...]:
+    """What a prompt.md that was accepted once declares private; of one that is none, nothing."""
+    front = _FRONT_MATTER.match(prompt_text)
+    if front is None or "private" not in front[1]:
+        return ()
+    import yaml  # noqa: PLC0415 - few prompts declare anything, and commands start faster without it
+
+    return tuple((yaml.safe_load(front[1]) or {}).get("private") or ())
+
+
+class Mask:
+    """
+    Removes secrets of a known form, and those that this process was given, whatever their form.
+
+    Args:
+        given: Secrets besides those of the environment.
+    """
+
+    def __init__(self, *given: str) -> None:
+        own = (os.environ.get(name, "").strip() for name in _OWN)
+        known = {*(key for key in own if len(key) >= _LEAST_OWN), *filter(None, given)}
+        # The longest first: one may begin with another.
+        self._known = sorted(known, key=len, reverse=True)
+
+    def hide(self, text: str) -> str:
+        """The text without secrets."""
+        for secret in self._known:
+            text = text.replace(secret, MASK)
+        return mask_secrets(text)
+
+    def hide_bytes(self, data: bytes) -> bytes:
+        """The same of a body's bytes; a body without secrets stays as it is, byte for byte."""
+        text = data.decode("utf-8", "surrogateescape")
+        hidden = self.hide(text)
+        return data if hidden == text else hidden.encode("utf-8", "surrogateescape")
+
+    def hide_fields(self, record: V) -> V:
+        """A frozen dataclass without secrets in its texts."""
+        assert is_dataclass(record) and not isinstance(record, type)  # noqa: S101, PT018 - narrows the type
+        texts = {n: v for n, v in vars(record).items() if isinstance(v, str)}
+        changed = {n: hidden for n, v in texts.items() if (hidden := self.hide(v)) != v}
+        return replace(record, **changed) if changed else record
 
 
 class Veil:
@@ -96,6 +158,10 @@ class Veil:
         for mark, value in self._values.items():
             text = text.replace(mark, str(value))
         return text
+
+
+#: Of a row without private values.
+NOTHING_HIDDEN = Veil((), None)
 
 
 def _by_length(pair: tuple[str, str]) -> int:

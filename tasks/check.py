@@ -6,6 +6,7 @@ import atexit
 import functools
 import threading
 import time
+from dataclasses import replace
 
 from prefect import tags
 from prefect.logging import get_run_logger
@@ -62,7 +63,7 @@ def check_batch(completed: CompletedBatch, prompt: Prompt) -> CheckedBatch:
     checked = checks.check_batch(
         completed,
         read_part(completed.part, settings.home),
-        parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code),
+        replace(parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code), private=prompt.private),
         prompt.checks_hash,
         get_validator(),
         suite_name=prompt.name,

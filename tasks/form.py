@@ -11,7 +11,7 @@ from pydantic import Field, create_model
 from overnight.approve import name_field
 from overnight.approve.form import ELSEWHERE
 from overnight.records import Release, ReviewItem
-from overnight.report import describe_effect, describe_seeds, escape_field, escape_markdown
+from overnight.report import describe_effect, describe_private, describe_seeds, escape_field, escape_markdown
 
 #: Items that a form or an artifact bears; where there are more, they are read on the page or in the terminal.
 N_FORM = 25
@@ -62,6 +62,8 @@ def describe_release(release: Release, said: str | None = None) -> str:
     if said:
         lines.insert(0, f"**Round {release.round + 1}.** {escape_markdown(said)}\n")
     lines.append(describe_seeds(release))
+    if hidden := describe_private(release):
+        lines.append(escape_markdown(hidden))
     if unread > 0:
         lines.append(f"The other {unread:,} rows leave only if what you read at random shows that few are wrong.")
     lines += ["", "| # | row | input | output |", "|---|---|---|---|"]

@@ -12,6 +12,7 @@ from overnight.intake import read_batches
 from overnight.ledger import open_ledger
 from overnight.ledger.runs import find_batches, find_source, pin_source, record_batches
 from overnight.records import Batch, Prompt
+from overnight.report import tell_masked
 from overnight.settings import Settings
 from tasks.nightly import batch_task
 from tasks.plan import find_planning
@@ -59,6 +60,8 @@ def pin_input(source: str, prompt: Prompt, run_id: str) -> list[Batch]:
         ledger.write(lambda connection: _record(connection, run_id, source, pinned))
     n_rows, n_bad = sum(b.n_rows for b in pinned), sum(b.n_quarantined for b in pinned)
     get_run_logger().info("%d rows in %d batches, %d quarantined at intake", n_rows, len(pinned), n_bad)
+    if n_masked := sum(b.n_masked for b in pinned):
+        get_run_logger().warning(tell_masked(n_masked))
     return pinned
 
 

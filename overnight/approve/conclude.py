@@ -16,6 +16,7 @@ from overnight.approve.judge import Judged
 from overnight.approve.mint import Finding, mint_approval
 from overnight.approve.reading import Reading, Round, name_verdict, read_rounds
 from overnight.approve.words import describe_missed, describe_missing, describe_reading
+from overnight.keys import canonical_json, digest_bytes
 from overnight.ledger.draws import SEED, Draw
 from overnight.ledger.releases import ReleaseRow, find_release_rows
 from overnight.ledger.reviewers import find_record
@@ -173,8 +174,16 @@ def _describe(reading: Reading, rounds: list[Round]) -> dict[str, Any]:
     }
 
 
+def _sum_up(verdict: Any) -> Any:
+    return {name_verdict(verdict): digest_bytes(canonical_json(verdict))} if isinstance(verdict, Mapping) else verdict
+
+
 def _describe_round(one: Round) -> dict[str, Any]:
-    """Each item with what it was, so that the record stands alone."""
+    """
+    Each item with what it was, so that the record stands alone.
+
+    It is signed and stays for ever, so no text of a row is in it: of a reason or a correction its digest.
+    """
     names = ("draw", "reviewer", "identified_by", "decision", "n_seeds", "n_caught", "seconds")
-    items = [(d.stratum, d.position, one.answer.verdicts.get(str(n))) for n, d in one.drawn.items()]
+    items = [(d.stratum, d.position, _sum_up(one.answer.verdicts.get(str(n)))) for n, d in one.drawn.items()]
     return {name: getattr(one.answer, name) for name in names} | {"items": items}

@@ -104,7 +104,7 @@ def _get_draw(connection: sa.Connection, history: History, release: Release, ans
         else []
     )
     earlier = [find_draw(connection, release.release_id, n) for n in began]
-    found = next((d for d in (history.draw, *earlier) if d and d.items == release.items), None)
+    found = next((d for d in (history.draw, *earlier) if d and d.shown == release.items), None)
     if found is None or is_other:
         raise ReviewRefused(
             f"These answers are not to what release {release.release_id} shows now: somebody has answered meanwhile."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from overnight.approve.history import History, find_history
 from overnight.approve.offered import read_offered
 from overnight.approve.reading import Reading
 from overnight.approve.risk import rank_risk
-from overnight.approve.seeds import Seed, load_mutators, make_seeds
+from overnight.approve.seeds import Make, Seed, load_mutators, make_seeds, make_veiled
 from overnight.failures import ReviewRefused
 from overnight.ledger import Ledger
-from overnight.ledger.draws import SEED, Draw, DrawnItem, find_shown, record_draw
+from overnight.ledger.draws import SEED, Draw, DrawnItem, find_private, find_shown, record_draw
 from overnight.ledger.releases import find_prompt_of, get_release
 from overnight.records import Answered, Release, ReviewItem
 
@@ -65,19 +66,20 @@ def open_round(
 
 def _draw(connection: sa.Connection, release: Release, history: History, home: Path, rng: random.Random) -> Draw:
     rows = read_offered(connection, release, home)
-    prompt = find_prompt_of(connection, release.release_id)
+    prompt, private = find_prompt_of(connection, release.release_id), find_private(connection, release.release_id)
     schema = orjson.loads(prompt.schema)
     n_seeds = count_seeds(release)
     picks = _pick_rows(history, rows, schema, rng, most=max(1, len(rows) - n_seeds))
     shown, ever = {p.position for p in picks}, find_shown(connection, release.release_id)
-    seeds = _make_seeds(rows, schema, release=release, prompt=prompt.name, shown=shown, ever=ever, rng=rng)
+    making = partial(_make_seeds, rows, schema, release=release, prompt=prompt.name, shown=shown, ever=ever, rng=rng)
+    seeds = making(make_veiled(make_seeds, private) if private else make_seeds)
     picks += [_Pick(SEED, s.base, s.output, s.how) for s in seeds]
     # Nothing of the order tells what an item is.
     rng.shuffle(picks)
     numbered = list(enumerate(picks, 1))
     items = tuple(_make_item(n, rows[p.position], p.output, schema) for n, p in numbered)
     drawn = {n: DrawnItem(n, p.stratum, p.position, p.note) for n, p in numbered}
-    return Draw(len(history.answers), items, drawn)
+    return Draw(len(history.answers), items, drawn, private)
 
 
 def count_seeds(release: Release) -> int:
@@ -120,6 +122,7 @@ def _group_unconfirmed(reading: Reading) -> list[int]:
 def _make_seeds(
     rows: Sequence[Answered],
     schema: Any,
+    make: Make,
     *,
     release: Release,
     prompt: str,
@@ -142,7 +145,7 @@ def _make_seeds(
     seeds: list[Seed] = []
     while bases and len(seeds) < wanted:
         n = wanted - len(seeds)
-        seeds += make_seeds(rows, bases[:n], schema, mutators, rng)
+        seeds += make(rows, bases[:n], schema, mutators, rng)
         del bases[:n]
     if len(seeds) < wanted:
         raise ReviewRefused(

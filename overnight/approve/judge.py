@@ -14,7 +14,8 @@ from overnight.approve.bounds import count_catches
 from overnight.approve.verdicts import Corrected, write_verdict
 from overnight.failures import ReviewRefused
 from overnight.ledger.draws import SEED, Draw
-from overnight.records import Release
+from overnight.masking import Veil
+from overnight.records import Release, ReviewItem
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def judge(
     for number, given in answers.items.items():
         verdict = write_verdict(given)
         if isinstance(given, Corrected):
-            verdict = {"corrected": _correct(release, number, dict(shown[number].output), given, validator)}
+            verdict = {"corrected": _correct(release, shown[number], draw.get_veil(number), given, validator)}
         verdicts[str(number)] = verdict
     seeds = {n: d for n, d in draw.drawn.items() if d.stratum == SEED}
     missed = tuple(
@@ -96,9 +97,10 @@ def _refuse_uncovered(release: Release, answers: Answers, draw: Draw) -> None:
         raise ReviewRefused(f"Item {extra[0]} was not shown for release {release.release_id}. Leave it out.")
 
 
-def _correct(release: Release, number: int, shown: dict[str, Any], given: Corrected, validator: Any) -> dict[str, Any]:
-    """The whole output as it should be."""
-    corrected = shown | given.corrected
+def _correct(release: Release, item: ReviewItem, veil: Veil, given: Corrected, validator: Any) -> dict[str, Any]:
+    """The whole output as it should be: what was hidden from the reviewer stands in it again."""
+    number, shown = item.item, dict(item.output)
+    corrected = shown | veil.put_back(given.corrected)
     if corrected == shown:
         raise ReviewRefused(
             f"Item {number} of release {release.release_id} is corrected to what it was. Change it, or call it correct."
@@ -106,7 +108,7 @@ def _correct(release: Release, number: int, shown: dict[str, Any], given: Correc
     error = next(iter(validator.iter_errors(orjson.loads(orjson.dumps(corrected)))), None)
     if error is not None:
         at = "/".join(str(part) for part in error.instance_path) or "the output"
-        message = " ".join(str(error.message).split())[:200]
+        message = " ".join(veil.hide_text(str(error.message)).split())[:200]
         raise ReviewRefused(
             f"The correction of item {number} of release {release.release_id} does not fit the prompt's schema at {at}:"
             f" {message}. Correct it otherwise, or call the row wrong."

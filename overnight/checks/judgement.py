@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from overnight.failures import SuiteRefused
+from overnight.masking import Veil
 from overnight.records import BatchVerdict, RowFailure
 
 _VALUE_CHARS = 80
+#: Before the names of inputs, among the columns of a batch.
+_INPUT = "input."
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ def flatten_row(row: Mapping[str, Any]) -> dict[str, Any]:
         SuiteRefused: An output has the name of one of the other columns.
     """
     own = {"row_number": row["row_number"], "row_id": row["row_id"]}
-    own |= {f"input.{name}": _unnest(value) for name, value in row["input"].items()}
+    own |= {f"{_INPUT}{name}": _unnest(value) for name, value in row["input"].items()}
     if taken := own.keys() & row["output"].keys():
         raise SuiteRefused(
             f"Output field {min(taken)} has the name of a column that batch checks use for the row itself. "
@@ -57,13 +61,18 @@ def find_fault(exception_info: Mapping[str, Any]) -> str | None:
     return next((" ".join(str(s.get("exception_message")).split()) for s in raised), None)
 
 
-def judge(outcomes: Sequence[Outcome], rows: Sequence[Mapping[str, Any]]) -> BatchVerdict:
+def judge(outcomes: Sequence[Outcome], rows: Sequence[Mapping[str, Any]], private: Sequence[str] = ()) -> BatchVerdict:
     """
     The verdict on flattened rows, from the outcomes in the order of the suite.
 
     A critical rule without `mostly` that names rows fails those rows; any other critical rule speaks of the batch as a
     whole; a rule of severity warning or info only warns, of the batch and of the rows that it names. Rules over values
     skip nulls: a field that must be there needs `expect_column_values_to_not_be_null` beside them.
+
+    Args:
+        outcomes: Of the rules.
+        rows: Flattened.
+        private: Inputs, and fields of the output, whose values the verdict does not quote.
 
     Raises:
         SuiteRefused: A rule could not be judged, such as one over a column that the rows lack.
@@ -73,11 +82,12 @@ def judge(outcomes: Sequence[Outcome], rows: Sequence[Mapping[str, Any]]) -> Bat
     failed = [o for o in outcomes if not o.success]
     critical = [o for o in failed if not _only_warns(o)]
     by_number = {row["row_number"]: row for row in rows}
+    list_rows, tell = partial(_list_rows, by_number=by_number, private=private), partial(_tell_batch, private=private)
     return BatchVerdict(
-        row_failures=tuple(f for o in critical if _names_rows(o) for f in _list_rows(o, by_number)),
-        batch_failures=tuple(_tell_batch(o) for o in critical if not _names_rows(o)),
-        warnings=tuple(_tell_batch(o) for o in failed if o not in critical),
-        row_warnings=tuple(f for o in outcomes if _only_warns(o) for f in _list_rows(o, by_number)),
+        row_failures=tuple(f for o in critical if _names_rows(o) for f in list_rows(o)),
+        batch_failures=tuple(tell(o) for o in critical if not _names_rows(o)),
+        warnings=tuple(tell(o) for o in failed if o not in critical),
+        row_warnings=tuple(f for o in outcomes if _only_warns(o) for f in list_rows(o)),
         n_rules=len(outcomes),
         docs=None,
     )
@@ -105,25 +115,38 @@ def _only_warns(outcome: Outcome) -> bool:
     return bool(outcome.rule.get("severity", "critical") != "critical")
 
 
-def _list_rows(outcome: Outcome, by_number: Mapping[int, Mapping[str, Any]]) -> Iterator[RowFailure]:
+def _list_rows(
+    outcome: Outcome, by_number: Mapping[int, Mapping[str, Any]], private: Sequence[str]
+) -> Iterator[RowFailure]:
     for unexpected in outcome.result.get("unexpected_index_list") or ():
         number = int(unexpected["row_number"])
-        values = ", ".join(f"{c} is {_show(by_number[number].get(c))}" for c in name_columns(outcome.rule))
+        row = _hide(by_number[number], private) if private else by_number[number]
+        values = ", ".join(f"{c} is {_show(row.get(c))}" for c in name_columns(outcome.rule))
         yield RowFailure(number, outcome.label, _join(outcome.rule, values))
 
 
-def _tell_batch(outcome: Outcome) -> str:
-    return f"{outcome.label}: {_join(outcome.rule, _tell_observed(outcome))}"
+def _hide(row: Mapping[str, Any], private: Sequence[str]) -> dict[str, Any]:
+    """A flattened row as it may be quoted."""
+    given = {name.removeprefix(_INPUT): value for name, value in row.items() if name.startswith(_INPUT)}
+    output = {name: value for name, value in row.items() if not name.startswith(_INPUT)}
+    veil = Veil(private, given, output)
+    return veil.hide_output(output) | {f"{_INPUT}{name}": value for name, value in veil.hide_input(given).items()}
 
 
-def _tell_observed(outcome: Outcome) -> str:
+def _tell_batch(outcome: Outcome, private: Sequence[str]) -> str:
+    return f"{outcome.label}: {_join(outcome.rule, _tell_observed(outcome, is_private=bool(private)))}"
+
+
+def _tell_observed(outcome: Outcome, *, is_private: bool) -> str:
+    """What was found; where anything is private no value is quoted, for one may stand in another."""
     result = outcome.result
-    examples = [_show(v) for v in (result.get("partial_unexpected_list") or ())[:3]]
+    examples = [] if is_private else [_show(v) for v in (result.get("partial_unexpected_list") or ())[:3]]
     such_as = f", such as {', '.join(examples)}" if examples else ""
     if "element_count" in result:
         return _tell_share(outcome, such_as)
-    if result.get("observed_value") is not None:
-        return f"observed {_show(result['observed_value'])}{such_as}"
+    observed = result.get("observed_value")
+    if observed is not None and (not is_private or isinstance(observed, int | float)):
+        return f"observed {_show(observed)}{such_as}"
     return f"not met{such_as}"
 
 

@@ -26,6 +26,8 @@ class Checks:
     #: The share of rows that may be quarantined, with any model and with the embedded one; None: no limit.
     max_quarantined: float | None = 0.02
     max_quarantined_embedded: float | None = None
+    #: Inputs, and fields of the output, whose values stand in no reason, line or page.
+    private: tuple[str, ...] = ()
 
     @property
     def compares_rows(self) -> bool:

@@ -30,6 +30,11 @@ from overnight.records import BatchVerdict
 _SITE = "docs"
 #: Which rule of the suite a result speaks of: results come back in another order.
 _PLACE = "overnight_place"
+#: Of a result, what holds no value of a row.
+_COUNTS = {
+    *("element_count", "unexpected_count", "unexpected_percent", "missing_count", "missing_percent"),
+    *("unexpected_percent_total", "unexpected_percent_nonmissing"),
+}
 #: Every unexpected row is listed, under its number.
 _RESULT_FORMAT: Any = {
     "result_format": "COMPLETE",
@@ -39,10 +44,17 @@ _RESULT_FORMAT: Any = {
 
 
 def run_suite(
-    rows: Sequence[Mapping[str, Any]], rules: Sequence[Mapping[str, Any]], *, suite_name: str, docs_dir: Path
+    rows: Sequence[Mapping[str, Any]],
+    rules: Sequence[Mapping[str, Any]],
+    *,
+    suite_name: str,
+    docs_dir: Path,
+    private: Sequence[str] = (),
 ) -> BatchVerdict:
     """
     Judge the rows by the rules, and write the validation to the Data Docs site under `docs_dir`.
+
+    Where the prompt declares anything private, the page has counts and no value of a row: one may stand in another.
 
     Raises:
         SuiteRefused: A rule is unknown, wrongly written, or cannot be judged on these rows.
@@ -56,7 +68,9 @@ def run_suite(
         raise SuiteRefused(
             f"The batch checks of {suite_name} do not run: {_tell(error)} Correct checks.json."
         ) from error
-    verdict = judge(_sort_outcomes(ran, rules), flat)
+    verdict = judge(_sort_outcomes(ran, rules), flat, private)
+    if private:
+        _forget_values(context, ran)
     return dataclasses.replace(verdict, docs=str(_write_docs(context, ran, verdict, name, docs_dir)))
 
 
@@ -128,6 +142,14 @@ def _sort_outcomes(ran: CheckpointResult, rules: Sequence[Mapping[str, Any]]) ->
             f"Great Expectations judged {len(found)} of {len(rules)} batch rules. Remove rules that are there twice."
         )
     return [found[place] for place in sorted(found)]
+
+
+def _forget_values(context: EphemeralDataContext, ran: CheckpointResult) -> None:
+    """Leave of each result what can be said without a value: pages are rendered from what the store holds."""
+    for identifier, validation in ran.run_results.items():
+        for result in validation.results:
+            result.result = {k: v for k, v in (result.result or {}).items() if k in _COUNTS}
+        context.validation_results_store.set(identifier, validation)
 
 
 def _write_docs(

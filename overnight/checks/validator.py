@@ -56,6 +56,7 @@ class BatchValidator:
         if not rows or not checks.batch:
             return BatchVerdict(row_failures=(), batch_failures=(), warnings=(), row_warnings=(), n_rules=0, docs=None)
         request = {"rows": rows, "rules": checks.batch, "suite_name": suite_name, "docs_dir": str(docs_dir.absolute())}
+        request["private"] = checks.private
         with self._lock:
             reply = self._exchange(json.dumps(request).encode() + b"\n", suite_name)
         if "refused" in reply:

@@ -32,7 +32,11 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 
     try:
         verdict = run_suite(
-            request["rows"], request["rules"], suite_name=request["suite_name"], docs_dir=Path(request["docs_dir"])
+            request["rows"],
+            request["rules"],
+            suite_name=request["suite_name"],
+            docs_dir=Path(request["docs_dir"]),
+            private=request["private"],
         )
     except SuiteRefused as error:
         return {"refused": str(error)}

@@ -8,18 +8,19 @@ from typing import Any
 import click
 import orjson
 
+from overnight.masking import NOTHING_HIDDEN, Veil
 from overnight.page.edits import EditField, EditRefused, list_fields, read_changes
 from overnight.records import ReviewItem
 from overnight.report import show_value
 
 
-def edit_in_terminal(item: ReviewItem, schema: Mapping[str, Any]) -> dict[str, Any] | None:
+def edit_in_terminal(item: ReviewItem, schema: Mapping[str, Any], veil: Veil = NOTHING_HIDDEN) -> dict[str, Any] | None:
     """The fields that change, an empty answer keeps one; None: back to the verdict."""
     fields = {field.name: field for field in list_fields(item.output, schema)}
     typed = {f.key: _write(f, text) for f in fields.values() if (text := _ask_field(f)).strip()}
     while True:
         try:
-            return {"corrected": read_changes(item, schema, typed)}
+            return {"corrected": read_changes(item, schema, typed, veil)}
         except EditRefused as refusal:
             click.echo(f"  {show_value(str(refusal))}")
             field = fields.get(refusal.field or "")

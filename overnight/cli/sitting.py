@@ -10,7 +10,9 @@ from overnight.approve import find_standing
 from overnight.approve.outlook import Outlook, find_outlook
 from overnight.cli.desk import Desk
 from overnight.ledger import Ledger
+from overnight.ledger.draws import get_veil
 from overnight.ledger.releases import find_prompt_of
+from overnight.masking import Veil
 from overnight.page import Review
 from overnight.page.words import describe_elsewhere, describe_kept
 from overnight.records import Approval, Release, RunState
@@ -36,6 +38,10 @@ def sit_down(release: Release, settings: Settings, ledger: Ledger, *, channel: s
     def standing(shown: Release) -> Approval | RunState | None:
         return find_standing(ledger, shown.run_id, shown.sink, now=time.time())
 
+    def veil(shown: Release, number: int) -> Veil:
+        with ledger.reading() as connection:
+            return get_veil(connection, shown, number)
+
     with ledger.reading() as connection:
         schema = orjson.loads(find_prompt_of(connection, release.release_id).schema)
     return Review(
@@ -47,6 +53,7 @@ def sit_down(release: Release, settings: Settings, ledger: Ledger, *, channel: s
         home=settings.home,
         channel=channel,
         reviewer=reviewer or "",
+        get_veil=veil,
     )
 
 

@@ -15,7 +15,7 @@ from overnight.page import Review
 from overnight.page.reading import ReaderRound
 from overnight.page.words import describe_kept
 from overnight.records import ReviewItem
-from overnight.report import describe_effect, describe_task, show_value
+from overnight.report import describe_effect, describe_private, describe_task, show_value
 
 _KEYS = {"c": "correct", "w": "wrong", "u": "unsure", "e": "edit", "z": "undo", "d": "decide"}
 _N_DIGITS = 6
@@ -46,6 +46,8 @@ def read_in_terminal(review: Review, *, reviewer: str | None, code: str | None) 
 
 def _read_round(review: Review, reviewer: str | None, code: str | None) -> Decision:
     click.echo(describe_task(review.release))
+    if hidden := describe_private(review.release):
+        click.echo(hidden)
     _tell_kept(review.reading)
     while True:
         _read_items(review)
@@ -94,8 +96,10 @@ def _ask_verdict(item: ReviewItem, n_items: int) -> str:
 def _give(review: Review, number: int, word: str) -> bool:
     """Whether the item has its verdict now; what is wrong with one that was not taken is said."""
     verdict: Any = word
-    if word == "edit" and (verdict := edit_in_terminal(review.reading.items[number], review.schema)) is None:
-        return False
+    if word == "edit":
+        verdict = edit_in_terminal(review.reading.items[number], review.schema, review.find_veil(number))
+        if verdict is None:
+            return False
     while True:
         if word == "wrong":
             verdict = {"wrong": click.prompt("  What is wrong")}

@@ -18,6 +18,7 @@ from overnight.failures import CallFailed, PromptRefused
 from overnight.keys import canonical_json
 from overnight.ledger.completions import Completion, Refusal, find_completions, find_refusals
 from overnight.llm import ModelRef, parse_answer
+from overnight.masking import mask_secrets
 from overnight.records import Reply, RowState
 from overnight.taxonomy import FailureClass
 
@@ -33,7 +34,8 @@ def judge_reply(asking: Asking, values: Mapping[str, Any], course: Course, model
         line = f"{model.name} was asked for and {reply.model_served} answered. Name the model that is served."
         raise CallFailed(FailureClass.WRONG_MODEL, line, reply=reply)
     answer = parse_answer(reply, asking.validator)
-    output = canonical_json(answer).decode()
+    # An answer that spelled a key in escapes of its own has it here for the first time.
+    output = mask_secrets(canonical_json(answer).decode())
     try:
         fault = check_row(asking.checks.row, values, answer, asking.memory)
     except PromptRefused as error:

@@ -10,6 +10,7 @@ from typing import Any
 from overnight.intake.ids import SeenIds
 from overnight.intake.source_rows import Columns, Fault, SourceRow, list_names
 from overnight.keys import batch_digest, canonical_json
+from overnight.masking import mask_secrets
 from overnight.parts import write_columns
 from overnight.records import Batch, RowState
 from overnight.taxonomy import FailureClass
@@ -46,7 +47,10 @@ def _read_row(row: SourceRow, columns: Columns) -> _Row:
 
 
 def _write_batch(n: int, rows: list[_Row], columns: Columns, seen: SeenIds, home: Path) -> Batch:
-    numbers, own_ids, inputs, unreadable, missing = zip(*rows, strict=True)
+    numbers, read_ids, read_inputs, unreadable, missing = zip(*rows, strict=True)
+    # Before anything is named, pinned or sent: what is recorded of a request stays, byte for byte, what was sent.
+    own_ids, inputs = _mask_all(read_ids), _mask_all(read_inputs)
+    n_masked = sum((a, b) != (c, d) for a, b, c, d in zip(read_ids, read_inputs, own_ids, inputs, strict=True))
     ids, unnamed = _name_rows(own_ids, numbers, columns, seen)
     faults = [a or b or c for a, b, c in zip(unreadable, unnamed, missing, strict=True)]
     part = write_columns(
@@ -61,7 +65,12 @@ def _write_batch(n: int, rows: list[_Row], columns: Columns, seen: SeenIds, home
         home,
     )
     digest = batch_digest((row_id, given or "") for row_id, given in zip(ids, inputs, strict=True))
-    return Batch(n, part, digest, n_rows=len(rows), n_quarantined=len(rows) - faults.count(None))
+    n_quarantined = len(rows) - faults.count(None)
+    return Batch(n, part, digest, n_rows=len(rows), n_quarantined=n_quarantined, n_masked=n_masked)
+
+
+def _mask_all(texts: Sequence[str | None]) -> Sequence[str | None]:
+    return [text and mask_secrets(text) for text in texts]
 
 
 def _name_rows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import orjson
 import sqlalchemy as sa
@@ -11,10 +12,15 @@ import sqlalchemy as sa
 from overnight.failures import LedgerRefused
 from overnight.keys import canonical_json, digest_bytes, digest_parts
 from overnight.ledger.prepared import insert
+from overnight.ledger.release_schema import releases
 from overnight.ledger.review_schema import drawn_items, draws
-from overnight.records import ReviewItem
+from overnight.ledger.schema import prompts
+from overnight.masking import NOTHING_HIDDEN, Veil, read_private
+from overnight.records import Release, ReviewItem
 
 SEED = "seed"
+#: What stands in place of items that were purged.
+PURGED = ""
 _BEFORE = "before"
 
 
@@ -37,8 +43,25 @@ class Draw:
     """What is shown from a round on, until the next draw."""
 
     round: int
+    #: Whole; empty where they were purged.
     items: tuple[ReviewItem, ...]
     drawn: Mapping[int, DrawnItem]
+    #: What the prompt declares private.
+    private: tuple[str, ...] = ()
+
+    @cached_property
+    def shown(self) -> tuple[ReviewItem, ...]:
+        """The items as reviewers see them."""
+        return tuple(self._veil(item) for item in self.items) if self.private else self.items
+
+    def get_veil(self, number: int) -> Veil:
+        """What hides the private values of an item, and puts them back into what was typed."""
+        item = next(item for item in self.items if item.item == number)
+        return Veil(self.private, item.input, item.output)
+
+    def _veil(self, item: ReviewItem) -> ReviewItem:
+        veil = self.get_veil(item.item)
+        return ReviewItem(item.item, item.row_id, veil.hide_input(item.input), veil.hide_output(item.output))
 
     @property
     def n_seeds(self) -> int:
@@ -75,10 +98,24 @@ def find_draw(connection: sa.Connection, release_id: str, round_n: int | None = 
     row = connection.execute(query).one_or_none()
     if row is None:
         return None
-    items, drawn = _read_items(release_id, row[1]), find_drawn(connection, release_id, row.round)
+    drawn = find_drawn(connection, release_id, row.round)
+    if row[1] == PURGED:
+        return Draw(row.round, (), drawn)
     if _digest(row[1], drawn) != row.evidence_digest:
         raise _altered(release_id)
-    return Draw(row.round, items, drawn)
+    return Draw(row.round, _read_items(release_id, row[1]), drawn, find_private(connection, release_id))
+
+
+def find_private(connection: sa.Connection, release_id: str) -> tuple[str, ...]:
+    """What the prompt of a release's rows declares private."""
+    query = sa.select(prompts.c.text).join(releases, releases.c.prompt_hash == prompts.c.prompt_hash)
+    return read_private(connection.execute(query.where(releases.c.release_id == release_id)).scalar() or "")
+
+
+def get_veil(connection: sa.Connection, release: Release, number: int) -> Veil:
+    """What hides the private values of an item that a release shows; nothing, where another draw is shown by now."""
+    draw = find_draw(connection, release.release_id)
+    return draw.get_veil(number) if draw and draw.shown == release.items else NOTHING_HIDDEN
 
 
 def find_drawn(connection: sa.Connection, release_id: str, round_n: int) -> dict[int, DrawnItem]:
@@ -102,9 +139,12 @@ def find_evidence(connection: sa.Connection, release_id: str, round_n: int) -> s
         LedgerRefused: A record of it is unreadable.
     """
     c = draws.c
-    query = sa.select(c.round, c["items"]).where(c.release_id == release_id, c.round <= round_n).order_by(c.round)
-    found = [(row[1], find_drawn(connection, release_id, row.round)) for row in connection.execute(query)]
-    digests = [_digest(items, drawn) for items, drawn in found]
+    query = sa.select(c.round, c["items"], c.evidence_digest).where(c.release_id == release_id, c.round <= round_n)
+    digests = [
+        # Of what was purged its digest is left, which the approval's signature covers.
+        row.evidence_digest if row[1] == PURGED else _digest(row[1], find_drawn(connection, release_id, row.round))
+        for row in connection.execute(query.order_by(c.round)).all()
+    ]
     if len(digests) > 1:
         return digest_parts("evidence", digests)
     return digests[0] if digests else None

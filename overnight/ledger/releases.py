@@ -125,9 +125,10 @@ def _load(connection: sa.Connection, row: sa.Row[Any]) -> Release:
         effect=row.effect or "",
         n_rows=row.n_rows,
         round=n_answers,
-        items=draw.items if draw else (),
+        items=draw.shown if draw else (),
         n_seeds=draw.n_seeds if draw else 0,
         policy=ReviewPolicy(**orjson.loads(row.policy)) if row.policy else ReviewPolicy(),
+        private=draw.private if draw else (),
     )
 
 

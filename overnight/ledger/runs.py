@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from overnight.keys import canonical_json
 from overnight.ledger.prepared import Prepared, insert
 from overnight.ledger.schema import parts, passes, run_batches, run_prompts, runs
+from overnight.masking import read_private
 from overnight.records import Batch, CheckedBatch, CompletedBatch, Prompt, RunState
 
 M = TypeVar("M", bound=Batch | CompletedBatch | CheckedBatch)
@@ -150,6 +151,16 @@ def replace_input(connection: sa.Connection, run_id: str, name: str, step: int, 
     of_step = (run_batches.c.run_id == run_id) & (run_batches.c.step == step)
     connection.execute(sa.delete(run_batches).where(of_step, run_batches.c.n.in_(stale)))
     record_batches(connection, run_id, batches)
+
+
+def find_private(connection: sa.Connection, run_id: str) -> dict[int, tuple[str, ...]]:
+    """What the prompts of a run declare private, by the step that each is."""
+    c = run_prompts.c
+    found: dict[int, tuple[str, ...]] = {}
+    for row in connection.execute(sa.select(c.step, c.text).where(c.run_id == run_id)):
+        # Prompts that were not asked yet stand at the first step too.
+        found[row.step] = (*found.get(row.step, ()), *read_private(row.text))
+    return found
 
 
 def find_step(connection: sa.Connection, run_id: str, name: str) -> int:

@@ -65,7 +65,7 @@ class AnthropicMessages:
     async def send(self, body: bytes) -> Reply:
         """The reply to the body; `CallFailed` for anything but a message."""
         reply = await self._exchange.post(body)
-        return _read_message(self._exchange.who, reply)
+        return self._exchange.mask(_read_message(self._exchange.who, reply))
 
     async def aclose(self) -> None:
         """Close the connections."""

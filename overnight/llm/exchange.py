@@ -15,6 +15,7 @@ from httpx_aiohttp import AiohttpTransport
 from overnight.failures import CallFailed
 from overnight.llm.statuses import read_fault
 from overnight.llm.wire import one_line
+from overnight.masking import Mask
 from overnight.records import Reply
 from overnight.taxonomy import FailureClass
 
@@ -24,7 +25,7 @@ CONNECT_TIMEOUT_S = 10.0
 # just being dropped is lost, and may have been billed.
 KEEPALIVE_S = 4.0
 # A short key is a placeholder of a server that asks for none ("ollama"), and a word that an answer may hold.
-MIN_SECRET_LENGTH = 12
+MIN_SECRET_LENGTH = 8
 
 _SENT_HEADERS = {"accept-encoding": "gzip, deflate", "content-type": "application/json", "user-agent": "overnight"}
 _EXTENSIONS = {"timeout": httpx.Timeout(None, connect=CONNECT_TIMEOUT_S).as_dict()}
@@ -54,7 +55,9 @@ class Exchange:
     ) -> None:
         self.who = f"{who} ({urlsplit(url).netloc})"
         self._url = httpx.URL(url)
-        self._secret = secret
+        self._mask = Mask(secret if len(secret) >= MIN_SECRET_LENGTH else "")
+        #: Of what is no answer.
+        self._error_mask = Mask(secret)
         self._timeout_s = timeout_s
         self._headers = httpx.Headers({**_SENT_HEADERS, **headers})
         # httpx's own pool is what costs most of a call; over aiohttp's a call is four times cheaper, and twice again
@@ -79,6 +82,10 @@ class Exchange:
         except (httpx.HTTPError, aiohttp.ClientError) as error:
             raise self._fail(received, *_read_network_fault(self.who, error)) from error
         return self._judge(received)
+
+    def mask(self, reply: Reply) -> Reply:
+        """The reply without secrets in the texts that were read from its body: an escape may have hidden one there."""
+        return self._mask.hide_fields(reply)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -118,19 +125,16 @@ class Exchange:
     def _fail(
         self, received: _Received, failure_class: FailureClass, message: str, retry_after_s: float | None = None
     ) -> CallFailed:
-        said = message.replace(self._secret, "[key]") if self._secret else message
+        said = self._error_mask.hide(message)
         return CallFailed(failure_class, said, retry_after_s=retry_after_s, reply=self._find_reply(received))
 
     def _find_reply(self, received: _Received) -> Reply | None:
-        """What was received, without the key; None where no status line came."""
+        """What was received, without secrets; None where no status line came."""
         if received.status is None:
             return None
-        secret = self._secret if received.status != HTTPStatus.OK or len(self._secret) >= MIN_SECRET_LENGTH else ""
-        body = bytes(received.body[:MAX_BODY_BYTES])
-        headers = received.headers
-        if secret:
-            body = body.replace(secret.encode(), b"[key]")
-            headers = {k: v.replace(secret, "[key]") for k, v in headers.items()}
+        mask = self._mask if received.status == HTTPStatus.OK else self._error_mask
+        body = mask.hide_bytes(bytes(received.body[:MAX_BODY_BYTES]))
+        headers = {k: mask.hide(v) for k, v in received.headers.items()}
         request_id = headers.get("request-id") or headers.get("x-request-id")
         return Reply(status=received.status, body=body, headers=headers, request_id=request_id)
 

@@ -81,7 +81,7 @@ class OpenAIChat:
     async def send(self, body: bytes) -> Reply:
         """The reply to the body; `CallFailed` for anything but a chat completion."""
         reply = await self._exchange.post(body)
-        return _read_completion(self._exchange.who, reply)
+        return self._exchange.mask(_read_completion(self._exchange.who, reply))
 
     async def aclose(self) -> None:
         """Close the connections."""

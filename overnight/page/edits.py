@@ -11,6 +11,7 @@ import orjson
 
 from overnight.failures import ReviewRefused
 from overnight.keys import canonical_json
+from overnight.masking import NOTHING_HIDDEN, Veil
 from overnight.records import ReviewItem
 
 #: As deep as a reference may lead to another one.
@@ -66,7 +67,9 @@ def list_fields(
     return [EditField(f.name, f.key, f.kind, (typed or {}).get(f.key, f.text), f.options) for f in made]
 
 
-def read_changes(item: ReviewItem, schema: Mapping[str, Any], typed: Mapping[str, str]) -> dict[str, Any]:
+def read_changes(
+    item: ReviewItem, schema: Mapping[str, Any], typed: Mapping[str, str], veil: Veil = NOTHING_HIDDEN
+) -> dict[str, Any]:
     """
     The fields of an answer that were changed.
 
@@ -74,6 +77,7 @@ def read_changes(item: ReviewItem, schema: Mapping[str, Any], typed: Mapping[str
         item: What was shown.
         schema: The prompt's.
         typed: What was filled in, by the inputs' names.
+        veil: What hides the item's private values: what was typed is held against the schema with them.
 
     Raises:
         EditRefused: Nothing was changed, or what was typed does not fit the schema.
@@ -89,7 +93,7 @@ def read_changes(item: ReviewItem, schema: Mapping[str, Any], typed: Mapping[str
             changed[name] = value
     if {**item.output, **changed} == item.output:
         raise EditRefused(f"Nothing was changed in item {item.item}. Change a field, or go back and call it correct.")
-    _refuse_misfit(item.output, changed, schema)
+    _refuse_misfit(item.output, changed, schema, veil)
     return changed
 
 
@@ -134,14 +138,16 @@ def _read_json(name: str, text: str) -> Any:
         ) from error
 
 
-def _refuse_misfit(output: Mapping[str, Any], changed: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+def _refuse_misfit(
+    output: Mapping[str, Any], changed: Mapping[str, Any], schema: Mapping[str, Any], veil: Veil
+) -> None:
     """The decision would refuse it too, but an hour of reading later."""
     validator = jsonschema_rs.validator_for(dict(schema), validate_formats=True, offline=True)
-    whole = orjson.loads(orjson.dumps({**output, **changed}))
+    whole = orjson.loads(orjson.dumps(veil.put_back({**output, **changed})))
     error = next(iter(validator.iter_errors(whole)), None)
     if error is not None:
         at = "/".join(str(part) for part in error.instance_path) or "the answer"
-        message = " ".join(str(error.message).split())[:200]
+        message = " ".join(veil.hide_text(str(error.message)).split())[:200]
         raise EditRefused(
             f"With this change the answer does not fit the prompt's schema at {at}: {message}. Change it, or go back"
             " and call the row wrong.",

@@ -94,7 +94,9 @@ class Pages:
             return _go("/?stale=1")
         self._reading.spend(number, find_seconds(form))
         try:
-            changed = read_changes(self._reading.items[number], self._review.schema, form)
+            changed = read_changes(
+                self._reading.items[number], self._review.schema, form, self._review.find_veil(number)
+            )
         except EditRefused as refusal:
             self._reading.show(number)
             return self._render_item(request, number, "edit", alert=str(refusal), typed=form, bad=refusal.field)

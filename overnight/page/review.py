@@ -11,6 +11,7 @@ from overnight.approve import Answers, Decision, parse_answers
 from overnight.approve.outlook import Outlook
 from overnight.approve.verdicts import write_verdict
 from overnight.failures import ReviewRefused
+from overnight.masking import NOTHING_HIDDEN, Veil
 from overnight.page.desk import Desk
 from overnight.page.reading import ReaderRound
 from overnight.records import Approval, Release, RunState
@@ -32,6 +33,7 @@ class Review:
         channel: Where it is read: "page" or "terminal".
         reviewer: Whose name the form of the decision holds at first.
         clock: Seconds that only grow.
+        get_veil: What hides the private values of an item of a release.
     """
 
     def __init__(
@@ -46,11 +48,13 @@ class Review:
         channel: str = "page",
         reviewer: str = "",
         clock: Callable[[], float] = time.monotonic,
+        get_veil: Callable[[Release, int], Veil] = lambda *_: NOTHING_HIDDEN,
     ) -> None:
         self.schema = schema
         self._desk = desk
         self._find_outlook = find_outlook
         self._find_standing = find_standing
+        self._get_veil = get_veil
         self._home = home
         self.channel = channel
         self._clock = clock
@@ -69,6 +73,10 @@ class Review:
     def may_hold_unread(self) -> bool:
         """Whether what nobody has read can be held without reading on: rounds before this one may do."""
         return self.release.round > 0
+
+    def find_veil(self, number: int) -> Veil:
+        """What hides the private values of an item."""
+        return self._get_veil(self.release, number) if self.release.private else NOTHING_HIDDEN
 
     def demands_code(self) -> bool:
         """Whether a one-time code is asked for."""

@@ -13,7 +13,7 @@ from overnight.page.reading import MOST_CHARACTERS, ReaderRound, write_value
 from overnight.page.review import Review
 from overnight.page.words import describe_elsewhere, describe_outlook, list_wants
 from overnight.records import Approval, Release, ReviewItem, RunState
-from overnight.report import describe_effect
+from overnight.report import describe_effect, describe_private
 
 #: Characters of an answer that fit a screen, and can stay in sight beside a long input.
 _BRIEF = 700
@@ -39,6 +39,7 @@ def view_start(reading: ReaderRound) -> dict[str, Any]:
         "release": release,
         "seeds": f"{n_seeds} of them {'was' if n_seeds == 1 else 'were'} made to be plainly wrong",
         "effect": describe_effect(release),
+        "hidden": describe_private(release),
         "n_items": len(release.items),
         "n_answered": len(reading.verdicts),
         "is_resumed": reading.is_resumed,

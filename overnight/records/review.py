@@ -46,7 +46,7 @@ class Answered:
 
 @dataclass(frozen=True)
 class ReviewItem:
-    """One row that a reviewer is shown."""
+    """One row to be read: whole in the ledger, without its private values wherever it is shown."""
 
     #: From 1.
     item: int
@@ -74,6 +74,8 @@ class Release:
     n_seeds: int
     #: With all of its values.
     policy: ReviewPolicy
+    #: What the prompt declares private: the items show "[private: NAME]" in place of its values.
+    private: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,8 @@ class Batch:
     n_quarantined: int
     #: Which of the run's prompts reads it, from 1.
     step: int = 1
+    #: Rows that held what looks like a key: it is in nothing that was recorded of them.
+    n_masked: int = 0
 
 
 @dataclass(frozen=True)

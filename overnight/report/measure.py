@@ -5,12 +5,17 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from overnight.ledger import Ledger
 from overnight.ledger.queries import summarize
-from overnight.ledger.runs import find_batches, find_latest_batches
+from overnight.ledger.runs import find_batches, find_latest_batches, find_private
+from overnight.masking import Veil
 from overnight.parts import read_part
 from overnight.records import Batch, CheckedBatch, CompletedBatch, RowState, Summary
 from overnight.report.reviews import describe_reviews
@@ -56,16 +61,26 @@ def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport
         batches = find_batches(connection, run_id, CheckedBatch)
         latest = find_latest_batches(connection, run_id)
         reviews = describe_reviews(connection, run_id)
+        pinned = find_batches(connection, run_id, Batch, step=1)
+        private = find_private(connection, run_id)
     site = next((Path(b.docs) for b in reversed(batches) if b.docs), None)
-    reasons = _count_reasons(list(latest.values()), home)
+    reasons = _count_reasons(list(latest.values()), home, private)
+    n_masked = sum(batch.n_masked for batch in pinned)
+    unknown = [*([tell_masked(n_masked)] if n_masked else []), *map(_warn, _find_unknown(reasons))]
     return RunReport(
         summary=summary,
         reasons=reasons,
         batch_failures=tuple(dict.fromkeys(line for b in batches for line in b.batch_failures)),
-        warnings=tuple(dict.fromkeys([*map(_warn, _find_unknown(reasons)), *(w for b in batches for w in b.warnings)])),
+        warnings=tuple(dict.fromkeys([*unknown, *(w for b in batches for w in b.warnings)])),
         reviews=reviews,
         docs=home / Path(*site.parts[:_SITE]) / "index.html" if site else None,
     )
+
+
+def tell_masked(n_rows: int) -> str:
+    """That a source has secrets in it: whoever owns it should know."""
+    held = "1 row held" if n_rows == 1 else f"{n_rows:,} rows held"
+    return f"{held} what looks like a key; it was removed before anything was recorded or asked. Clean the source."
 
 
 def _find_unknown(reasons: tuple[Reason, ...]) -> list[Reason]:
@@ -79,7 +94,9 @@ def _warn(unknown: Reason) -> str:
     )
 
 
-def _count_reasons(batches: list[Batch | CompletedBatch | CheckedBatch], home: Path) -> tuple[Reason, ...]:
+def _count_reasons(
+    batches: list[Batch | CompletedBatch | CheckedBatch], home: Path, private: Mapping[int, Sequence[str]]
+) -> tuple[Reason, ...]:
     counts: Counter[tuple[str, str, str]] = Counter()
     examples: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
     for batch in batches:
@@ -88,12 +105,18 @@ def _count_reasons(batches: list[Batch | CompletedBatch | CheckedBatch], home: P
                 continue
             key = (row["state"], row["failure_class"] or "", row["rule"] or "")
             counts[key] += 1
-            examples.setdefault(key, []).append((row["row_id"], row["reason"]))
-            del examples[key][_EXAMPLES:]
+            if len(named := examples.setdefault(key, [])) < _EXAMPLES:
+                named.append((row["row_id"], hide_reason(row, private.get(batch.step, ()))))
     return tuple(
         Reason(*key, n, examples[key][0][1], tuple(row_id for row_id, _ in examples[key]))
         for key, n in counts.most_common()
     )
+
+
+def hide_reason(row: Mapping[str, Any], private: Sequence[str]) -> str:
+    """Why a row of a part was set aside, without its private values."""
+    given, output = (orjson.loads(row[name] or "null") for name in ("input", "output"))
+    return Veil(private, given, output).hide_text(row["reason"]) if private else row["reason"]
 
 
 def render_markdown(report: RunReport) -> str:

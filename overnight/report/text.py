@@ -41,6 +41,17 @@ def describe_seeds(release: Release) -> str:
     return f"{n} of the items {'was' if n == 1 else 'were'} made to be plainly wrong, to see that they are read."
 
 
+def describe_private(release: Release) -> str:
+    """What stands in place of values that nobody is shown; empty where nothing is hidden."""
+    if not release.private:
+        return ""
+    names = " and ".join(f'"[private: {name}]"' for name in release.private)
+    return (
+        f"{names} stand{'s' if len(release.private) == 1 else ''} for a value that is hidden from readers: leave it as"
+        " it is in a correction, and the value stays."
+    )
+
+
 def show_value(value: Any) -> str:
     """A value for the terminal: control characters, which could hide text from its reader, by their codes."""
     text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()

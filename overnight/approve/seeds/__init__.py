@@ -2,5 +2,6 @@
 
 from overnight.approve.seeds.making import Mutator, Seed, make_seeds
 from overnight.approve.seeds.own import load_mutators
+from overnight.approve.seeds.veiled import Make, make_veiled
 
-__all__ = ["Mutator", "Seed", "load_mutators", "make_seeds"]
+__all__ = ["Make", "Mutator", "Seed", "load_mutators", "make_seeds", "make_veiled"]
