@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import tempfile
@@ -95,11 +96,15 @@ def read_part(part: Part, home: Path) -> pa.Table:
 
 
 def is_whole(part: Part, home: Path) -> bool:
-    """Whether the part's file is there, unaltered."""
+    """Whether the part's file is there, unaltered; it is about to be used, and no purge takes it for old meanwhile."""
+    path = home / part.path
     try:
-        return digest_bytes((home / part.path).read_bytes()) == part.digest
+        is_same = digest_bytes(path.read_bytes()) == part.digest
     except OSError:
         return False
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return is_same
 
 
 def _make_table(columns: Mapping[str, Sequence[Any]], n_rows: int) -> pa.Table:

@@ -46,6 +46,13 @@ def list_validation(docs_dir: Path, *, page: Path, suite_name: str, verdict: Bat
     return index
 
 
+def list_anew(docs_dir: Path) -> None:
+    """Write index.html anew where pages have been deleted; what is left of those is their counts, in the record."""
+    with (docs_dir / _RECORD).open("r", encoding="utf-8") as record:
+        fcntl.flock(record, fcntl.LOCK_EX)
+        _replace(docs_dir.absolute() / "index.html", _render(docs_dir, list(_read_lines(record))))
+
+
 def _read_lines(record: Iterable[str]) -> Iterator[dict[str, Any]]:
     """Lines that are empty, or that a crash cut short, are passed over."""
     for text in record:

@@ -133,6 +133,19 @@ def recall(release: str, **options: Any) -> None:
     sys.exit(recall_(release, **options))
 
 
+@cli.command()
+@click.option("--older-than", required=True, metavar="90d", help="Hours, days or weeks: 6h, 90d, 12w.")
+@click.option("--dry-run", is_flag=True, help="Say what would be dropped, and drop nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_by
+@_json
+def purge(older_than: str, **options: Any) -> None:
+    """Drop the texts and bytes of old runs; their hashes, figures and verdicts stay."""
+    from overnight.cli.purge import purge_older  # noqa: PLC0415 - late: not every command needs it
+
+    purge_older(older_than, **options)
+
+
 @cli.group(invoke_without_command=True)
 @_json
 @click.pass_context

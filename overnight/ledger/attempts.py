@@ -18,6 +18,7 @@ from overnight.ledger.leases import Worker, claim, give_up
 from overnight.ledger.prepared import Prepared, insert
 from overnight.ledger.schema import attempts, prompts, requests
 from overnight.ledger.spend import Cap, Shortfall, reserve, take_turn
+from overnight.ledger.trace_schema import purged_answers
 from overnight.records import Prompt
 
 
@@ -111,7 +112,9 @@ def _record_openings(connection: sa.Connection, opened: Sequence[tuple[Opening, 
 
 def _refuse_lost(connection: sa.Connection, keys: Sequence[str]) -> None:
     """None of the keys is settled: where an attempt was accepted all the same, the ledger is not whole."""
-    query = sa.select(attempts.c.request_key).where(attempts.c.outcome == "accepted")
+    c = purged_answers.c
+    was_purged = sa.exists().where(c.request_key == attempts.c.request_key, c.purged_at >= attempts.c.closed_at)
+    query = sa.select(attempts.c.request_key).where(attempts.c.outcome == "accepted", ~was_purged)
     if lost := rows_of(connection, query, attempts.c.request_key, keys):
         raise LedgerRefused(
             f"Request {lost[0].request_key[:12]} was answered, and the ledger has lost its answer: it is damaged."

@@ -20,7 +20,13 @@ from overnight.ledger.schema import bodies
 _LEVEL = 3
 
 
-_ADD_BODY = Prepared(insert(bodies).on_conflict_do_nothing())
+_NEW = insert(bodies)
+#: One whose bytes were purged has them again.
+_ADD_BODY = Prepared(
+    _NEW.on_conflict_do_update(
+        index_elements=["digest"], set_={"data": _NEW.excluded.data}, where=sa.text("length(bodies.data) = 0")
+    )
+)
 #: A compressor is made once a thread: making one costs more than a row's compression.
 _local = threading.local()
 
@@ -63,9 +69,27 @@ def get_body(connection: sa.Connection, digest: str) -> bytes:
     The plain bytes.
 
     Raises:
+        LedgerRefused: They are missing, were purged, or are not those that were recorded.
+    """
+    data = find_body(connection, digest)
+    if data is None:
+        raise LedgerRefused(
+            f"Body {digest[:12]} was dropped by `overnight purge`; its digest alone is left, and nothing can be made of"
+            " it any more."
+        )
+    return data
+
+
+def find_body(connection: sa.Connection, digest: str) -> bytes | None:
+    """
+    The plain bytes; None where they were purged.
+
+    Raises:
         LedgerRefused: They are missing, or are not those that were recorded.
     """
     row = connection.execute(sa.select(bodies.c.data, bodies.c.n_bytes).where(bodies.c.digest == digest)).one_or_none()
+    if row is not None and not row.data:
+        return None
     try:
         data = b"" if row is None else zstandard.ZstdDecompressor().decompress(row.data, max_output_size=row.n_bytes)
     except zstandard.ZstdError:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,6 +61,17 @@ class Database:
         """Let go of every connection."""
         self.reading.dispose()
         self.writing.dispose()
+
+    def compact(self, tables: Sequence[str]) -> tuple[str, ...]:
+        """
+        Have the files without the bytes of rows that are gone; what could not be done, in words.
+
+        Args:
+            tables: Those that rows or texts were dropped from.
+        """
+        if self.path is None:
+            return _compact_postgres(self.writing, tables)
+        return _compact_sqlite(self.writing)
 
     def is_passing(self, error: BaseException) -> bool:
         """Whether the same transaction may succeed later: another one is in its way, or the server is gone for now."""
@@ -159,6 +171,33 @@ def _connect_postgres(url: sa.URL) -> sa.Engine:
         connection.commit()
 
     return engine
+
+
+def _compact_sqlite(engine: sa.Engine) -> tuple[str, ...]:
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None, "a connection that is in use has one of the driver's"  # noqa: S101 - narrows the type
+        try:
+            driver.execute("VACUUM")
+            [(is_busy, *_)] = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.OperationalError as error:
+            return (f"The ledger's file could not be written anew ({error}): run the same purge again.",)
+    return (
+        ("Somebody reads the ledger: its -wal file holds old pages until the purge is run again.",) if is_busy else ()
+    )
+
+
+def _compact_postgres(engine: sa.Engine, tables: Sequence[str]) -> tuple[str, ...]:
+    left = []
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for table in tables:
+            try:
+                connection.exec_driver_sql(f"VACUUM (FULL) {table}")
+            except sa.exc.OperationalError:
+                # Somebody works on it: its space is reused, and what stood there may stay in its file until then.
+                connection.exec_driver_sql(f"VACUUM {table}")
+                left.append(f"Table {table} is in use and was not written anew: run the same purge again.")
+    return tuple(left)
 
 
 def _make_folder(folder: Path) -> None:

@@ -13,6 +13,7 @@ from overnight.ledger.release_schema import approvals, outbox, releases
 from overnight.ledger.releases import find_release_id
 from overnight.ledger.runs import find_batches, find_latest_batches
 from overnight.ledger.schema import attempts, completions, passes, quarantines, run_prompts, runs
+from overnight.ledger.trace_schema import purged_answers
 from overnight.records import Batch, CompletedBatch, RunState, Summary
 
 
@@ -131,7 +132,7 @@ def _n_resolved(connection: sa.Connection, run_id: str) -> int:
     # By attempt: an answer that one rule refused and a later one let pass stands in both tables, paid for once.
     resolved = (
         sa.exists().where(t.c.request_key == a.request_key, t.c.attempt_id == a.attempt_id)
-        for t in (completions, quarantines)
+        for t in (completions, quarantines, purged_answers)
     )
     query = sa.select(sa.func.count()).select_from(attempts).where(a.run_id == run_id, sa.or_(*resolved))
     return connection.execute(query).scalar_one()

@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -64,6 +65,11 @@ class Ledger:
         """Its address, for people: without a password."""
         return self._database.name
 
+    @property
+    def path(self) -> Path | None:
+        """Its file, where it is kept in one."""
+        return self._database.path
+
     def write(self, job: Callable[[sa.Connection], T]) -> T:
         """Run a job in a transaction and wait until it is on disk; it may run twice, so it is SQL alone."""
         return self.submit(job).result()
@@ -112,6 +118,10 @@ class Ledger:
                 yield connection
         except FAULTS as error:
             raise self._database.describe(error, "read") from error
+
+    def compact(self, tables: Sequence[str]) -> tuple[str, ...]:
+        """Have the database's files without what was dropped from these tables; what could not be done, in words."""
+        return self._database.compact(tables)
 
     def register(self, lease_s: float) -> Worker:
         """

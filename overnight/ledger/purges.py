@@ -1,0 +1,273 @@
+"""Dropping texts and bytes, a batch a transaction: hashes, times, tokens, money and verdicts stay."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from overnight.ledger.batching import batched
+from overnight.ledger.draws import PURGED
+from overnight.ledger.kept import find_mark
+from overnight.ledger.prepared import insert
+from overnight.ledger.release_schema import approvals, corrections, outbox, release_rows, releases
+from overnight.ledger.review_schema import drawn_items, draws, review_answers, verdicts
+from overnight.ledger.schema import (
+    attempts,
+    bodies,
+    claims,
+    completions,
+    parts,
+    quarantines,
+    requests,
+    run_batches,
+    runs,
+)
+from overnight.ledger.trace_schema import purged_answers, purges, readings, replays
+from overnight.ledger.triggers import drop_triggers, make_triggers
+
+#: What texts or bytes are dropped from.
+TABLES = (
+    *("bodies", "requests", "attempts", "completions", "quarantines", "readings", "replays", "runs", "run_batches"),
+    *("parts", "draws", "drawn_items", "review_answers", "verdicts", "release_rows", "outbox"),
+)
+_VERDICTS = ("correct", "corrected", "wrong", "unsure")
+#: Writers of these wait for the end of a batch: whoever is about to use something old is seen, or waits.
+_LOCK = "LOCK TABLE claims, passes, run_batches, run_prompts, releases IN SHARE MODE"
+
+
+class Overtaken(Exception):
+    """Something began, or was pinned or offered, since it was found out what may be dropped."""
+
+
+def begin_batch(connection: sa.Connection, mark: tuple[int, ...]) -> None:
+    """
+    Begin a transaction that drops something.
+
+    Raises:
+        Overtaken: What may be dropped has to be found out anew.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_LOCK)
+    else:
+        connection.exec_driver_sql("PRAGMA secure_delete = ON")
+    if find_mark(connection) != mark:
+        raise Overtaken
+
+
+def list_old_requests(connection: sa.Connection, before: float) -> list[str]:
+    """The keys of requests from before then that have their texts still."""
+    c = requests.c
+    query = sa.select(c.request_key).where(c.recorded_at < before, c.purged_at.is_(None))
+    return list(connection.execute(query).scalars())
+
+
+def purge_requests(connection: sa.Connection, keys: Sequence[str], *, before: float, now: float) -> None:
+    """
+    Drop what was asked and answered under the keys, but for what is asked in this moment.
+
+    The answers' digests stay, and a request that is asked again is recorded anew.
+    """
+    a, c = attempts.c, claims.c
+    for some in batched(keys):
+        busy = set(connection.execute(sa.select(c.request_key).where(c.request_key.in_(some))).scalars())
+        young = sa.select(a.request_key).where(a.request_key.in_(some), a.opened_at >= before)
+        busy |= set(connection.execute(young).scalars())
+        old = [key for key in some if key not in busy]
+        _keep_digests(connection, old, now)
+        for table in (completions, quarantines):
+            connection.execute(sa.delete(table).where(table.c.request_key.in_(old)))
+        connection.execute(
+            sa.update(attempts).where(a.request_key.in_(old)).values(message=None, reasoning=None, headers=None)
+        )
+        connection.execute(sa.update(readings).where(readings.c.request_key.in_(old)).values(note=""))
+        connection.execute(sa.update(requests).where(requests.c.request_key.in_(old)).values(input="", purged_at=now))
+
+
+def _keep_digests(connection: sa.Connection, keys: Sequence[str], now: float) -> None:
+    q, c = quarantines.c, completions.c
+    refused = sa.select(q.request_key, q.attempt_id, q.output_digest, q.recorded_at, q.failure_class, q.rule)
+    accepted = sa.select(c.request_key, c.attempt_id, c.output_digest, c.accepted_at, c.model)
+    found = {
+        row[0]: {
+            **dict(zip(("request_key", "attempt_id", "output_digest", "settled_at"), row[:4], strict=True)),
+            **dict(zip(names, row[4:], strict=True)),
+        }
+        # What was accepted in the end counts.
+        for query, names in ((refused.where(q.request_key.in_(keys)), ("failure_class", "rule")),
+                             (accepted.where(c.request_key.in_(keys)), ("model",)))
+        for row in connection.execute(query)
+    }  # fmt: skip
+    if not found:
+        return
+    connection.execute(sa.delete(purged_answers).where(purged_answers.c.request_key.in_(list(found))))
+    blank = dict.fromkeys(("model", "failure_class", "rule"))
+    connection.execute(insert(purged_answers), [blank | row | {"purged_at": now} for row in found.values()])
+
+
+def list_purgeable_bodies(
+    connection: sa.Connection, *, dropped: Collection[str], payloads_of: Collection[str], before: float
+) -> dict[str, int]:
+    """
+    Bodies that nothing refers to which is left whole, each with the bytes that it takes.
+
+    Args:
+        connection: To the ledger.
+        dropped: Requests that are dropped, besides those that were before.
+        payloads_of: Runs whose payloads stay.
+        before: Replays from then on stay.
+    """
+    c, kept = bodies.c, _find_referred(connection, dropped, payloads_of, before)
+    query = sa.select(c.digest, sa.func.length(c.data)).where(sa.func.length(c.data) > 0)
+    return {row[0]: row[1] for row in connection.execute(query) if row[0] not in kept}
+
+
+def _find_referred(
+    connection: sa.Connection, dropped: Collection[str], payloads_of: Collection[str], before: float
+) -> set[str]:
+    r, a, p = requests.c, attempts.c, replays.c
+    live = {}
+    for row in connection.execute(sa.select(r.request_key, r.body).where(r.purged_at.is_(None))):
+        if row.request_key not in dropped:
+            live[row.request_key] = row.body
+    found = set(live.values())
+    for row in connection.execute(sa.select(a.request_key, a.body, a.sent)):
+        if row.request_key in live:
+            found |= {row.body, row.sent}
+    for row in connection.execute(sa.select(p.sent, p.body).where(p.opened_at >= before)):
+        found |= {row.sent, row.body}
+    return found | _find_payloads(connection, payloads_of)
+
+
+def _find_payloads(connection: sa.Connection, of_runs: Collection[str]) -> set[str]:
+    found: set[str] = set()
+    for some in batched(list(of_runs)):
+        of = sa.select(releases.c.release_id).where(releases.c.run_id.in_(some))
+        offered = sa.select(release_rows.c.payload).where(release_rows.c.release_id.in_(of))
+        corrected = sa.select(corrections.c.payload).join(
+            approvals, approvals.c.approval_id == corrections.c.approval_id
+        )
+        for query in (offered, corrected.where(approvals.c.release_id.in_(of))):
+            found.update(connection.execute(query).scalars())
+    return found
+
+
+def purge_bodies(connection: sa.Connection, digests: Sequence[str], *, active: Sequence[str], since: float) -> None:
+    """
+    Drop the bytes of bodies; digest and size stay.
+
+    Args:
+        connection: In a batch that has begun.
+        digests: Whose.
+        active: Runs that may have referred to one of them since it was found that nothing does.
+        since: When that was, seconds since the epoch.
+    """
+    a, p, wanted = attempts.c, replays.c, set(digests)
+    anew: set[str | None] = set(_find_payloads(connection, active))
+    for some in batched(active):
+        query = sa.select(requests.c.body, a.body, a.sent).join(attempts, a.request_key == requests.c.request_key)
+        for row in connection.execute(query.where(a.run_id.in_(some))):
+            anew.update(row)
+    for row in connection.execute(sa.select(p.sent, p.body).where(sa.or_(p.opened_at >= since, p.closed_at >= since))):
+        anew.update(row)
+    for some in batched(sorted(wanted - anew)):
+        connection.execute(sa.update(bodies).where(bodies.c.digest.in_(some)).values(data=b""))
+
+
+def list_unpurged_releases(connection: sa.Connection, of_runs: Collection[str]) -> list[str]:
+    """The releases of these runs that have texts still."""
+    v, w, n, d = review_answers.c, verdicts.c, drawn_items.c, draws.c
+    of_outbox = sa.select(approvals.c.release_id).join(outbox, outbox.c.approval_id == approvals.c.approval_id)
+    queries = (
+        sa.select(d.release_id).where(d["items"] != PURGED),
+        sa.select(v.release_id).where(sa.or_(v.reason != "", v.detail.is_not(None))),
+        sa.select(w.release_id).where(sa.or_(w.reason.is_not(None), w.correction.is_not(None))),
+        sa.select(n.release_id).where(n.note.is_not(None)),
+        sa.select(release_rows.c.release_id).where(release_rows.c.warning.is_not(None)),
+        of_outbox.where(outbox.c.detail.is_not(None)),
+    )
+    found = {release_id for query in queries for release_id in connection.execute(query.distinct()).scalars()}
+    query = sa.select(releases.c.release_id, releases.c.run_id).order_by(releases.c.offered_at)
+    wanted = set(of_runs)
+    return [row.release_id for row in connection.execute(query) if row.run_id in wanted and row.release_id in found]
+
+
+def purge_releases(connection: sa.Connection, release_ids: Sequence[str]) -> None:
+    """Drop what was shown, and what was said of it in words; who decided what, and what an approval signs, stays."""
+    drop_triggers(connection)
+    of = list(release_ids)
+    v = review_answers.c
+    answers = sa.select(v.release_id, v.round, v.verdicts).where(v.release_id.in_(of))
+    for row in connection.execute(answers).all():
+        words = orjson.dumps(_name_verdicts(orjson.loads(row.verdicts))).decode()
+        mine = sa.and_(v.release_id == row.release_id, v.round == row.round)
+        connection.execute(sa.update(review_answers).where(mine).values(verdicts=words, reason="", detail=None))
+    for table, values in (
+        (draws, {"items": PURGED}),
+        (drawn_items, {"note": None}),
+        (verdicts, {"reason": None, "correction": None}),
+        (release_rows, {"warning": None}),
+    ):
+        connection.execute(sa.update(table).where(table.c.release_id.in_(of)).values(values))
+    of_approvals = sa.select(approvals.c.approval_id).where(approvals.c.release_id.in_(of))
+    connection.execute(sa.update(outbox).where(outbox.c.approval_id.in_(of_approvals)).values(detail=None))
+    make_triggers(connection)
+
+
+def _name_verdicts(given: Mapping[str, Any]) -> dict[str, str]:
+    """The word of each; of an answer that was refused it may be any text."""
+    named = {n: next(iter(v), "") if isinstance(v, dict) else v for n, v in given.items()}
+    return {n: v if v in _VERDICTS else "refused" for n, v in named.items()}
+
+
+def purge_runs(connection: sa.Connection, run_ids: Sequence[str]) -> None:
+    """Drop why each run ended, and what its batches were said to be: rules quote values."""
+    c = run_batches.c
+    for some in batched(run_ids):
+        connection.execute(sa.update(runs).where(runs.c.run_id.in_(some)).values(reason=None))
+        query = sa.select(c.run_id, c.step, c.stage, c.n, c.manifest).where(c.run_id.in_(some), c.stage == "checked")
+        for row in connection.execute(query).all():
+            mine = sa.and_(c.run_id == row.run_id, c.step == row.step, c.stage == row.stage, c.n == row.n)
+            connection.execute(sa.update(run_batches).where(mine).values(manifest=_strip(row.manifest)))
+
+
+def purge_manifests(connection: sa.Connection, part_digests: Collection[str]) -> None:
+    """The same of the parts that are dropped; each keeps its place, so that none is taken for made."""
+    c = parts.c
+    for some in batched(sorted(part_digests)):
+        query = sa.select(c.cache_key, c.generation, c.manifest).where(c.part_digest.in_(some), c.stage == "checked")
+        for row in connection.execute(query).all():
+            mine = sa.and_(c.cache_key == row.cache_key, c.generation == row.generation)
+            connection.execute(sa.update(parts).where(mine).values(manifest=_strip(row.manifest)))
+
+
+def _strip(manifest: str) -> str:
+    return orjson.dumps(orjson.loads(manifest) | {"batch_failures": [], "warnings": [], "docs": None}).decode()
+
+
+def purge_replays(connection: sa.Connection, before: float) -> None:
+    """Drop what old replays answered and how they failed, in words."""
+    old = sa.update(replays).where(replays.c.opened_at < before)
+    connection.execute(old.values(message=None, reasoning=None, output=None))
+
+
+def count_replays(connection: sa.Connection, before: float) -> int:
+    """Old replays that have their answers still."""
+    c = replays.c
+    is_whole = sa.or_(c.message.is_not(None), c.reasoning.is_not(None), c.output.is_not(None))
+    query = sa.select(sa.func.count()).select_from(replays).where(c.opened_at < before, is_whole)
+    return connection.execute(query).scalar_one()
+
+
+def open_purge(connection: sa.Connection, before: float, by: str, now: float) -> int:
+    """Record that a purge begins, and who began it; its id."""
+    row = {"before": before, "by": by, "counts": "{}", "recorded_at": now}
+    return int(connection.execute(sa.insert(purges).values(row).returning(purges.c.purge_id)).scalar_one())
+
+
+def close_purge(connection: sa.Connection, purge_id: int, counts: Mapping[str, int]) -> None:
+    """Record what it dropped."""
+    values = {"counts": orjson.dumps(dict(counts)).decode()}
+    connection.execute(sa.update(purges).where(purges.c.purge_id == purge_id).values(values))
