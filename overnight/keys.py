@@ -58,6 +58,11 @@ def answer_digest(key: str, output: str, model: str | None = None) -> str:
     return digest_parts("answer", [key, output, model or ""])
 
 
+def digest_output(output: str) -> str:
+    """SHA-256 over an answer, given as JSON, whatever the order of its fields: what a reading speaks of, hex."""
+    return digest_bytes(canonical_json(orjson.loads(output)))
+
+
 def batch_digest(rows: Iterable[tuple[str, bytes | str]]) -> str:
     """SHA-256 over (row id, canonical input JSON) pairs, in order, hex."""
     return digest_parts("batch", (part for row in rows for part in row))
@@ -74,7 +79,7 @@ def release_digest(
         prompt_hash: Of the prompt that the rows answer.
         model: The prompt's.
         checks_digest: Over the results of the checks.
-        held_of: The release that held these rows back; empty for the first of a run.
+        held_of: The release that it goes on from; empty where it stands alone.
         rows: The (request key, delivery key, payload digest) of each row, in order.
     """
     origin = [sink, prompt_hash, model, checks_digest, held_of]

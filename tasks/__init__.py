@@ -9,6 +9,7 @@ from tasks.load import load_batches, load_prompt
 from tasks.nightly import nightly_flow
 from tasks.remind import tell_reviewers
 from tasks.report import publish_report
+from tasks.retry import start_retry
 
 __all__ = [
     "ask_approval",
@@ -20,5 +21,6 @@ __all__ = [
     "load_prompt",
     "nightly_flow",
     "publish_report",
+    "start_retry",
     "tell_reviewers",
 ]

@@ -12,6 +12,7 @@ from overnight.approve import (
     Answers,
     complete_policy,
     decide,
+    find_continued,
     find_held,
     find_standing,
     offer_release,
@@ -60,7 +61,9 @@ def ask_approval(checked: list[CheckedBatch], sink: str, policy: ReviewPolicy | 
     held_of = find_held(run.ledger, run.run_id, facts.name) if run.settings.offers_held else None
     if standing is None or held_of:
         hold_on_failures(checked, run)
-        standing = _ask(_offer(checked, facts, policy, run, held_of), run)
+        retry = run.find_retry()
+        continues = find_continued(run.ledger, retry.of_run, facts) if retry and not held_of else None
+        standing = _ask(_offer(checked, facts, policy, run, held_of=held_of, continues=continues), run)
     if isinstance(standing, Approval):
         run.set_state(RunState.RUNNING)
         return standing
@@ -71,7 +74,13 @@ def ask_approval(checked: list[CheckedBatch], sink: str, policy: ReviewPolicy | 
 
 
 def _offer(
-    checked: list[CheckedBatch], sink: SinkFacts, policy: ReviewPolicy | None, run: Run, held_of: Release | None
+    checked: list[CheckedBatch],
+    sink: SinkFacts,
+    policy: ReviewPolicy | None,
+    run: Run,
+    *,
+    held_of: Release | None,
+    continues: str | None,
 ) -> Release:
     settings = run.settings
     release = offer_release(
@@ -84,6 +93,7 @@ def _offer(
         policy=complete_policy(policy, sink.effect, waits_s=settings.waits_s, approval_s=settings.approval_s),
         now=time.time(),
         held_of=held_of,
+        continues=continues,
     )
     reach("after-offered")
     return release

@@ -9,6 +9,7 @@ from prefect.cache_policies import CachePolicy
 
 from overnight.keys import digest_parts
 from overnight.ledger import Ledger, open_ledger
+from overnight.ledger.retries import list_asking
 from overnight.ledger.runs import find_part
 from overnight.parts import is_whole
 from overnight.records import Batch, CheckedBatch, CompletedBatch, Prompt
@@ -16,7 +17,11 @@ from overnight.settings import Settings
 
 
 def completed_key(batch: Batch, prompt: Prompt, ledger: Ledger) -> str:
-    """The rows, the prompt, and the checks: row checks judge an answer before it is accepted."""
+    """
+    The rows, the prompt, and the checks: row checks judge an answer before it is accepted.
+
+    And the retries that asked the prompt: what was refused before one of them may be answered since.
+    """
     return _key("complete_batch", batch, batch.digest, prompt, ledger)
 
 
@@ -28,6 +33,9 @@ def checked_key(completed: CompletedBatch, prompt: Prompt, ledger: Ledger) -> st
 def _key(task: str, work: Batch | CompletedBatch, rows: str, prompt: Prompt, ledger: Ledger) -> str:
     # The ledger's id: what a ledger that is gone once answered is not taken for an answer.
     place = [ledger.ledger_id, str(work.step), str(work.n)]
+    if isinstance(work, Batch):
+        with ledger.reading() as connection:
+            place += list_asking(connection, prompt.prompt_hash)
     digest = digest_parts("part", [*place, rows, prompt.prompt_hash, prompt.checks_hash])
     return f"{task}-{digest}"
 

@@ -39,7 +39,8 @@ def _hold_on_share(checked: list[CheckedBatch], run: Run) -> None:
     prompt = run.find_prompt(checked[0].prompt_hash)
     checks = parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code)
     limit = checks.max_quarantined_of(parse_model(prompt.model).provider == "local")
-    if limit is None:
+    # All rows of a retry were set aside before: how many stay so says nothing of the prompt.
+    if limit is None or run.find_retry():
         return
     with run.ledger.reading() as connection:
         given = find_batches(connection, run.run_id, Batch, step=checked[0].step)

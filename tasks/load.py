@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from prefect.logging import get_run_logger
 
+from overnight.complete import read_source
 from overnight.failures import InputRefused
-from overnight.intake import read_batches
 from overnight.ledger import open_ledger
 from overnight.ledger.runs import find_batches, find_source, pin_source, record_batches
 from overnight.records import Batch, Prompt
@@ -47,16 +47,7 @@ def pin_input(source: str, prompt: Prompt, run_id: str) -> list[Batch]:
             f"Run {run_id} has pinned {known}, and {source} is another source. Give each a flow of its own."
         )
     if not pinned:
-        pinned = list(
-            read_batches(
-                source,
-                id_column=prompt.id_column,
-                inputs=prompt.inputs,
-                optional_inputs=prompt.optional_inputs,
-                home=settings.home,
-                limit=settings.limit,
-            )
-        )
+        pinned = list(read_source(source, prompt, ledger=ledger, settings=settings, home=settings.home))
         ledger.write(lambda connection: _record(connection, run_id, source, pinned))
     n_rows, n_bad = sum(b.n_rows for b in pinned), sum(b.n_quarantined for b in pinned)
     get_run_logger().info("%d rows in %d batches, %d quarantined at intake", n_rows, len(pinned), n_bad)

@@ -23,7 +23,7 @@ from overnight.records import RunState, Summary
 from overnight.settings import Settings
 from tasks.notify import notify_end, notify_unopened
 from tasks.report import publish_artifacts
-from tasks.run import find_run_id, open_run
+from tasks.run import find_run_id, open_run, refuse_lost_rows
 from tasks.stop import halting_on_sigterm
 
 P = ParamSpec("P")
@@ -57,8 +57,10 @@ def nightly_flow(*, name: str, **options: Any) -> Callable[[Callable[P, Summary]
 
         @functools.wraps(steps)
         def run_night(*args: P.args, **kwargs: P.kwargs) -> Summary | State[Any]:
-            given = inspect.signature(steps).bind(*args, **kwargs).arguments
-            return _run_steps(name, given, functools.partial(steps, *args, **kwargs))
+            bound = inspect.signature(steps).bind(*args, **kwargs)
+            given = dict(bound.arguments)
+            bound.apply_defaults()
+            return _run_steps(name, given, bound.arguments.get("sink"), functools.partial(steps, *args, **kwargs))
 
         # `overnight run` and `overnight plan` take these alone.
         run_night.__dict__["is_nightly"] = True
@@ -86,7 +88,9 @@ def _refuse_other_name(name: str, function: str) -> None:
         )
 
 
-def _run_steps(name: str, given: dict[str, Any], steps: Callable[[], Summary]) -> Summary | State[Any]:
+def _run_steps(
+    name: str, given: dict[str, Any], sink: str | None, steps: Callable[[], Summary]
+) -> Summary | State[Any]:
     try:
         is_deployed = bool(deployment.id)
         started_by = find_starter(is_deployed=is_deployed)
@@ -95,8 +99,9 @@ def _run_steps(name: str, given: dict[str, Any], steps: Callable[[], Summary]) -
                 refuse_malformed(run.settings.notify)
                 if warning := run.engine.telemetry_warning:
                     get_run_logger().warning(warning)
-                if "sink" in given:
-                    describe_sink(given["sink"], run.settings)  # refused now, not after everything was paid for
+                if sink is not None:
+                    # Refused now, not after everything was paid for.
+                    refuse_lost_rows(run, describe_sink(sink, run.settings))
                 with halting_on_sigterm(run):
                     return steps()
             except RunEnded as end:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -15,16 +16,18 @@ from prefect import Flow
 from prefect.logging import disable_run_logger
 
 from overnight.checks import assume_passed
-from overnight.complete import resolve_prompt
+from overnight.complete import read_source, resolve_prompt
 from overnight.complete.plan import Plan, StepPlan, plan_step
 from overnight.failures import InputRefused, OvernightError, PartRefused
-from overnight.intake import chain_rows, read_batches
+from overnight.intake import chain_rows
+from overnight.intake.quarantine import parse_quarantine
 from overnight.ledger import Ledger, open_ledger
+from overnight.ledger.retries import Retry
 from overnight.ledger.runs import find_part
 from overnight.llm import endpoint_of, parse_model
 from overnight.parts import read_part, write_part
 from overnight.prompts import load_prompt
-from overnight.records import Batch, CheckedBatch, CompletedBatch, Prompt
+from overnight.records import Batch, CheckedBatch, CompletedBatch, Prompt, RunState
 from overnight.settings import Settings
 from tasks.cache import checked_key
 from tasks.run import refuse_unfit_checks
@@ -51,6 +54,8 @@ class Planning:
         self._source: str | None = None
         self._batches: list[Batch] = []
         self._steps: list[StepPlan] = []
+        #: Where the source is another run's quarantine.
+        self._retry: Retry | None = None
         #: By the name of the prompt that would read them: rows that may still come.
         self._n_unknown: dict[str, int] = {}
 
@@ -73,14 +78,10 @@ class Planning:
                 " Give each a flow of its own."
             )
         if not self._batches:
-            batches = read_batches(
-                source,
-                id_column=prompt.id_column,
-                inputs=prompt.inputs,
-                optional_inputs=prompt.optional_inputs,
-                home=self._home,
-                limit=self._settings.limit,
-            )
+            batches = read_source(source, prompt, ledger=self._ledger, settings=self._settings, home=self._home)
+            if asked := parse_quarantine(source):
+                # It has not begun: whatever was refused so far was refused before it.
+                self._retry = Retry("", asked.run_id, math.inf, RunState.RUNNING)
             self._source, self._batches = source, list(batches)
         return self._batches
 
@@ -96,6 +97,7 @@ class Planning:
                 connection=connection,
                 settings=self._settings,
                 home=self._home,
+                retry=self._retry,
             )
         self._steps.append(step)
         return completed

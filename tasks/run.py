@@ -15,17 +15,20 @@ from typing import Any
 import sqlalchemy as sa
 
 from overnight import only_hosts
-from overnight.approve import demands_code
+from overnight.approve import demands_code, find_continued
 from overnight.checks import parse_checks, refuse_unknown_fields
 from overnight.complete import Engine, get_engine, resolve_prompt
 from overnight.failures import OvernightError, RunHalted
+from overnight.intake.quarantine import parse_quarantine
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger import runs as ledger_runs
 from overnight.ledger.attempts import record_prompt
 from overnight.ledger.releases import find_release
+from overnight.ledger.retries import RETRY, Retry, find_retry
 from overnight.ledger.reviews import find_last_answer
+from overnight.parts import is_whole
 from overnight.prompts import load_prompt, parse_prompt
-from overnight.records import CompletedBatch, Prompt, Release, RunState
+from overnight.records import CompletedBatch, Prompt, Release, RunState, SinkFacts
 from overnight.settings import Settings
 
 
@@ -72,12 +75,17 @@ class Run:
         return self.load_prompt(name)
 
     def find_offered(self, step: int) -> dict[int, CompletedBatch]:
-        """Where the run has offered its release: the step's batches that had rows pending then, by their number."""
+        """
+        Where the run has offered its release: the step's batches with rows pending or refused then, by number.
+
+        What such a row is answered since, in a retry, is the retry's to release.
+        """
         with self.ledger.reading() as connection:
             if find_release(connection, self.run_id) is None:
                 return {}
             completed = ledger_runs.find_batches(connection, self.run_id, CompletedBatch, step=step)
-        return {batch.n: batch for batch in completed if batch.n_pending}
+        home = self.settings.home
+        return {b.n: b for b in completed if b.n_pending or (b.n_quarantined and is_whole(b.part, home))}
 
     def forget_input(self, prompt: Prompt) -> None:
         """What an earlier pass of the run had this prompt read, where it reads nothing now."""
@@ -99,6 +107,11 @@ class Run:
         if halted := self.engine.context(self.run_id).halted:
             raise RunHalted(f"Run {self.run_id} halted: {halted} Run the flow again: what was answered is a hit.")
 
+    def find_retry(self) -> Retry | None:
+        """The run as a retry of another's quarantined rows; None where it is none."""
+        with self.ledger.reading() as connection:
+            return find_retry(connection, self.run_id)
+
     def reload_release(self, release: Release) -> Release:
         """The release as it stands now, with the answers that it has had."""
         with self.ledger.reading() as connection:
@@ -118,6 +131,20 @@ class Run:
     def set_state(self, state: RunState, reason: str | None = None) -> None:
         """Record where the run stands, and why."""
         self.ledger.write(lambda connection: ledger_runs.set_state(connection, self.run_id, state, reason))
+
+
+def refuse_lost_rows(run: Run, sink: SinkFacts) -> None:
+    """
+    Refuse a retry whose rows could not join what its sink holds.
+
+    Raises:
+        ApprovalRefused: They would take the place of another release.
+    """
+    with run.ledger.reading() as connection:
+        retry = find_retry(connection, run.run_id)
+        is_offered = find_release(connection, run.run_id, sink.name) is not None
+    if retry and not is_offered:
+        find_continued(run.ledger, retry.of_run, sink)
 
 
 def refuse_unfit_checks(prompt: Prompt) -> None:
@@ -162,6 +189,7 @@ def open_run(
             deployed=deployed,
             now=time.time(),
             started_by=started_by,
+            **_name_kind(parameters),
         )
     )
     run.engine.begin_pass(run.run_id)
@@ -171,6 +199,13 @@ def open_run(
     finally:
         _current.reset(token)
         ledger.write(lambda connection: ledger_runs.end_pass(connection, pass_id, time.time()))
+
+
+def _name_kind(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """A run over another's quarantined rows is a retry of it."""
+    source = parameters.get("source")
+    asked = parse_quarantine(source) if isinstance(source, str) else None
+    return {"kind": RETRY, "of_run": asked.run_id} if asked else {}
 
 
 def find_run_id(flow_run_id: str, settings: Settings, ledger: Ledger) -> str:

@@ -16,10 +16,11 @@ from overnight.approve.history import History, find_history
 from overnight.approve.offered import read_offered
 from overnight.approve.reading import Reading
 from overnight.approve.risk import rank_risk
-from overnight.approve.seeds import Make, Seed, load_mutators, make_seeds, make_veiled
+from overnight.approve.seeds import Make, Seed, find_known, load_mutators, make_seeds, make_veiled, take_known
 from overnight.failures import ReviewRefused
 from overnight.ledger import Ledger
 from overnight.ledger.draws import SEED, Draw, DrawnItem, find_private, find_shown, record_draw
+from overnight.ledger.readings import find_wrong_answers
 from overnight.ledger.releases import find_prompt_of, get_release
 from overnight.records import Answered, Release, ReviewItem
 
@@ -71,8 +72,11 @@ def _draw(connection: sa.Connection, release: Release, history: History, home: P
     n_seeds = count_seeds(release)
     picks = _pick_rows(history, rows, schema, rng, most=max(1, len(rows) - n_seeds))
     shown, ever = {p.position for p in picks}, find_shown(connection, release.release_id)
+    known = find_known(rows, find_wrong_answers(connection, prompt.name), set(range(len(rows))) - shown - ever)
+    seeds = take_known(known, n_seeds, schema, rng)
+    shown |= {seed.base for seed in seeds}
     making = partial(_make_seeds, rows, schema, release=release, prompt=prompt.name, shown=shown, ever=ever, rng=rng)
-    seeds = making(make_veiled(make_seeds, private) if private else make_seeds)
+    seeds += making(make_veiled(make_seeds, private) if private else make_seeds, wanted=n_seeds - len(seeds))
     picks += [_Pick(SEED, s.base, s.output, s.how) for s in seeds]
     # Nothing of the order tells what an item is.
     rng.shuffle(picks)
@@ -126,12 +130,13 @@ def _make_seeds(
     *,
     release: Release,
     prompt: str,
+    wanted: int,
     shown: set[int],
     ever: set[int],
     rng: random.Random,
 ) -> list[Seed]:
     """
-    As many seeds as a round has, each of a row that is not shown, and of one that never was, where there is any.
+    As many seeds as are wanted, each of a row that is not shown, and of one that never was, where there is any.
 
     Raises:
         ReviewRefused: The rows lend themselves to none.
@@ -141,7 +146,7 @@ def _make_seeds(
     for tier in (everything - shown - ever, (everything - shown) & ever, shown):
         there = sorted(tier)
         bases += rng.sample(there, min(len(there), _N_BASES))
-    mutators, wanted = load_mutators(prompt), count_seeds(release)
+    mutators = load_mutators(prompt)
     seeds: list[Seed] = []
     while bases and len(seeds) < wanted:
         n = wanted - len(seeds)

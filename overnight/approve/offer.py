@@ -42,6 +42,7 @@ def offer_release(
     policy: ReviewPolicy,
     now: float,
     held_of: Release | None = None,
+    continues: str | None = None,
     rng: random.Random | None = None,
 ) -> Release:
     """
@@ -57,6 +58,7 @@ def offer_release(
         policy: How much of it has to be read, with all of its values.
         now: Seconds since the epoch.
         held_of: Offer only the rows that this release's review held back.
+        continues: The release whose rows these join at a sink that holds one release: a retry's.
         rng: Who draws what is shown; by default what nobody can foresee.
 
     Raises:
@@ -69,7 +71,7 @@ def offer_release(
         offered = [o for o in offered if o.payload.delivery_key in keys]
     if not offered:
         raise ApprovalRefused(f"Run {run_id} has no {'held' if held_of else 'accepted'} row to release. {_WHERE}")
-    of, results = held_of.release_id if held_of else None, _digest_results(checked)
+    of, results = held_of.release_id if held_of else continues, _digest_results(checked)
     digest = _digest(offered, sink, prompt, results, of)
     release = Release(
         release_id=f"{run_id}-{digest[:8]}",

@@ -22,7 +22,7 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("flow")
-@click.option("--source", help="The dataset: a .csv or .parquet file.")
+@click.option("--source", help="The dataset: a .csv or .parquet file, or quarantine:RUN.")
 @click.option("--model", help="PROVIDER:NAME, such as openai:gpt-5-mini. Default: the prompt's own.")
 @click.option("--sink", help="Where released rows go: an address, or a name that pyproject.toml gives one.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
@@ -41,7 +41,7 @@ def run(flow: str, **options: Any) -> None:
 
 @cli.command()
 @click.argument("flow")
-@click.option("--source", help="The dataset: a .csv or .parquet file.")
+@click.option("--source", help="The dataset: a .csv or .parquet file, or quarantine:RUN.")
 @click.option("--model", help="PROVIDER:NAME, such as openai:gpt-5-mini. Default: the prompt's own.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
 @_json
@@ -88,6 +88,46 @@ def why(row: str, run_id: str | None, *, as_json: bool) -> None:
     from overnight.cli.show import show_why  # noqa: PLC0415 - late: not every command needs it
 
     show_why(row, run_id, as_json=as_json)
+
+
+_private = click.option("--show-private", is_flag=True, help="Show values that the prompt declares private.")
+
+
+@cli.command()
+@click.argument("run", required=False)
+@click.option("--reason", help="Only rows of this failure class or rule.")
+@click.option("--rows", "by_row", is_flag=True, help="List each row.")
+@click.option("--retry", is_flag=True, help="Ask these rows again, in a run with a release of its own.")
+@click.option("--model", help="With --retry: PROVIDER:NAME.  [default: as the run itself]")
+@click.option("--sink", help="With --retry: where released rows go.  [default: as the run itself]")
+@click.option("--budget", type=click.FloatRange(0), help="With --retry: halt before it costs more, in US dollars.")
+@click.option("--wait/--no-wait", default=False, help="With --retry, at the gate: stay, or end.  [default: no-wait]")
+@_private
+@_json
+def quarantine(run: str | None, *, retry: bool, by_row: bool, show_private: bool, **options: Any) -> None:
+    """Show by reason what RUN set aside, and what to do about it; or ask those rows again. Default: the newest run."""
+    from overnight.cli.quarantine import retry_rows, show_quarantine  # noqa: PLC0415 - late: not every command needs it
+
+    if retry:
+        sys.exit(retry_rows(run, **options))
+    asked = {name: options[name] for name in ("reason", "as_json")}
+    show_quarantine(run, by_row=by_row, show_private=show_private, **asked)
+
+
+@cli.command()
+@click.argument("run", required=False)
+@click.option("-n", "n_rows", type=click.IntRange(1), default=10, show_default=True, help="How many rows.")
+@click.option(
+    "--answers", type=click.Path(path_type=Path), help="A JSON file with the verdicts, or - for standard input."
+)
+@click.option("--reader", help="Your name; it is kept.  [default: the name of your login]")
+@_private
+@_json
+def read(run: str | None, **options: Any) -> None:
+    """Read whole traces of RUN, some for their risk and some at random, and say what you think of them."""
+    from overnight.cli.read import read_rows  # noqa: PLC0415 - late: not every command needs it
+
+    read_rows(run, **options)
 
 
 _by = click.option("--by", help="Your name; it is kept.  [default: the name of your login]")

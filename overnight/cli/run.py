@@ -50,8 +50,29 @@ def run_flow(
     as_json: bool,
 ) -> int:
     """Run a flow by hand; the process's exit code."""
-    module = find_flow_module(name)
-    if model:
+    return start_flow(
+        find_flow_module(name),
+        {"source": source, "model": model, "sink": sink},
+        limit=limit,
+        concurrency=concurrency,
+        budget=budget,
+        wait=wait,
+        as_json=as_json,
+    )
+
+
+def start_flow(
+    module: str,
+    parameters: dict[str, Any],
+    *,
+    limit: int | None,
+    concurrency: int | None,
+    budget: float | None,
+    wait: bool,
+    as_json: bool,
+) -> int:
+    """Begin a run of the flow in this module of flows/; its exit code."""
+    if model := parameters.get("model"):
         check_ready(parse_model(model))  # before anything is started or recorded
     run_id = f"{datetime.now(UTC):%Y%m%d}-{uuid.uuid4().hex[:8]}"
     _set_environment(
@@ -62,7 +83,7 @@ def run_flow(
         OVERNIGHT_WAIT=int(wait),
         OVERNIGHT_STARTED_BY=os.environ.get("OVERNIGHT_STARTED_BY") or find_login(),
     )
-    return call_flow(module, run_id, {"source": source, "model": model, "sink": sink}, as_json=as_json)
+    return call_flow(module, run_id, parameters, as_json=as_json)
 
 
 def continue_flow(run_id: str, *, as_json: bool) -> int:
@@ -162,6 +183,7 @@ def describe(report: RunReport) -> str:
         lines.append(f"  {s.skipped:,} accepted rows were not taken by a later step")
     lines += [f"    {r.n_rows:,} {r.state}, {r.failure_class}: {_shorten(r.reason)}" for r in report.reasons]
     lines += [f"  Warning: {line}" for line in report.warnings]
+    lines += [f"  {line}" for line in report.retries]
     if report.docs:
         lines.append(f"  Data Docs: {report.docs}")
     return "\n".join(lines)

@@ -6,6 +6,7 @@ from overnight.complete.engine import Engine, get_engine
 from overnight.complete.estimate import Estimate, Range, describe_halt, estimate
 from overnight.complete.passes import complete_in_passes, take_back
 from overnight.complete.resolve import refuse_unpriced, resolve_prompt
+from overnight.complete.sources import read_source
 
 __all__ = [
     "Engine",
@@ -18,6 +19,7 @@ __all__ = [
     "describe_halt",
     "estimate",
     "get_engine",
+    "read_source",
     "refuse_unpriced",
     "resolve_prompt",
     "take_back",

@@ -24,6 +24,7 @@ from overnight.complete.watch import watching_batch
 from overnight.failures import RunHalted
 from overnight.keys import request_key
 from overnight.ledger.completions import Completion, accept
+from overnight.ledger.retries import Retry, find_retry, lift_refusals
 from overnight.ledger.sends import Sends, find_sends
 from overnight.llm import make_validator
 from overnight.parts import read_columns, write_columns
@@ -119,11 +120,14 @@ async def _complete_requests(
 def _look_up(
     asked: Mapping[str, str], checks: Checks, memory: BatchMemory | None, engine: Engine, run_id: str
 ) -> _Known:
-    def look(connection: sa.Connection) -> tuple[Recalled, dict[str, Sends]]:
-        found = recall(asked, checks, memory, connection)
-        return found, find_sends(connection, run_id, [key for key in asked if key not in found.outcomes])
+    def look(connection: sa.Connection) -> tuple[Recalled, Retry | None, dict[str, Sends]]:
+        retry = find_retry(connection, run_id)
+        found = recall(asked, checks, memory, connection, retry=retry)
+        return found, retry, find_sends(connection, run_id, [key for key in asked if key not in found.outcomes])
 
-    found, sends = engine.ledger.read(look)
+    found, retry, sends = engine.ledger.read(look)
+    if retry and found.lifted:
+        engine.ledger.write(lambda connection: lift_refusals(connection, sorted(found.lifted), retry, time.time()))
     if found.freed:
         engine.ledger.write(lambda connection: accept(connection, list(found.freed.items()), time.time()))
     waiting = {

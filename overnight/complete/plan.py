@@ -17,6 +17,7 @@ from overnight.complete.misses import Reason, count_changed_rows, digest_input, 
 from overnight.complete.recall import recall
 from overnight.keys import request_key
 from overnight.ledger.asked import PromptVersion
+from overnight.ledger.retries import Retry
 from overnight.parts import read_part, write_part
 from overnight.records import Batch, CompletedBatch, Prompt, RowState
 from overnight.settings import Settings
@@ -76,6 +77,7 @@ def plan_step(
     connection: sa.Connection,
     settings: Settings,
     home: Path,
+    retry: Retry | None = None,
 ) -> tuple[StepPlan, list[CompletedBatch]]:
     """
     What completing the batches would do, and the batches with the answers that are there.
@@ -87,6 +89,7 @@ def plan_step(
         connection: To the ledger, which is only read.
         settings: Where earlier runs left their parts, and the prices.
         home: Where the completed parts are written; rows that would be asked are pending in them.
+        retry: The run, where it asks quarantined rows again.
 
     Raises:
         PromptRefused: A check of the project fails.
@@ -95,7 +98,7 @@ def plan_step(
     versions, tally, completed = list_versions(prompt, connection), _Tally(), []
     for batch in batches:
         rows = read_part(batch.part, home).to_pylist()
-        missing = _recall(rows, prompt, checks, connection, tally)
+        missing = _recall(rows, prompt, checks, connection, tally, retry=retry)
         _explain(missing, prompt, versions, connection, tally)
         part = write_part(rows, home)
         completed.append(make_completed(batch, prompt, part, [row["state"] for row in rows]))
@@ -130,14 +133,21 @@ def _explain(
 
 
 def _recall(
-    rows: Sequence[dict[str, Any]], prompt: Prompt, checks: Checks, connection: sa.Connection, tally: _Tally
+    rows: Sequence[dict[str, Any]],
+    prompt: Prompt,
+    checks: Checks,
+    connection: sa.Connection,
+    tally: _Tally,
+    *,
+    retry: Retry | None,
 ) -> dict[str, dict[str, Any]]:
     """Give the rows the outcomes that are known; the first row of each request that is not, by its key."""
     readable = [row for row in rows if row["state"] == RowState.PENDING]
     for row in readable:
         row["request_key"] = request_key(row["input"], prompt.prompt_hash)
     asked = {row["request_key"]: row["input"] for row in readable}
-    known = recall(asked, checks, BatchMemory() if checks.compares_rows else None, connection).outcomes
+    memory = BatchMemory() if checks.compares_rows else None
+    known = recall(asked, checks, memory, connection, retry=retry).outcomes
     missing: dict[str, dict[str, Any]] = {}
     for row in readable:
         key = row["request_key"]

@@ -12,6 +12,7 @@ from overnight.checks import BatchMemory, Checks
 from overnight.complete.asking import Outcome
 from overnight.complete.judge import judge_recorded, recall_refusal
 from overnight.ledger.completions import Completion, Refusal, find_completions, find_refusals
+from overnight.ledger.retries import Retry, find_liftable
 from overnight.records import RowState
 from overnight.taxonomy import FailureClass
 
@@ -23,9 +24,18 @@ class Recalled:
     outcomes: dict[str, Outcome]
     #: Answers that a rule refused once and none refuses now: they become completions.
     freed: dict[str, Completion]
+    #: Refusals that a retry does not go by: their requests are asked anew.
+    lifted: frozenset[str] = frozenset()
 
 
-def recall(asked: Mapping[str, str], checks: Checks, memory: BatchMemory | None, connection: sa.Connection) -> Recalled:
+def recall(
+    asked: Mapping[str, str],
+    checks: Checks,
+    memory: BatchMemory | None,
+    connection: sa.Connection,
+    *,
+    retry: Retry | None = None,
+) -> Recalled:
     """
     The outcomes that are known already.
 
@@ -34,13 +44,17 @@ def recall(asked: Mapping[str, str], checks: Checks, memory: BatchMemory | None,
         checks: Today's.
         memory: The batch's, where a check compares answers with one another.
         connection: To the ledger.
+        retry: The run, where it asks rows again that were refused before it began.
     """
     found = find_completions(connection, list(asked))
     refused = find_refusals(connection, [key for key in asked if key not in found])
     freed = {key: c for key, r in refused.items() if (c := _free(r, asked[key], checks))}
     answered = found | freed
     outcomes = {key: _judge(checks, memory, asked[key], c) for key, c in answered.items()}
-    return Recalled(outcomes | {key: recall_refusal(r) for key, r in refused.items() if key not in freed}, freed)
+    left = [key for key in refused if key not in freed]
+    lifted = find_liftable(connection, left, retry) if retry else set[str]()
+    outcomes |= {key: recall_refusal(refused[key]) for key in left if key not in lifted}
+    return Recalled(outcomes, freed, frozenset(lifted))
 
 
 def _judge(checks: Checks, memory: BatchMemory | None, input_json: str, completion: Completion) -> Outcome:

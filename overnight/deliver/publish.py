@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import sqlalchemy as sa
+
 from overnight.deliver.credentials import resolve_credential
 from overnight.deliver.drain import drain
 from overnight.deliver.opening import open_by_name
@@ -13,7 +15,7 @@ from overnight.failures import ApprovalRefused
 from overnight.ledger import Ledger
 from overnight.ledger.approvals import find_approval
 from overnight.ledger.outbox import consume
-from overnight.ledger.promises import find_promises, find_receipts, get_payloads
+from overnight.ledger.promises import find_other_tenant, find_promises, find_receipts, get_payloads
 from overnight.records import Approval, Receipt
 from overnight.settings import Settings
 from overnight.sinks import Sink
@@ -66,7 +68,18 @@ def _use_up(verified: Verified, sink: Sink, ledger: Ledger) -> None:
     sink.check(sample)
     reach("before-consume")
     now = time.time()
-    if not ledger.write(lambda connection: consume(connection, approval, rows, now)):
+
+    def job(connection: sa.Connection) -> bool:
+        is_used = consume(connection, approval, rows, now)
+        # Only now: who writes to the sink has had their turn.
+        if is_used and sink.replaces and (other := find_other_tenant(connection, approval)):
+            raise ApprovalRefused(
+                f"Release {approval.release_id} goes on from rows that {approval.sink} holds no more: it holds release"
+                f" {other} since, whose rows would be lost. Recall that one, or give these rows another --sink."
+            )
+        return is_used
+
+    if not ledger.write(job):
         raise _why_unusable(approval, ledger)
     reach("after-consume")
 

@@ -54,7 +54,8 @@ def find_newest_input(connection: sa.Connection, prompt_name: str) -> list[Batch
     has_input = sa.exists().where(b.run_id == c.run_id, b.step == c.step, b.stage == "input")
     query = sa.select(c.run_id, c.step).join(runs, runs.c.run_id == c.run_id)
     # Without a hash it was pinned and not yet asked: its step is not known either.
-    query = query.where(c.name == prompt_name, c.prompt_hash.is_not(None), has_input)
+    # A night's: a retry reads a few rows of one, and a shadow too.
+    query = query.where(c.name == prompt_name, c.prompt_hash.is_not(None), has_input, runs.c.kind == "night")
     query = query.order_by(runs.c.started_at.desc()).limit(1)
     found = connection.execute(query).one_or_none()
     return find_batches(connection, found.run_id, Batch, step=found.step) if found else []

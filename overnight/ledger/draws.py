@@ -14,7 +14,7 @@ from overnight.keys import canonical_json, digest_bytes, digest_parts
 from overnight.ledger.prepared import insert
 from overnight.ledger.release_schema import releases
 from overnight.ledger.review_schema import drawn_items, draws
-from overnight.ledger.schema import prompts
+from overnight.ledger.schema import prompts, run_prompts
 from overnight.masking import NOTHING_HIDDEN, Veil, read_private
 from overnight.records import Release, ReviewItem
 
@@ -107,9 +107,11 @@ def find_draw(connection: sa.Connection, release_id: str, round_n: int | None = 
 
 
 def find_private(connection: sa.Connection, release_id: str) -> tuple[str, ...]:
-    """What the prompt of a release's rows declares private."""
-    query = sa.select(prompts.c.text).join(releases, releases.c.prompt_hash == prompts.c.prompt_hash)
-    return read_private(connection.execute(query.where(releases.c.release_id == release_id)).scalar() or "")
+    """What the prompt of a release's rows declares private, and those that were asked before it."""
+    own = sa.select(prompts.c.text).join(releases, releases.c.prompt_hash == prompts.c.prompt_hash)
+    pinned = sa.select(run_prompts.c.text).join(releases, releases.c.run_id == run_prompts.c.run_id)
+    texts = sa.union(*(query.where(releases.c.release_id == release_id) for query in (own, pinned)))
+    return tuple(sorted({name for text in connection.execute(texts).scalars() for name in read_private(text)}))
 
 
 def get_veil(connection: sa.Connection, release: Release, number: int) -> Veil:

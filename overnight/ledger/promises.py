@@ -61,18 +61,45 @@ def find_earlier_part(connection: sa.Connection, approval: Approval) -> list[Pro
     """
     What a sink that holds one release whole has of it already: the rows that left before these were held back no more.
 
-    Where the held rows of a release are released later, they join those that left first.
+    Where the held rows of a release are released later, or its quarantined rows by a retry, they join those that left
+    first.
     """
-    c = releases.c
-    chain, of = list[str](), approval.release_id
-    while of := connection.execute(sa.select(c.held_of).where(c.release_id == of)).scalar_one():
-        chain.insert(0, of)
     found: list[Promise] = []
-    for release_id in chain:
+    for release_id in _list_continued(connection, approval.release_id):
         query = sa.select(*PROMISE).join(approvals, approvals.c.approval_id == _C.approval_id)
         query = query.where(approvals.c.release_id == release_id, _C.state == "delivered").order_by(_C.position)
         found += [Promise(*row) for row in connection.execute(query)]
     return found
+
+
+def find_other_tenant(connection: sa.Connection, approval: Approval) -> str | None:
+    """
+    The release that a sink of one release holds, or is promised, and that would be lost: this one continues another.
+
+    None where it is one of those that this one continues, or where this one continues none: then it takes the place of
+    whatever is there.
+    """
+    chain = _list_continued(connection, approval.release_id)
+    last = find_last_at_sink(connection, approval.sink, but=approval.approval_id)
+    return last if chain and last and last not in chain else None
+
+
+def find_last_at_sink(connection: sa.Connection, sink: str, *, but: str = "") -> str | None:
+    """The release that was written to the sink last, or is promised to it; of the approvals but this one."""
+    c = approvals.c
+    is_there = sa.exists().where(
+        _C.approval_id == c.approval_id, _C.state.in_(["promised", "sending", "delivered", "unknown"])
+    )
+    query = sa.select(c.release_id).where(c.sink == sink, c.turn.is_not(None), c.approval_id != but, is_there)
+    return connection.execute(query.order_by(c.turn.desc()).limit(1)).scalar()
+
+
+def _list_continued(connection: sa.Connection, release_id: str) -> list[str]:
+    """The releases that this one goes on from, the first of them first."""
+    chain, of = list[str](), release_id
+    while of := connection.execute(sa.select(releases.c.held_of).where(releases.c.release_id == of)).scalar_one():
+        chain.insert(0, of)
+    return chain
 
 
 def find_standing(connection: sa.Connection, approval: Approval) -> str | None:

@@ -13,7 +13,7 @@ from overnight.ledger.release_schema import approvals, outbox, releases
 from overnight.ledger.releases import find_release_id
 from overnight.ledger.runs import find_batches, find_latest_batches
 from overnight.ledger.schema import attempts, completions, passes, quarantines, run_prompts, runs
-from overnight.ledger.trace_schema import purged_answers
+from overnight.ledger.trace_schema import lifted_refusals, purged_answers
 from overnight.records import Batch, CompletedBatch, RunState, Summary
 
 
@@ -132,7 +132,7 @@ def _n_resolved(connection: sa.Connection, run_id: str) -> int:
     # By attempt: an answer that one rule refused and a later one let pass stands in both tables, paid for once.
     resolved = (
         sa.exists().where(t.c.request_key == a.request_key, t.c.attempt_id == a.attempt_id)
-        for t in (completions, quarantines, purged_answers)
+        for t in (completions, quarantines, purged_answers, lifted_refusals)
     )
     query = sa.select(sa.func.count()).select_from(attempts).where(a.run_id == run_id, sa.or_(*resolved))
     return connection.execute(query).scalar_one()
@@ -146,7 +146,10 @@ def _n_held(connection: sa.Connection, run_id: str, state: str, n_accepted: int)
     # What it held was offered once more, and that release's approval holds what is still held.
     child, child_approval = releases.alias(), approvals.alias()
     is_final = ~sa.exists().where(
-        child.c.held_of == releases.c.release_id, child_approval.c.release_id == child.c.release_id
+        # Of the same run: a retry of its quarantined rows continues a release and offers none of its rows.
+        child.c.held_of == releases.c.release_id,
+        child.c.run_id == releases.c.run_id,
+        child_approval.c.release_id == child.c.release_id,
     )
     n_held = connection.execute(query.where(releases.c.run_id == run_id, is_last, is_final)).scalar()
     if n_held is None:

@@ -24,7 +24,7 @@ releases = make_table(
     require("checks_hash", HexKey),
     #: Over the results of the checks: a part of the release's own digest.
     sa.Column("checks_digest", HexKey),
-    #: The release that held these rows back; null for the first of a run.
+    #: The release that held these rows back, or that a retry of quarantined rows continues; null: it stands alone.
     sa.Column("held_of", sa.Text),
     require("n_rows", sa.Integer),
     #: How much of it a person has to read, as JSON; null: before there were policies.

@@ -88,15 +88,17 @@ def find_release_id(connection: sa.Connection, run_id: str) -> str | None:
 
 def _find_newest(connection: sa.Connection, run_id: str, sink: str | None) -> sa.Row[Any] | None:
     c, later = releases.c, releases.alias()
-    is_last = ~sa.exists().where(later.c.held_of == c.release_id)
+    is_last = ~sa.exists().where(later.c.held_of == c.release_id, later.c.run_id == c.run_id)
     query = sa.select(releases).where(c.run_id == run_id, c.sink == sink if sink else sa.true(), is_last)
     return connection.execute(query.order_by(c.offered_at.desc()).limit(1)).one_or_none()
 
 
 def find_parent(connection: sa.Connection, release: Release) -> Release | None:
-    """The release that held this one's rows back."""
-    parent = sa.select(releases.c.held_of).where(releases.c.release_id == release.release_id).scalar_subquery()
-    row = connection.execute(sa.select(releases).where(releases.c.release_id == parent)).one_or_none()
+    """The release of the same run that held this one's rows back."""
+    c = releases.c
+    parent = sa.select(c.held_of).where(c.release_id == release.release_id).scalar_subquery()
+    query = sa.select(releases).where(c.release_id == parent, c.run_id == release.run_id)
+    row = connection.execute(query).one_or_none()
     return _load(connection, row) if row else None
 
 

@@ -9,8 +9,11 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from overnight.keys import canonical_json
+from overnight.keys import canonical_json, digest_output
+from overnight.ledger.release_schema import release_rows
 from overnight.ledger.review_schema import review_answers, verdicts
+from overnight.ledger.schema import completions
+from overnight.ledger.trace_schema import readings
 
 #: Outcomes that end a review; what follows one, such as an approval that expired unused, begins anew.
 ENDED = ("approved", "held", "rejected")
@@ -96,7 +99,28 @@ def find_last_answer(connection: sa.Connection, release_id: str) -> sa.Row[Any] 
 
 
 def find_doubted(connection: sa.Connection) -> set[str]:
-    """The delivery keys whose last verdict was not that they are correct: few, since a person gave each."""
-    query = sa.select(verdicts.c.delivery_key, verdicts.c.verdict).order_by(verdicts.c.recorded_at)
-    last = {row.delivery_key: row.verdict for row in connection.execute(query)}
+    """
+    The delivery keys whose last verdict was not that they are correct: few, since a person gave each.
+
+    Of verdicts in reviews, and of readings of the same answer to the same row.
+    """
+    v = verdicts.c
+    said = [tuple(row) for row in connection.execute(sa.select(v.recorded_at, v.delivery_key, v.verdict))]
+    said += [(at, key, verdict) for at, key, verdict in _list_read(connection)]
+    last = {key: verdict for _, key, verdict in sorted(said)}
     return {key for key, verdict in last.items() if verdict != "correct"}
+
+
+def _list_read(connection: sa.Connection) -> list[tuple[float, str, str]]:
+    """When somebody read a row that was offered, its delivery key, and what they said of it."""
+    c, r = readings.c, release_rows.c
+    query = sa.select(c.recorded_at, r.delivery_key, c.verdict, c.output_digest, completions.c.output)
+    # By the row's id too: that is indexed.
+    offered = sa.and_(r.row_id == c.row_id, r.request_key == c.request_key)
+    query = query.join(release_rows, offered).join(completions, completions.c.request_key == c.request_key)
+    return [
+        (row.recorded_at, row.delivery_key, row.verdict)
+        for row in connection.execute(query)
+        # Another answer may stand there by now.
+        if row.output and row.output_digest == digest_output(row.output)
+    ]

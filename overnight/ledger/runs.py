@@ -154,12 +154,13 @@ def replace_input(connection: sa.Connection, run_id: str, name: str, step: int, 
 
 
 def find_private(connection: sa.Connection, run_id: str) -> dict[int, tuple[str, ...]]:
-    """What the prompts of a run declare private, by the step that each is."""
+    """What the prompts of a run declare private, by the step that each is; what one declares holds for later ones."""
     c = run_prompts.c
     found: dict[int, tuple[str, ...]] = {}
-    for row in connection.execute(sa.select(c.step, c.text).where(c.run_id == run_id)):
-        # Prompts that were not asked yet stand at the first step too.
-        found[row.step] = (*found.get(row.step, ()), *read_private(row.text))
+    so_far: tuple[str, ...] = ()
+    # Prompts that were not asked yet stand at the first step too.
+    for row in connection.execute(sa.select(c.step, c.text).where(c.run_id == run_id).order_by(c.step)):
+        so_far = found[row.step] = tuple(dict.fromkeys((*so_far, *read_private(row.text))))
     return found
 
 

@@ -46,6 +46,21 @@ readings = make_table(
     sqlite_autoincrement=True,
 )
 
+#: Refusals that a retry took back, so that their requests are asked anew: the attempts stay, and no text is kept here.
+lifted_refusals = make_table(
+    "lifted_refusals",
+    sa.Column("attempt_id", BigId, primary_key=True, autoincrement=False),
+    require("request_key", HexKey, sa.ForeignKey("requests.request_key"), index=True),
+    require("failure_class", sa.Text),
+    sa.Column("rule", sa.Text),
+    sa.Column("output_digest", HexKey),
+    #: When it was refused.
+    require("recorded_at", sa.Float),
+    #: The retry that lifted it.
+    require("lifted_by", sa.Text, sa.ForeignKey("runs.run_id")),
+    require("lifted_at", sa.Float),
+)
+
 #: Recorded requests that were sent again to compare; nothing that is offered is ever read from here.
 replays = make_table(
     "replays",

@@ -18,6 +18,7 @@ from overnight.ledger.runs import find_batches, find_latest_batches, find_privat
 from overnight.masking import Veil
 from overnight.parts import read_part
 from overnight.records import Batch, CheckedBatch, CompletedBatch, RowState, Summary
+from overnight.report.retries import describe_retries
 from overnight.report.reviews import describe_reviews
 from overnight.taxonomy import FailureClass
 
@@ -52,6 +53,8 @@ class RunReport:
     reviews: tuple[str, ...]
     #: Absolute path of the Data Docs.
     docs: Path | None
+    #: What became of its quarantined rows in retries, or whose rows it retries itself.
+    retries: tuple[str, ...] = ()
 
 
 def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport:
@@ -63,6 +66,7 @@ def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport
         reviews = describe_reviews(connection, run_id)
         pinned = find_batches(connection, run_id, Batch, step=1)
         private = find_private(connection, run_id)
+        retries = describe_retries(connection, run_id)
     site = next((Path(b.docs) for b in reversed(batches) if b.docs), None)
     reasons = _count_reasons(list(latest.values()), home, private)
     n_masked = sum(batch.n_masked for batch in pinned)
@@ -74,6 +78,7 @@ def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport
         warnings=tuple(dict.fromkeys([*unknown, *(w for b in batches for w in b.warnings)])),
         reviews=reviews,
         docs=home / Path(*site.parts[:_SITE]) / "index.html" if site else None,
+        retries=retries,
     )
 
 
@@ -137,6 +142,7 @@ def render_markdown(report: RunReport) -> str:
         *_reasons_table(report.reasons),
         *_section("Rules of the batch that failed: they hold the run", report.batch_failures),
         *_section("Warnings", report.warnings),
+        *_section("Retries", report.retries),
         *_section("Review", report.reviews),
     ]
     if report.docs:

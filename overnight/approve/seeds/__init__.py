@@ -1,7 +1,17 @@
 """Seeds: real answers made plainly wrong, to see whether a reviewer reads."""
 
+from overnight.approve.seeds.known import find_known, take_known
 from overnight.approve.seeds.making import Mutator, Seed, make_seeds
 from overnight.approve.seeds.own import load_mutators
 from overnight.approve.seeds.veiled import Make, make_veiled
 
-__all__ = ["Make", "Mutator", "Seed", "load_mutators", "make_seeds", "make_veiled"]
+__all__ = [
+    "Make",
+    "Mutator",
+    "Seed",
+    "find_known",
+    "load_mutators",
+    "make_seeds",
+    "make_veiled",
+    "take_known",
+]

@@ -71,7 +71,7 @@ def make_seeds(
         first = ways[turn % len(ways)]
         if found := _find_wrong(row, [first, *ways, _LAST], sample, rng):
             how, output = found
-            seeds.append(Seed(base, _in_order(output, schema), how))
+            seeds.append(Seed(base, order_fields(output, schema), how))
     return seeds
 
 
@@ -103,6 +103,7 @@ def _try_own(mutator: Mutator, base: Base, sample: Sample, rng: random.Random) -
     return None
 
 
-def _in_order(output: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+def order_fields(output: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """An output with its fields in the order of its schema."""
     listed = [name for name in schema.get("properties", {}) if name in output]
     return {name: output[name] for name in [*listed, *(name for name in output if name not in listed)]}

@@ -15,6 +15,7 @@ def upgrade() -> None:
     op.add_column("requests", sa.Column("purged_at", sa.Float(), nullable=True))
     _make_measures()
     _make_readings()
+    _make_lifted_refusals()
     _make_replays()
     _make_purges()
 
@@ -58,6 +59,24 @@ def _make_readings() -> None:
     )
     op.create_index(op.f("ix_readings_run_id"), "readings", ["run_id"])
     op.create_index(op.f("ix_readings_request_key"), "readings", ["request_key"])
+
+
+def _make_lifted_refusals() -> None:
+    op.create_table(
+        "lifted_refusals",
+        sa.Column("attempt_id", BigId, autoincrement=False, nullable=False),
+        sa.Column("request_key", HexKey(), nullable=False),
+        sa.Column("failure_class", sa.Text(), nullable=False),
+        sa.Column("rule", sa.Text(), nullable=True),
+        sa.Column("output_digest", HexKey(), nullable=True),
+        sa.Column("recorded_at", sa.Float(), nullable=False),
+        sa.Column("lifted_by", sa.Text(), nullable=False),
+        sa.Column("lifted_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["request_key"], ["requests.request_key"], name=op.f("fk_lifted_refusals_request_key")),
+        sa.ForeignKeyConstraint(["lifted_by"], ["runs.run_id"], name=op.f("fk_lifted_refusals_lifted_by")),
+        sa.PrimaryKeyConstraint("attempt_id", name=op.f("pk_lifted_refusals")),
+    )
+    op.create_index(op.f("ix_lifted_refusals_request_key"), "lifted_refusals", ["request_key"])
 
 
 def _make_replays() -> None:

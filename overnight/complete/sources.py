@@ -1,0 +1,77 @@
+"""What a run reads: a file, or the rows that another run set aside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from overnight.failures import InputRefused
+from overnight.intake import read_batches
+from overnight.intake.quarantine import QuarantineSource, list_set_aside, parse_quarantine, read_quarantined
+from overnight.ledger import Ledger
+from overnight.ledger.queries import get_run
+from overnight.ledger.retries import find_offered
+from overnight.ledger.runs import find_batches, find_latest_batches
+from overnight.records import Batch, Prompt
+from overnight.settings import Settings
+
+
+def read_source(source: str, prompt: Prompt, *, ledger: Ledger, settings: Settings, home: Path) -> Iterator[Batch]:
+    """
+    Stream the source as batches, each written as a part.
+
+    Args:
+        source: A .csv or .parquet file, or quarantine:RUN.
+        prompt: Which reads them first.
+        ledger: Where other runs are recorded.
+        settings: Where their parts are, and how many rows to read at the most.
+        home: Where parts are written.
+
+    Raises:
+        InputRefused: It cannot be read, or has no row to ask.
+        PartRefused: A part of the other run is missing or altered.
+        OvernightError: There is no such run.
+    """
+    rows = parse_quarantine(source)
+    if rows is not None:
+        yield from _read_again(rows, prompt, ledger, settings, home)
+        return
+    yield from read_batches(
+        source,
+        id_column=prompt.id_column,
+        inputs=prompt.inputs,
+        optional_inputs=prompt.optional_inputs,
+        home=home,
+        limit=settings.limit,
+    )
+
+
+def _read_again(
+    source: QuarantineSource, prompt: Prompt, ledger: Ledger, settings: Settings, home: Path
+) -> Iterator[Batch]:
+    with ledger.reading() as connection:
+        get_run(connection, source.run_id)
+        given = find_batches(connection, source.run_id, Batch, step=1)
+        latest = find_latest_batches(connection, source.run_id)
+        offered = find_offered(connection, source.run_id)
+    found = [row for row in list_set_aside(latest, settings.home) if row.has_reason(source.reason)]
+    wanted = {row.row_id for row in found if row.is_asked_again} - offered.keys()
+    if not wanted:
+        n_unread = sum(not row.is_asked_again for row in found)
+        n_offered = len({row.row_id for row in found} & offered.keys())
+        why = f" for {source.reason!r}" if source.reason else ""
+        raise InputRefused(
+            f"Run {source.run_id} has no quarantined row{why} to ask again: {n_unread:,} were set aside at intake, so"
+            f" that the source has to be mended, and {n_offered:,} were offered by a retry since. `overnight quarantine"
+            f" {source.run_id}` lists all."
+        )
+    yield from read_quarantined(
+        source,
+        given,
+        wanted,
+        inputs=prompt.inputs,
+        optional_inputs=prompt.optional_inputs,
+        read_from=settings.home,
+        home=home,
+        limit=settings.limit,
+    )

@@ -1,0 +1,220 @@
+"""The quarantine of a night, retried by its own flow: who is asked again, what joins what left, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.replay_quarantine import replay_quarantine
+from flows.route_banking_query import route_banking_query
+from overnight.cli.plan import as_object
+from overnight.deliver.recall import recall_release
+from overnight.ledger.retries import find_retry
+from overnight.report import measure
+from overnight.report.quarantine import find_quarantine
+from overnight.settings import Settings
+from tasks.plan import plan_flow
+from tests.fakes.provider import Scripted, answer_by_schema
+from tests.flows.conftest import Ended, Project
+
+#: Rows 2 and 5 are refused; row 8 has no text.
+TEXTS = [
+    *("my card has not arrived", "refuse this card", "how do I change my PIN", "the transfer was declined"),
+    *("refuse that PIN", "top up failed again", "is Apple Pay supported", " "),
+]
+SOURCE = "quarantine:night-1"
+
+
+def _refuse_some(body: dict[str, Any]) -> Scripted | dict[str, Any]:
+    return Scripted(refusal="I may not.") if "refuse" in str(body["messages"][-1]) else answer_by_schema(body)
+
+
+@pytest.fixture
+def night(project: Project) -> Project:
+    """Night 1 waits: five rows are accepted, two refused for good, one has no text."""
+    Path("queries.csv").write_text("id,text\n" + "".join(f"{n},{text}\n" for n, text in enumerate(TEXTS, 1)))
+    checks: Any = json.loads(project.checks.read_text())
+    project.checks.write_text(json.dumps(checks | {"max_quarantined": 0.9}))
+    project.fake.answer = _refuse_some
+    ended = project.run("night-1")
+    assert (ended.summary.accepted, ended.summary.quarantined) == (5, 3), ended.state.message
+    return project
+
+
+def _publish(project: Project, run_id: str, **verdicts: str) -> Ended:
+    project.decide(run_id, **verdicts)
+    return project.run(run_id) if run_id == "night-1" else _retry(project, run_id)
+
+
+def _retry(project: Project, run_id: str, source: str = SOURCE, sink: str | None = None) -> Ended:
+    sink = sink or f"file:{project.out}"
+    return project.call(run_id, route_banking_query, source=source, model="openai:gpt-fake", sink=sink)
+
+
+def _rows_out(path: Path) -> list[str]:
+    return [json.loads(line)["row_id"] for line in path.read_text().splitlines()]
+
+
+def _balances(ended: Ended) -> bool:
+    s = ended.summary
+    return s.rows == s.published + s.held + s.quarantined + s.pending
+
+
+def test_a_retry_asks_the_refused_rows_alone_and_what_passes_joins_the_file(night: Project) -> None:
+    first = _publish(night, "night-1")
+    assert (first.summary.state, _rows_out(night.out)) == ("released", ["1", "3", "4", "6", "7"])
+    night.fake.answer, n_calls = answer_by_schema, len(night.fake.calls)
+
+    waiting = _retry(night, "retry-1")
+    s = waiting.summary
+    assert (waiting.name, s.rows, s.calls, s.hits, s.accepted) == ("COMPLETED Waiting", 2, 2, 0, 2)
+    with night.ledger.reading() as connection:
+        retry = find_retry(connection, "retry-1")
+    assert retry is not None
+    assert retry.of_run == "night-1"
+
+    done = _publish(night, "retry-1")
+    assert (done.name, done.summary.published) == ("COMPLETED Completed", 2)
+    assert _rows_out(night.out) == ["1", "3", "4", "6", "7", "2", "5"]
+    assert len(night.fake.calls) == n_calls + 2
+    # The books of both: the rows stay quarantined in the night, which called for them.
+    again = night.run("night-1")
+    assert (again.summary.published, again.summary.quarantined, again.summary.held) == (5, 3, 0)
+    assert (again.summary.calls, again.summary.hits) == (first.summary.calls, first.summary.hits) == (7, 0)
+    assert _balances(again)
+    assert _balances(done)
+    lines = [
+        measure(run, ledger=night.ledger, home=Settings.from_env().home, now=1.0).retries
+        for run in ("night-1", "retry-1")
+    ]
+    assert lines == [
+        ("2 rows of its quarantine retried in run retry-1, released: 2 accepted, 0 quarantined, 0 pending.",),
+        ("It retries 2 rows that run night-1 had quarantined.",),
+    ]
+
+    receipts = recall_release(
+        night.find_release("retry-1").release_id,
+        by="Ada",
+        reason="no",
+        ledger=night.ledger,
+        settings=Settings.from_env(),
+    )
+    assert [r.state for r in receipts] == ["recalled", "recalled"]
+    assert _rows_out(night.out) == ["1", "3", "4", "6", "7"]
+
+    # A later night has their answers, though its batch stood in the cache with two rows refused.
+    assert night.run("night-2").summary.calls == 0
+    assert night.run("night-2").summary.accepted == 7
+
+
+def test_a_refusal_of_the_retry_itself_stands_and_costs_no_second_call(night: Project) -> None:
+    _publish(night, "night-1")
+    n_calls = len(night.fake.calls)
+    held = _retry(night, "retry-1")
+    assert (held.summary.state, held.summary.quarantined, len(night.fake.calls)) == ("held", 2, n_calls + 2)
+    assert "no accepted row" in str(held.state.message)
+    resumed = _retry(night, "retry-1")
+    assert (resumed.summary.quarantined, resumed.summary.calls, len(night.fake.calls)) == (2, 2, n_calls + 2)
+    # Another retry asks once more; a row that passes is not held back by the one that does not.
+    night.fake.answer = lambda body: (
+        answer_by_schema(body) if "PIN" in str(body["messages"][-1]) else _refuse_some(body)
+    )
+    second = _retry(night, "retry-2")
+    assert (second.name, second.summary.accepted, second.summary.quarantined) == ("COMPLETED Waiting", 1, 1)
+    assert len(night.fake.calls) == n_calls + 4
+    # What one has offered is left to it.
+    third = _retry(night, "retry-3")
+    assert (third.summary.rows, third.summary.quarantined) == (1, 1)
+    found = find_quarantine("night-1", ledger=night.ledger, home=Settings.from_env().home)
+    [refused] = [group for group in found.groups if group.failure_class == "refusal"]
+    assert refused.retried == {
+        "retry-1": {"quarantined": 2},
+        "retry-2": {"quarantined": 1, "accepted": 1},
+        "retry-3": {"quarantined": 1},
+    }
+    assert found.n_to_retry == 1
+
+
+def test_rows_that_intake_set_aside_have_nothing_to_ask(night: Project) -> None:
+    ended = _retry(night, "retry-1", f"{SOURCE}?reason=missing_value", f"file:{night.folder}/other.jsonl")
+    assert ended.name == "FAILED Halted"
+    assert "1 were set aside at intake" in str(ended.state.message)
+    assert "\n" not in str(ended.state.message)
+
+
+def test_a_retry_is_planned_as_it_would_run(night: Project) -> None:
+    given = {"source": SOURCE, "model": "openai:gpt-fake"}
+    plan = as_object("route-banking-query", plan_flow(route_banking_query, given, Settings.from_env()))
+    assert (plan["rows"], plan["hits"], plan["misses"]) == (2, 0, 2)
+    assert plan["steps"][0]["quarantined_before"] == 0
+
+
+def test_a_retry_whose_rows_would_be_lost_is_refused_before_any_call(night: Project) -> None:
+    n_calls = len(night.fake.calls)
+    early = _retry(night, "retry-1")
+    assert (early.name, len(night.fake.calls)) == ("FAILED Halted", n_calls)
+    assert "is still to be delivered" in str(early.state.message)
+
+    _publish(night, "night-1")
+    night.run("night-2")
+    _publish_as(night, "night-2")
+    late = _retry(night, "retry-2")
+    assert (late.name, len(night.fake.calls)) == ("FAILED Halted", n_calls)
+    assert "would take its place. Give them another --sink." in str(late.state.message)
+
+    night.fake.answer = answer_by_schema
+    other = f"file:{night.folder}/other.jsonl"
+    assert _retry(night, "retry-3", sink=other).name == "COMPLETED Waiting"
+    night.decide("retry-3")
+    assert _retry(night, "retry-3", sink=other).summary.published == 2
+    assert _rows_out(night.folder / "other.jsonl") == ["2", "5"]
+    assert _rows_out(night.out) == ["1", "3", "4", "6", "7"]
+
+
+def _publish_as(project: Project, run_id: str) -> None:
+    project.decide(run_id)
+    assert project.run(run_id).summary.published == 5
+
+
+def test_rows_held_back_of_the_night_do_not_push_retried_rows_out(night: Project) -> None:
+    _publish(night, "night-1", **{"3": "wrong"})
+    assert _rows_out(night.out) == ["1", "4", "6", "7"]
+    night.monkeypatch.setenv("OVERNIGHT_OFFERS_HELD", "1")
+    assert night.run("night-1").name == "COMPLETED Waiting"
+    night.monkeypatch.delenv("OVERNIGHT_OFFERS_HELD")
+    night.fake.answer = answer_by_schema
+    # Both wait for the same file; whichever comes second is refused, and the file stays whole.
+    other = night.find_release("night-1")
+    early = _retry(night, "retry-1")
+    assert other.release_id in str(early.state.message)
+    night.decide("night-1")
+    assert night.run("night-1").summary.published == 5
+    assert _retry(night, "retry-2").name == "COMPLETED Waiting"
+    _publish(night, "retry-2", **{"2": "wrong"})
+    assert _rows_out(night.out) == ["1", "4", "6", "7", "3", "5"]
+    # And what the retry held back goes on from there.
+    night.monkeypatch.setenv("OVERNIGHT_OFFERS_HELD", "1")
+    assert _retry(night, "retry-2").name == "COMPLETED Waiting"
+    night.monkeypatch.delenv("OVERNIGHT_OFFERS_HELD")
+    assert _publish(night, "retry-2").summary.published == 2
+    assert _rows_out(night.out) == ["1", "4", "6", "7", "3", "5", "2"]
+
+
+def test_a_rejected_retry_lets_nothing_leave_and_its_rows_can_be_retried(night: Project) -> None:
+    _publish(night, "night-1")
+    night.fake.answer = answer_by_schema
+    _retry(night, "retry-1")
+    night.decide("retry-1", "reject")
+    assert _retry(night, "retry-1").name == "COMPLETED Rejected"
+    assert _rows_out(night.out) == ["1", "3", "4", "6", "7"]
+    assert _retry(night, "retry-2").summary.rows == 2
+
+
+def test_the_flow_says_in_one_line_where_there_is_nothing_to_start(night: Project) -> None:
+    state: Any = replay_quarantine(run="night-9", return_state=True)
+    assert (state.name, state.message) == ("Failed", "There is no run night-9. `overnight runs` lists the runs.")
+    state = replay_quarantine(run="night-1", return_state=True)
+    assert state.message.startswith("The flow route-banking-query has no deployment here.")
