@@ -1,4 +1,4 @@
-"""What is held before anybody is asked to review it: a batch rule that failed, too many rows set aside."""
+"""What is held before anybody is asked to review it: a failed batch rule, too many rows set aside, drift."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from overnight.checks import find_excess, parse_checks
 from overnight.ledger.runs import find_batches
 from overnight.llm import parse_model
 from overnight.records import Batch, CheckedBatch, RunState
+from overnight.report.kept import StepMeasures
+from tasks.measure import measure_checked
 from tasks.nightly import RunEnded
 from tasks.run import Run
+
+#: Changes that the message names; the report has them all.
+_N_NAMED = 3
 
 
 def hold_on_failures(checked: list[CheckedBatch], run: Run) -> None:
@@ -17,6 +22,7 @@ def hold_on_failures(checked: list[CheckedBatch], run: Run) -> None:
     Raises:
         RunEnded: They are not.
     """
+    measures = measure_checked(checked[0].step, run)
     failures = [line for batch in checked for line in batch.batch_failures]
     if failures:
         line = (
@@ -32,6 +38,7 @@ def hold_on_failures(checked: list[CheckedBatch], run: Run) -> None:
         )
         raise RunEnded(RunState.HALTED if n_pending else RunState.HELD, line, failed=True)
     _hold_on_share(checked, run)
+    _hold_on_drift(measures, run)
 
 
 def _hold_on_share(checked: list[CheckedBatch], run: Run) -> None:
@@ -54,3 +61,18 @@ def _hold_on_share(checked: list[CheckedBatch], run: Run) -> None:
             " reasons in its report and mend the prompt, or raise max_quarantined in checks.json; run the flow again."
         )
         raise RunEnded(RunState.HELD, line, failed=True)
+
+
+def _hold_on_drift(measures: StepMeasures, run: Run) -> None:
+    held = [change for change in measures.changes if change.severity == "hold"]
+    if not held:
+        return
+    named = "; ".join(change.words for change in held[:_N_NAMED])
+    more = f"; and {len(held) - _N_NAMED} more" if len(held) > _N_NAMED else ""
+    line = (
+        f"Run {run.run_id} is held: it differs from run {measures.compared_with} by more than checks.json of prompt"
+        f" {measures.figures.prompt_name} allows: {named}{more}. Read its report and mend the cause; or, where the"
+        f' change is wanted, write "drift_since": "{run.run_id}" into checks.json. Run the flow again: unchanged'
+        " answers are hits."
+    )
+    raise RunEnded(RunState.HELD, line, failed=True)

@@ -10,6 +10,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from overnight.ledger.queries import summarize
 from overnight.records import CheckedBatch, Receipt, RunState, Summary
 from overnight.report import RunReport, escape_markdown, measure, render_markdown
+from tasks.measure import measure_rest
 from tasks.run import Run, current_run
 
 
@@ -24,6 +25,7 @@ def publish_report(checked: list[CheckedBatch], receipts: list[Receipt]) -> Summ
 
 def publish_artifacts(run: Run) -> RunReport:
     """The report in markdown, quarantine reasons as a table, and a link to the Data Docs."""
+    measure_rest(run)
     report = measure(run.run_id, ledger=run.ledger, home=run.settings.home, now=time.time())
     create_markdown_artifact(render_markdown(report), key=f"report-{run.run_id}", description="What the run came to")
     if report.reasons:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from overnight.checks.drift import DriftRule, refuse_unmeasured
 from overnight.checks.project_rule import ProjectRule, bind_function
 from overnight.checks.rows import RowRule
 from overnight.checks.rules import Distinct, Function, WrittenRule
@@ -28,6 +29,10 @@ class Checks:
     max_quarantined_embedded: float | None = None
     #: Inputs, and fields of the output, whose values stand in no reason, line or page.
     private: tuple[str, ...] = ()
+    #: How far a run may differ from the one before; the first that names a thing decides.
+    drift: tuple[DriftRule, ...] = ()
+    #: A run whose figures are what others are compared with, until a later one has been approved.
+    drift_since: str | None = None
 
     @property
     def compares_rows(self) -> bool:
@@ -60,6 +65,8 @@ class _File(BaseModel):
     row: tuple[Annotated[WrittenRule, Field(discriminator="rule")], ...] = ()
     batch: tuple[_BatchRule, ...] = ()
     max_quarantined: Annotated[float, Field(ge=0, le=1)] | None = None
+    drift: tuple[DriftRule, ...] = ()
+    drift_since: Annotated[str, Field(min_length=1)] | None = None
 
 
 def parse_checks(text: str, *, prompt: str, code: str = "", path: Path | None = None) -> Checks:
@@ -84,7 +91,8 @@ def parse_checks(text: str, *, prompt: str, code: str = "", path: Path | None = 
         ) from error
     path = path or Path("prompts") / prompt / "checks.py"
     row = (bind_function(r, prompt=prompt, code=code, path=path) if isinstance(r, Function) else r for r in file.row)
-    checks = Checks(row=tuple(row), batch=tuple(rule.model_dump(exclude_none=True) for rule in file.batch))
+    batch = tuple(rule.model_dump(exclude_none=True) for rule in file.batch)
+    checks = Checks(row=tuple(row), batch=batch, drift=file.drift, drift_since=file.drift_since)
     if "max_quarantined" not in file.model_fields_set:
         return checks
     return replace(checks, max_quarantined=file.max_quarantined, max_quarantined_embedded=file.max_quarantined)
@@ -110,6 +118,7 @@ def refuse_unknown_fields(checks: Checks, *, prompt: str, fields: Collection[str
                 _refuse_unknown(
                     prompt, f"batch[{number}].kwargs.{key}", [n for n in names if isinstance(n, str)], columns
                 )
+    refuse_unmeasured(checks.drift, prompt=prompt, fields=fields, inputs=inputs)
 
 
 def _refuse_unknown(prompt: str, place: str, names: Sequence[str], known: Collection[str]) -> None:

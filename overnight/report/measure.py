@@ -18,6 +18,7 @@ from overnight.ledger.runs import find_batches, find_latest_batches, find_privat
 from overnight.masking import Veil
 from overnight.parts import read_part
 from overnight.records import Batch, CheckedBatch, CompletedBatch, RowState, Summary
+from overnight.report.kept import describe_drift
 from overnight.report.retries import describe_retries
 from overnight.report.reviews import describe_reviews
 from overnight.taxonomy import FailureClass
@@ -55,6 +56,8 @@ class RunReport:
     docs: Path | None
     #: What became of its quarantined rows in retries, or whose rows it retries itself.
     retries: tuple[str, ...] = ()
+    #: Which run each step was compared with, and whether anything changed.
+    compared: tuple[str, ...] = ()
 
 
 def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport:
@@ -67,18 +70,21 @@ def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport
         pinned = find_batches(connection, run_id, Batch, step=1)
         private = find_private(connection, run_id)
         retries = describe_retries(connection, run_id)
+        compared, changes = describe_drift(connection, run_id)
     site = next((Path(b.docs) for b in reversed(batches) if b.docs), None)
     reasons = _count_reasons(list(latest.values()), home, private)
     n_masked = sum(batch.n_masked for batch in pinned)
     unknown = [*([tell_masked(n_masked)] if n_masked else []), *map(_warn, _find_unknown(reasons))]
+    told = [warning for batch in batches for warning in batch.warnings]
     return RunReport(
         summary=summary,
         reasons=reasons,
         batch_failures=tuple(dict.fromkeys(line for b in batches for line in b.batch_failures)),
-        warnings=tuple(dict.fromkeys([*unknown, *(w for b in batches for w in b.warnings)])),
+        warnings=tuple(dict.fromkeys([*unknown, *told, *changes])),
         reviews=reviews,
         docs=home / Path(*site.parts[:_SITE]) / "index.html" if site else None,
         retries=retries,
+        compared=compared,
     )
 
 
@@ -143,6 +149,7 @@ def render_markdown(report: RunReport) -> str:
         *_section("Rules of the batch that failed: they hold the run", report.batch_failures),
         *_section("Warnings", report.warnings),
         *_section("Retries", report.retries),
+        *_section("Compared with the last approved run", report.compared),
         *_section("Review", report.reviews),
     ]
     if report.docs:

@@ -1,0 +1,49 @@
+"""Changes in words: one line each, for people; names and shares, no text of a row."""
+
+from __future__ import annotations
+
+from statistics import median
+
+from overnight.report.profile import Counts, Lengths, Rate
+
+#: Values named in one line, and characters of each.
+_N_NAMED, _N_CHARS = 3, 40
+
+
+def tell_share(what: str, value: str, instead: str | None, old: Counts, new: Counts) -> str:
+    """As in: output.intent: card_arrival 6.5 % → 0 %; perhaps swallowed: lost_card rose 1.3 % → 7.8 %."""
+    line = f"{what}: {_move(value, old, new)}"
+    if instead is None:
+        return line
+    joint = "perhaps swallowed:" if what.startswith("output.") else "in its place"
+    return f"{line}; {joint} {_move(instead, old, new, verb=' rose')}"
+
+
+def tell_mix(what: str, old: Counts, new: Counts, index: float) -> str:
+    """The values that moved most."""
+    shares = {v: new.values.get(v, 0) / new.n - old.values.get(v, 0) / old.n for v in {*old.values, *new.values}}
+    most = sorted(shares, key=lambda v: (-abs(shares[v]), v))[:_N_NAMED]
+    moved = ", ".join(_move(value, old, new) for value in most)
+    return f"{what}: shares moved, stability index {index:.2f}; most: {moved}"
+
+
+def tell_lengths(what: str, old: Lengths, new: Lengths, distance: float) -> str:
+    """Medians and means: one long text moves only the second."""
+    medians = f"median {median(old.sample):,.0f} → {median(new.sample):,.0f}"
+    return f"{what}: {medians}, mean {old.mean:,.0f} → {new.mean:,.0f} characters, D {distance:.2f}"
+
+
+def tell_rate(what: str, old: Rate, new: Rate) -> str:
+    """As in: rate.refusals: 0 % of 700 → 5.1 % of 700."""
+    return f"{what}: {_percent(old.n, old.of)} of {old.of:,} → {_percent(new.n, new.of)} of {new.of:,}"
+
+
+def _move(value: str, old: Counts, new: Counts, verb: str = "") -> str:
+    name = value if len(value) <= _N_CHARS else value[: _N_CHARS - 1] + "…"
+    shares = (_percent(side.values.get(value, 0), side.n) for side in (old, new))
+    return f"{name}{verb} {' → '.join(shares)}"
+
+
+def _percent(n: int, of: int) -> str:
+    share = 100 * n / of
+    return f"{share:.0f} %" if share in (0, 100) else f"{share:.1f} %"

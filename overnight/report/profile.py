@@ -1,0 +1,59 @@
+"""What the inputs and outputs of a step are like, as distributions: no text of a row is in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+#: Rows whose lengths are kept one by one, and rows whose language is told.
+N_LENGTHS = 2_000
+N_LANGUAGES = 1_000
+#: Values of one column that are told apart; a column with more of them is no category.
+MAX_VALUES = 200
+#: A value of an input is kept by name where so many rows share it; it names nobody.
+MIN_SHARED = 5
+#: Stands for the values that are not kept by name.
+RARE = "(rare)"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each value of few came."""
+
+    n: int
+    values: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long texts are, in characters."""
+
+    n: int
+    #: How many fall into each bin of `shape.LENGTH_BINS`, by the bin's least length, as text.
+    bins: dict[str, int]
+    #: Of rows chosen by their request keys: the same rows give the same sample.
+    sample: list[int]
+    mean: float
+
+
+@dataclass(frozen=True)
+class Rate:
+    """So many of so many."""
+
+    n: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """
+    What a step took and gave, by name.
+
+    Inputs are of all rows that could be read, outputs of accepted ones. Of a private field only lengths are kept.
+    """
+
+    #: "output.intent", "input.category", "input.query.language", "answer.structure".
+    counts: dict[str, Counts] = field(default_factory=dict)
+    #: "input.query.length", "output.evidence.length", "answer.length".
+    lengths: dict[str, Lengths] = field(default_factory=dict)
+    #: "rate.refusals", "rate.hedges", "rate.reasks", "rate.quarantined", "rate.failed.CLASS", "rate.quarantined.CLASS".
+    rates: dict[str, Rate] = field(default_factory=dict)

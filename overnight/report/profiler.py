@@ -1,0 +1,194 @@
+"""Rows of a step, one after the other → its profile; nothing is kept but counts and a bounded sample."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from overnight.approve.seeds.labels import find_enum, get_facts
+from overnight.checks.hedges import find_hedge
+from overnight.checks.language import find_language
+from overnight.keys import digest_bytes
+from overnight.records import Prompt, RowState
+from overnight.report.profile import (
+    MAX_VALUES,
+    MIN_SHARED,
+    N_LANGUAGES,
+    N_LENGTHS,
+    RARE,
+    Counts,
+    Lengths,
+    Profile,
+    Rate,
+)
+from overnight.report.shape import LENGTH_BINS, describe_shape, find_bin
+
+#: Rows whose texts are searched for hedges, and whose requests are followed through earlier runs.
+N_FOLLOWED = 20_000
+#: Longer texts are no categories, and of longer ones the language is told from their beginning.
+_MAX_CATEGORY, _MAX_READ = 40, 1_000
+#: A column is a category where so many rows share a value on average.
+_ROWS_PER_VALUE = 3
+_KEY_SPACE = 16**8
+
+
+class Profiler:
+    """
+    Takes the rows of a step in.
+
+    Args:
+        prompt: Whose rows they are.
+        n_rows: How many there will be: it decides which of them are in a sample.
+    """
+
+    def __init__(self, prompt: Prompt, n_rows: int) -> None:
+        schema = orjson.loads(prompt.schema)
+        self._private = frozenset(prompt.private)
+        self._labels = {
+            name
+            for name in schema.get("properties", {})
+            if name not in self._private
+            and (find_enum(schema, name) or get_facts(schema, name).get("type") == "boolean")
+        }
+        self._n_rows = max(n_rows, 1)
+        #: Requests of rows that are followed.
+        self.keys: list[str] = []
+        self._values: dict[str, Counter[str] | None] = {}
+        self._counts: dict[str, Counter[str]] = {}
+        self._lengths: dict[str, _Lengths] = {}
+        self._quarantined: Counter[str] = Counter()
+        self._n_hedges = self._n_searched = self.n_accepted = self.n_seen = 0
+        #: Rows that were set aside, by "CLASS" or "CLASS: RULE"; and accepted ones that a rule warned of.
+        self.set_aside: Counter[str] = Counter()
+        self.warned: Counter[str] = Counter()
+
+    @property
+    def hedges(self) -> Rate:
+        """Of the accepted rows that were searched, those with a hedge in a text."""
+        return Rate(self._n_hedges, self._n_searched)
+
+    def take(self, row: Mapping[str, Any]) -> None:
+        """One row of a part; only some of its columns are looked at."""
+        self.n_seen += 1
+        place = _find_place(row)
+        if row["request_key"] and place * self._n_rows < N_FOLLOWED:
+            self.keys.append(row["request_key"])
+        if row["input"] is not None:
+            self._take_input(orjson.loads(row["input"]), place)
+        if row["state"] == RowState.QUARANTINED:
+            self._take_refused(row["failure_class"] or "unknown", row["rule"])
+        elif row["state"] == RowState.ACCEPTED and row["output"] is not None:
+            self.n_accepted += 1
+            self.warned.update([row["rule"]] if row["rule"] else [])
+            self._take_output(orjson.loads(row["output"]), row["output"], place)
+
+    def finish(self, rates: Mapping[str, Rate]) -> Profile:
+        """The profile; with the rates that were counted elsewhere."""
+        counts = {name: _keep(found) for name, found in self._counts.items()}
+        counts |= {name: _hide_rare(found) for name, found in self._values.items() if _is_category(found)}
+        quarantined = {"rate.quarantined": self._quarantined.total()}
+        quarantined |= {f"rate.quarantined.{name}": n for name, n in self._quarantined.items()}
+        return Profile(
+            counts=counts,
+            lengths={name: found.keep() for name, found in self._lengths.items()},
+            rates={
+                **rates,
+                "rate.hedges": self.hedges,
+                **{name: Rate(n, self.n_seen) for name, n in quarantined.items()},
+            },
+        )
+
+    def _take_refused(self, failure: str, rule: str | None) -> None:
+        self.set_aside[f"{failure}: {rule}" if rule else failure] += 1
+        self._quarantined[f"{failure}.{rule}" if rule else failure] += 1
+
+    def _take_input(self, given: Mapping[str, Any], place: float) -> None:
+        for name, value in given.items():
+            what = f"input.{name}"
+            if isinstance(value, str):
+                self._measure(f"{what}.length", len(value), place)
+            if name in self._private or isinstance(value, dict | list):
+                continue
+            self._take_value(what, value)
+            if isinstance(value, str) and place * self._n_rows < N_LANGUAGES and (code := _tell_language(value)):
+                self._counts.setdefault(f"{what}.language", Counter())[code] += 1
+
+    def _take_value(self, what: str, value: Any) -> None:
+        """Counted exactly, until there are too many different ones."""
+        found = self._values.setdefault(what, Counter())
+        if found is None:
+            return
+        text = "(none)" if value is None else str(value)
+        found[text] += 1
+        if len(text) > _MAX_CATEGORY or len(found) > MAX_VALUES:
+            self._values[what] = None
+
+    def _take_output(self, output: Mapping[str, Any], text: str, place: float) -> None:
+        self._measure("answer.length", len(text), place)
+        self._count("answer.structure", describe_shape(output))
+        texts = []
+        for name, value in output.items():
+            if name in self._labels:
+                self._count(f"output.{name}", value if isinstance(value, str) else orjson.dumps(value).decode())
+            elif isinstance(value, str):
+                texts.append(value)
+                self._measure(f"output.{name}.length", len(value), place)
+        if place * self._n_rows < N_FOLLOWED:
+            self._n_searched += 1
+            self._n_hedges += any(find_hedge(one, None) for one in texts)
+
+    def _count(self, what: str, value: str) -> None:
+        found = self._counts.setdefault(what, Counter())
+        found[value if value in found or len(found) < MAX_VALUES else RARE] += 1
+
+    def _measure(self, what: str, length: int, place: float) -> None:
+        if what not in self._lengths:
+            self._lengths[what] = _Lengths()
+        self._lengths[what].take(length, is_sampled=place * self._n_rows < N_LENGTHS)
+
+
+class _Lengths:
+    def __init__(self) -> None:
+        self._n = self._total = 0
+        self._bins: Counter[int] = Counter()
+        self._sample: list[int] = []
+
+    def take(self, length: int, *, is_sampled: bool) -> None:
+        self._n += 1
+        self._total += length
+        self._bins[find_bin(length)] += 1
+        if is_sampled:
+            self._sample.append(length)
+
+    def keep(self) -> Lengths:
+        bins = {str(LENGTH_BINS[at]): self._bins[at] for at in sorted(self._bins)}
+        return Lengths(self._n, bins, sorted(self._sample), round(self._total / max(self._n, 1), 2))
+
+
+def _find_place(row: Mapping[str, Any]) -> float:
+    """Where the row stands in an order that depends on its request alone, from 0 to 1."""
+    key = row["request_key"] or digest_bytes((row["input"] or "").encode())
+    return int(key[:8], 16) / _KEY_SPACE
+
+
+def _tell_language(text: str) -> str | None:
+    return find_language(text[:_MAX_READ])
+
+
+def _is_category(found: Counter[str] | None) -> bool:
+    return found is not None and found.total() >= _ROWS_PER_VALUE * len(found)
+
+
+def _keep(found: Counter[str]) -> Counts:
+    return Counts(found.total(), dict(sorted(found.items())))
+
+
+def _hide_rare(found: Counter[str] | None) -> Counts:
+    """Values that few rows share are counted together: one may be a person's."""
+    known = found or Counter()
+    shared = {value: n for value, n in sorted(known.items()) if n >= MIN_SHARED}
+    n_rare = known.total() - sum(shared.values())
+    return Counts(known.total(), shared | ({RARE: n_rare} if n_rare else {}))

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+from overnight.keys import digest_bytes
+from overnight.prompts import parse_prompt
+from overnight.records import Prompt
+from overnight.report.profile import N_LENGTHS, RARE, Counts, Profile, Rate
+from overnight.report.profiler import Profiler
+
+_FRONT = (
+    "---\nmodel: openai:gpt-fake\ninputs: [body, channel]\nprivate: {private}\n---\n{{{{ body }}}} {{{{ channel }}}}"
+)
+_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["label", "quote", "urgent"],
+    "properties": {
+        "label": {"anyOf": [{"enum": ["red", "green"]}, {"type": "null"}]},
+        "quote": {"type": "string"},
+        "urgent": {"type": "boolean"},
+    },
+}
+GERMAN = "Guten Tag, meine Karte ist seit zwei Wochen nicht angekommen."
+
+
+def make_prompt(*private: str) -> Prompt:
+    text = _FRONT.format(private=json.dumps(private))
+    return parse_prompt("sort", text=text, schema=json.dumps(_SCHEMA), checks='{"row": [], "batch": []}')
+
+
+def make_row(at: int, **changes: Any) -> dict[str, Any]:
+    given = {"body": f"row {at}", "channel": "app"} | changes.pop("given", {})
+    output = {"label": "red", "quote": "short", "urgent": False} | (changes.pop("output", {}) or {})
+    row = {
+        "input": json.dumps(given),
+        "state": "accepted",
+        "request_key": digest_bytes(str(at).encode()),
+        "output": json.dumps(output),
+        "failure_class": None,
+        "rule": None,
+    }
+    return row | changes
+
+
+def profile(rows: list[dict[str, Any]], *private: str, rates: dict[str, Rate] | None = None) -> Profile:
+    profiler = Profiler(make_prompt(*private), len(rows))
+    for row in rows:
+        profiler.take(row)
+    return profiler.finish(rates or {})
+
+
+def test_labels_lengths_and_structure_of_accepted_answers_are_counted() -> None:
+    rows = [make_row(at, output={"label": "green" if at % 4 else "red"}) for at in range(40)]
+    rows.append(make_row(40, output={"label": None}))
+    found = profile(rows)
+    assert found.counts["output.label"] == Counts(41, {"green": 30, "null": 1, "red": 10})
+    assert found.counts["output.urgent"].values == {"false": 41}
+    assert found.counts["answer.structure"].values == {
+        "{label:null,quote:text,urgent:bool}": 1,
+        "{label:text,quote:text,urgent:bool}": 40,
+    }
+    quote = found.lengths["output.quote.length"]
+    assert (quote.n, quote.mean, quote.bins, set(quote.sample)) == (41, 5.0, {"4": 41}, {5})
+    assert "output.quote" not in found.counts
+
+
+def test_a_column_of_few_values_is_a_category_and_its_rare_values_have_no_name() -> None:
+    rows = [make_row(at, given={"channel": ["app", "web"][at % 2]}) for at in range(40)]
+    rows.append(make_row(40, given={"channel": "Mrs Miller"}))
+    found = profile(rows)
+    assert found.counts["input.channel"] == Counts(41, {"app": 20, "web": 20, RARE: 1})
+    assert "input.body" not in found.counts
+    assert "Miller" not in str(found)
+
+
+def test_languages_are_told_of_texts_that_are_long_enough() -> None:
+    found = profile([make_row(1), *(make_row(at, given={"body": GERMAN}) for at in range(2, 5))])
+    assert found.counts["input.body.language"] == Counts(3, {"de": 3})
+
+
+def test_of_private_fields_only_lengths_are_kept() -> None:
+    rows = [make_row(at, given={"body": GERMAN, "channel": "secret"}, output={"label": "green"}) for at in range(30)]
+    found = profile(rows, "body", "channel", "label", "quote")
+    assert set(found.counts) == {"output.urgent", "answer.structure"}
+    assert {"input.body.length", "input.channel.length", "output.quote.length"} <= set(found.lengths)
+    assert not {"secret", "green", "de"} & {v for counts in found.counts.values() for v in counts.values}
+
+
+def test_rows_that_were_set_aside_count_as_rates_and_give_no_output() -> None:
+    refused = {"state": "quarantined", "output": None}
+    rows = [
+        *(make_row(at) for at in range(8)),
+        make_row(8, failure_class="refusal", rule=None, **refused),
+        make_row(9, failure_class="check_failed", rule="max_chars(quote)", **refused),
+        make_row(10, failure_class="missing_value", rule=None, **refused, input=None, request_key=None),
+        make_row(11, output={"quote": "I cannot determine the category."}),
+    ]
+    found = profile(rows, rates={"rate.refusals": Rate(1, 11)})
+    assert found.rates == {
+        "rate.refusals": Rate(1, 11),
+        "rate.hedges": Rate(1, 9),
+        "rate.quarantined": Rate(3, 12),
+        "rate.quarantined.refusal": Rate(1, 12),
+        "rate.quarantined.check_failed.max_chars(quote)": Rate(1, 12),
+        "rate.quarantined.missing_value": Rate(1, 12),
+    }
+    assert found.lengths["answer.length"].n == 9
+    assert found.lengths["input.body.length"].n == 11
+
+
+def test_a_sample_of_lengths_is_bounded_and_the_same_whatever_the_order() -> None:
+    rows = [make_row(at, given={"body": "x" * (at % 300)}) for at in range(3 * N_LENGTHS)]
+    one = profile(rows).lengths["input.body.length"]
+    random.Random(1).shuffle(rows)  # noqa: S311 - a test's dice
+    assert profile(rows).lengths["input.body.length"] == one
+    assert 0.9 * N_LENGTHS < len(one.sample) < 1.1 * N_LENGTHS
+    assert sum(one.bins.values()) == one.n == len(rows)
