@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -17,6 +18,8 @@ _OWN = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
 _LEAST_OWN = 8
 #: Shorter values stand in other texts by chance; they are hidden in their own field alone.
 _LEAST_CHARS = 4
+#: So much of a longer value tells that it is meant, where a line cuts it short.
+_HEAD_CHARS = 24
 #: Where a key may begin: at a word, also one that follows an escaped character of JSON.
 _START = r"(?:\b|(?<=\\[nrtbf])|(?<=\\u[0-9a-fA-F]{4}))"
 #: Keys as their issuers make them: a fixed beginning, then so many characters that no word or id is taken for one. What
@@ -120,15 +123,22 @@ class Veil:
             for values, mark in ((given, f"[private: {name}]"), (output, f"[private: {name} of the answer]")):
                 if values and values.get(name) not in (None, ""):
                     self._values[mark] = values[name]
-        texts = {mark: str(v) for mark, v in self._values.items() if isinstance(v, str | int | float)}
+        texts = {text: mark for mark, value in self._values.items() for text in _list_forms(value)}
         # The longest first: one value may stand within another.
-        found = sorted(((text, mark) for mark, text in texts.items() if len(text) >= _LEAST_CHARS), key=_by_length)
-        self._marks = dict(reversed(found))
-        self._pattern = re.compile("|".join(re.escape(text) for text, _ in found)) if found else None
+        found = sorted(texts, key=len, reverse=True)
+        self._marks = {_fold(text): texts[text] for text in reversed(found)}
+        self._pattern = re.compile("|".join(map(_write_pattern, found)), re.IGNORECASE) if found else None
+        #: Of which a line may quote the beginning alone.
+        self._long = [text for text in found if len(text) > _HEAD_CHARS]
 
     def hide_text(self, text: str) -> str:
-        """The text with each private value by its mark."""
-        return self._pattern.sub(lambda match: self._marks[match[0]], text) if self._pattern else text
+        """The text with each private value by its mark, also one that is cut short, in other case or other spaces."""
+        if self._pattern is None:
+            return text
+        hidden = self._pattern.sub(lambda match: self._marks.get(_fold(match[0]), "[private]"), text)
+        for value in self._long:
+            hidden = _hide_head(hidden, value, self._marks[_fold(value)])
+        return hidden
 
     def hide(self, value: V) -> V:
         """The same of any value of JSON."""
@@ -160,12 +170,36 @@ class Veil:
         return text
 
 
-#: Of a row without private values.
-NOTHING_HIDDEN = Veil((), None)
+def _list_forms(value: Any) -> set[str]:
+    """The texts in a value that are looked for, each as it is and as JSON has it."""
+    if isinstance(value, Mapping | list | tuple):
+        inner = value.values() if isinstance(value, Mapping) else value
+        return {form for one in inner for form in _list_forms(one)}
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, str | int | float)
+        or len(text := str(value).strip()) < _LEAST_CHARS
+    ):
+        return set()
+    return {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
 
 
-def _by_length(pair: tuple[str, str]) -> int:
-    return -len(pair[0])
+def _fold(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _write_pattern(text: str) -> str:
+    return r"\s+".join(map(re.escape, text.split()))
+
+
+def _hide_head(text: str, value: str, mark: str) -> str:
+    """The text without the beginnings of a value that it quotes, as far as each goes."""
+    at = text.find(value[:_HEAD_CHARS])
+    while at >= 0:
+        n = next((n for n, (a, b) in enumerate(zip(text[at:], value, strict=False)) if a != b), len(value))
+        text = text[:at] + mark + text[at + n :]
+        at = text.find(value[:_HEAD_CHARS], at + len(mark))
+    return text
 
 
 def _map_texts(value: Any, change: Any) -> Any:
@@ -176,3 +210,7 @@ def _map_texts(value: Any, change: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_map_texts(v, change) for v in value]
     return value
+
+
+#: Of a row without private values.
+NOTHING_HIDDEN = Veil((), None)

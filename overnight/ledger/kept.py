@@ -103,13 +103,10 @@ def _find_in_review(connection: sa.Connection) -> set[str]:
     for row in connection.execute(query):
         parents.add(row.held_of or "")
         newest[row.run_id, row.sink] = row.release_id
-    ended = review_answers.c.outcome.in_(ENDED)
-    last = sa.select(sa.func.max(review_answers.c.round)).where(review_answers.c.release_id == c.release_id)
-    is_decided = sa.exists().where(
-        review_answers.c.release_id == c.release_id, ended, review_answers.c.round == last.scalar_subquery()
-    )
-    undecided = set(connection.execute(sa.select(c.release_id).where(~is_decided)).scalars()) - parents
-    return {run_id for (run_id, _), release_id in newest.items() if release_id in undecided}
+    v = review_answers.c
+    answers = connection.execute(sa.select(v.release_id, v.outcome).order_by(v.round))
+    decided = {release_id for release_id, outcome in dict(answers.tuples().all()).items() if outcome in ENDED}
+    return {run_id for (run_id, _), newest_id in newest.items() if newest_id not in decided | parents}
 
 
 def _find_standing(connection: sa.Connection, kept: Any) -> frozenset[str]:
