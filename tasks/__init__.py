@@ -1,6 +1,7 @@
 """Prefect tasks: thin shells over the engine. A flow is made of these steps, in this order."""
 
 from tasks.approve import ask_approval
+from tasks.brief import brief_runs
 from tasks.chain import chain_batches
 from tasks.check import check_batches
 from tasks.complete import complete_batches
@@ -13,6 +14,7 @@ from tasks.retry import start_retry
 
 __all__ = [
     "ask_approval",
+    "brief_runs",
     "chain_batches",
     "check_batches",
     "complete_batches",

@@ -130,6 +130,17 @@ def read(run: str | None, **options: Any) -> None:
     read_rows(run, **options)
 
 
+@cli.command()
+@click.argument("run", required=False)
+@click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
+@_json
+def report(run: str | None, *, opens: bool, as_json: bool) -> None:
+    """Write the page that tells what RUN, or the newest, came to, and print it in short."""
+    from overnight.cli.report import show_report  # noqa: PLC0415 - late: not every command needs it
+
+    show_report(run, opens=opens, as_json=as_json)
+
+
 _by = click.option("--by", help="Your name; it is kept.  [default: the name of your login]")
 
 

@@ -58,6 +58,12 @@ def compare_profiles(before: Profile, after: Profile, rules: Sequence[DriftRule]
     return sorted((c for c in changes if (c.what, c.of) not in taken), key=lambda c: (c.what, c.measure, c.p))
 
 
+def measure_distances(before: Profile, after: Profile) -> list[tuple[str, str, float]]:
+    """How far each distribution of one run is from the other's, whatever the limits: what, "psi" or "ks", and value."""
+    found = [*_compare_counts(before, after), *_compare_lengths(before, after)]
+    return [(f.what, f.measure, max(0.0, f.value)) for f in found if f.measure in ("psi", "ks")]
+
+
 def _judge(found: _Found, limit: DriftLimit) -> Change | None:
     bound = {"psi": limit.psi, "ks": limit.ks}.get(found.measure, limit.points) * found.factor
     if limit.severity == "ignore" or found.p >= ALPHA or abs(found.value) < bound:
