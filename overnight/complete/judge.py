@@ -17,7 +17,7 @@ from overnight.complete.course import Course
 from overnight.failures import CallFailed, PromptRefused
 from overnight.keys import canonical_json
 from overnight.ledger.completions import Completion, Refusal, find_completions, find_refusals
-from overnight.llm import ModelRef, parse_answer
+from overnight.llm import AnswerValidator, ModelRef, parse_answer
 from overnight.masking import mask_secrets
 from overnight.records import Reply, RowState
 from overnight.taxonomy import FailureClass
@@ -30,10 +30,7 @@ def judge_reply(asking: Asking, values: Mapping[str, Any], course: Course, model
     Raises:
         CallFailed: Another model answered, the answer is none, or a row check refuses it.
     """
-    if reply.model_served and not _is_same(model.name, reply.model_served):
-        line = f"{model.name} was asked for and {reply.model_served} answered. Name the model that is served."
-        raise CallFailed(FailureClass.WRONG_MODEL, line, reply=reply)
-    answer = parse_answer(reply, asking.validator)
+    answer = read_answer(reply, model, asking.validator)
     # An answer that spelled a key in escapes of its own has it here for the first time.
     output = mask_secrets(canonical_json(answer).decode())
     try:
@@ -45,6 +42,19 @@ def judge_reply(asking: Asking, values: Mapping[str, Any], course: Course, model
     if fault and not (fault.is_soft and course.find_step(fault.failure_class) is None):
         raise CheckFailed(fault, reply=reply, output=output)
     return output
+
+
+def read_answer(reply: Reply, model: ModelRef, validator: AnswerValidator) -> dict[str, Any]:
+    """
+    The answer in a reply, before any row check.
+
+    Raises:
+        CallFailed: Another model answered, or the answer is none.
+    """
+    if reply.model_served and not _is_same(model.name, reply.model_served):
+        line = f"{model.name} was asked for and {reply.model_served} answered. Name the model that is served."
+        raise CallFailed(FailureClass.WRONG_MODEL, line, reply=reply)
+    return parse_answer(reply, validator)
 
 
 def _is_same(asked: str, served: str) -> bool:
