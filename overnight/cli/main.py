@@ -141,6 +141,37 @@ def report(run: str | None, *, opens: bool, as_json: bool) -> None:
     show_report(run, opens=opens, as_json=as_json)
 
 
+@cli.command()
+@click.argument("key")
+@click.option("--model", help="PROVIDER:NAME of another model. Default: the recorded one, where it was asked.")
+@click.option("--prompt", "prompt_name", help="Today's prompt of this name on the recorded input.")
+@click.option("--times", type=click.IntRange(1), default=1, show_default=True, help="How often.")
+@click.option("--run", "run_id", help="The run to look for a row in. Default: the newest that holds it.")
+@_private
+@_json
+def replay(key: str, **options: Any) -> None:
+    """Send a recorded request again and compare: KEY is its key, the beginning of one, or a row's id."""
+    from overnight.cli.replay import replay_request  # noqa: PLC0415 - late: not every command needs it
+
+    sys.exit(replay_request(key, **options))
+
+
+@cli.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--prompt", "prompt_name", help="Where a model is named that has answered several prompts: which.")
+@click.option("--step", type=click.IntRange(1), help="Of runs: which step.  [default: the last]")
+@click.option("--limit", type=click.IntRange(0), default=5, show_default=True, help="How many examples.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page to this file too.")
+@_private
+@_json
+def diff(a: str, b: str, **options: Any) -> None:
+    """Compare two runs, prompts (HASH, NAME@last, NAME@previous) or models (PROVIDER:NAME) over the same rows."""
+    from overnight.cli.diff import show_diff  # noqa: PLC0415 - late: not every command needs it
+
+    show_diff(a, b, **options)
+
+
 _by = click.option("--by", help="Your name; it is kept.  [default: the name of your login]")
 
 
