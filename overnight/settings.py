@@ -52,6 +52,10 @@ class Settings:
     #: How long the claims of a process outlive the last sign of its life.
     lease_s: float = 120.0
     offers_held: bool = False
+    #: Rows that a shadow run asks, what it may cost, and how long it may take; it delays the review so long at most.
+    shadow_rows: int = 200
+    shadow_budget_usd: float = 1.0
+    shadow_s: float = 600.0
     #: Who starts runs by hand here, where that is known.
     started_by: str | None = None
     #: Hosts that a run's process may connect to; empty: all.
@@ -92,6 +96,9 @@ class Settings:
             outage_s=_number("OVERNIGHT_OUTAGE_S", float, 3600.0, least=0.0) or 0.0,
             lease_s=_number("OVERNIGHT_LEASE_S", float, 120.0, least=1.0) or 120.0,
             offers_held=os.environ.get("OVERNIGHT_OFFERS_HELD") == "1",
+            shadow_rows=_number("OVERNIGHT_SHADOW_ROWS", int, 200, least=1) or 200,
+            shadow_budget_usd=_number("OVERNIGHT_SHADOW_BUDGET_USD", float, 1.0, least=0.0) or 0.0,
+            shadow_s=_number("OVERNIGHT_SHADOW_S", float, 600.0, least=0.0) or 0.0,
             started_by=os.environ.get("OVERNIGHT_STARTED_BY") or None,
             only_hosts=_hosts("OVERNIGHT_ONLY_HOSTS"),
             notify=read_notify(os.environ.get("OVERNIGHT_NOTIFY") or ""),

@@ -11,6 +11,7 @@ from tasks.nightly import nightly_flow
 from tasks.remind import tell_reviewers
 from tasks.report import publish_report
 from tasks.retry import start_retry
+from tasks.shadow import shadow_batches
 
 __all__ = [
     "ask_approval",
@@ -23,6 +24,7 @@ __all__ = [
     "load_prompt",
     "nightly_flow",
     "publish_report",
+    "shadow_batches",
     "start_retry",
     "tell_reviewers",
 ]

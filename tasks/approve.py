@@ -31,6 +31,7 @@ from tasks.hold import hold_on_failures
 from tasks.nightly import RunEnded
 from tasks.plan import find_planning
 from tasks.run import Run, current_run
+from tasks.shadow import ask_shadow
 
 
 def ask_approval(checked: list[CheckedBatch], sink: str, policy: ReviewPolicy | None = None) -> Approval:
@@ -56,6 +57,7 @@ def ask_approval(checked: list[CheckedBatch], sink: str, policy: ReviewPolicy | 
     run.refuse_if_stopped()
     if not checked:
         raise RunEnded(RunState.RELEASED, f"Run {run.run_id} has no row for its last step: nothing to release.")
+    ask_shadow(run)
     facts = describe_sink(sink, run.settings)
     standing = find_standing(run.ledger, run.run_id, facts.name, now=time.time())
     held_of = find_held(run.ledger, run.run_id, facts.name) if run.settings.offers_held else None

@@ -49,15 +49,13 @@ class Run:
 
     def load_prompt(self, name: str) -> Prompt:
         """The prompt that the run pinned, or the folder's, pinned now."""
-        with self.ledger.reading() as connection:
-            pinned = ledger_runs.find_pinned_prompt(connection, self.run_id, name)
+        pinned = find_pinned(self.ledger, self.run_id, name)
         if pinned is None:
             prompt = load_prompt(name)
             refuse_unfit_checks(prompt)
             self.ledger.write(lambda connection: ledger_runs.pin_prompt(connection, self.run_id, prompt))
             return prompt
-        prompt = parse_prompt(name, text=pinned.text, schema=pinned.schema, checks=pinned.checks, code=pinned.code)
-        return resolve_prompt(prompt, pinned.model, endpoint=pinned.endpoint) if pinned.endpoint else prompt
+        return pinned
 
     def pin_model(self, prompt: Prompt, model: str | None) -> Prompt:
         """The prompt with the model that the run sends it to, from the first pass on."""
@@ -145,6 +143,16 @@ def refuse_lost_rows(run: Run, sink: SinkFacts) -> None:
         is_offered = find_release(connection, run.run_id, sink.name) is not None
     if retry and not is_offered:
         find_continued(run.ledger, retry.of_run, sink)
+
+
+def find_pinned(ledger: Ledger, run_id: str, name: str) -> Prompt | None:
+    """The prompt as the run pinned it, with the model and endpoint that it is sent to."""
+    with ledger.reading() as connection:
+        pinned = ledger_runs.find_pinned_prompt(connection, run_id, name)
+    if pinned is None:
+        return None
+    prompt = parse_prompt(name, text=pinned.text, schema=pinned.schema, checks=pinned.checks, code=pinned.code)
+    return resolve_prompt(prompt, pinned.model, endpoint=pinned.endpoint) if pinned.endpoint else prompt
 
 
 def refuse_unfit_checks(prompt: Prompt) -> None:

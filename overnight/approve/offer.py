@@ -18,6 +18,7 @@ from overnight.ledger import Ledger
 from overnight.ledger.bodies import make_body
 from overnight.ledger.releases import ReleaseRow, find_release, record_release
 from overnight.ledger.runs import is_recorded
+from overnight.ledger.shadows import find_shadow_asking
 from overnight.parts import read_part
 from overnight.payloads import make_payload
 from overnight.records import CheckedBatch, Payload, Prompt, Release, ReviewPolicy, RowState, SinkFacts
@@ -65,6 +66,7 @@ def offer_release(
         ApprovalRefused: A batch was not made by the check step, or there is no row to offer.
     """
     _refuse_unchecked(checked, ledger)
+    _refuse_shadow(checked, run_id, ledger)
     offered = [_Offered(row, make_payload(_sent(row, prompt), sink=sink.name)) for row in _accepted(checked, home)]
     if held_of:
         keys = find_held_keys(held_of, ledger)
@@ -106,6 +108,18 @@ def _refuse_unchecked(checked: list[CheckedBatch], ledger: Ledger) -> None:
         raise ApprovalRefused(
             f"Batch {unknown[0]} was not made by the check step. Pass on what check_batches returned."
         )
+
+
+def _refuse_shadow(checked: list[CheckedBatch], run_id: str, ledger: Ledger) -> None:
+    """Whoever had a shadow's rows checked: a shadow is there to be compared."""
+    with ledger.reading() as connection:
+        found = [(b.n, find_shadow_asking(connection, run_id, b.prompt_hash)) for b in checked]
+    for n, shadow in found:
+        if shadow:
+            raise ApprovalRefused(
+                f"Batch {n} is of the shadow run {shadow}, which is compared and never offered. To offer what its"
+                " prompt says, run the flow with that prompt: what was answered is a hit."
+            )
 
 
 def _accepted(checked: list[CheckedBatch], home: Path) -> Iterable[dict[str, Any]]:

@@ -29,6 +29,11 @@ def cli() -> None:
 @click.option("--concurrency", type=click.IntRange(1), help="Calls in flight.  [default: 16]")
 @click.option("--budget", type=click.FloatRange(0), help="Halt before the run costs more than this, in US dollars.")
 @click.option(
+    "--shadow", help="A prompt that a sample of the rows is asked too, to compare: NAME, NAME@PROVIDER:MODEL."
+)
+@click.option("--shadow-rows", type=click.IntRange(1), help="Rows of that sample.  [default: 200]")
+@click.option("--shadow-budget", type=click.FloatRange(0), help="What it may cost, in US dollars.  [default: 1]")
+@click.option(
     "--wait/--no-wait", default=False, help="At the gate: stay until somebody decides, or end.  [default: no-wait]"
 )
 @_json

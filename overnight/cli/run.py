@@ -47,15 +47,20 @@ def run_flow(
     concurrency: int | None,
     budget: float | None,
     wait: bool,
+    shadow: str | None,
+    shadow_rows: int | None,
+    shadow_budget: float | None,
     as_json: bool,
 ) -> int:
     """Run a flow by hand; the process's exit code."""
     return start_flow(
         find_flow_module(name),
-        {"source": source, "model": model, "sink": sink},
+        {"source": source, "model": model, "sink": sink, "shadow": shadow},
         limit=limit,
         concurrency=concurrency,
         budget=budget,
+        shadow_rows=shadow_rows,
+        shadow_budget=shadow_budget,
         wait=wait,
         as_json=as_json,
     )
@@ -70,6 +75,8 @@ def start_flow(
     budget: float | None,
     wait: bool,
     as_json: bool,
+    shadow_rows: int | None = None,
+    shadow_budget: float | None = None,
 ) -> int:
     """Begin a run of the flow in this module of flows/; its exit code."""
     if model := parameters.get("model"):
@@ -81,6 +88,8 @@ def start_flow(
         OVERNIGHT_CONCURRENCY=concurrency,
         OVERNIGHT_BUDGET_USD=budget,
         OVERNIGHT_WAIT=int(wait),
+        OVERNIGHT_SHADOW_ROWS=shadow_rows,
+        OVERNIGHT_SHADOW_BUDGET_USD=shadow_budget,
         OVERNIGHT_STARTED_BY=os.environ.get("OVERNIGHT_STARTED_BY") or find_login(),
     )
     return call_flow(module, run_id, parameters, as_json=as_json)
@@ -184,6 +193,8 @@ def describe(report: RunReport) -> str:
     lines += [f"    {r.n_rows:,} {r.state}, {r.failure_class}: {_shorten(r.reason)}" for r in report.reasons]
     lines += [f"  Warning: {line}" for line in report.warnings]
     lines += [f"  {line}" for line in report.retries]
+    if report.shadow:
+        lines.append(f"  Shadow run: {report.shadow}")
     if report.docs:
         lines.append(f"  Data Docs: {report.docs}")
     return "\n".join(lines)

@@ -153,6 +153,7 @@ class OverBudget(CallFailed):
     def __init__(self, short: Shortfall) -> None:
         kind, _, name = short.cap.scope.partition(":")
         option = "--budget" if kind == "run" else "OVERNIGHT_NIGHTLY_BUDGET_USD"
+        option = "--shadow-budget" if option == "--budget" and name.endswith("-shadow") else option
         super().__init__(
             FailureClass.BUDGET,
             f"The next call may cost ${short.worst_usd:.6f}; of the ${short.cap.usd:.6f} of {kind} {name}, "

@@ -25,6 +25,8 @@ class RunState(StrEnum):
     HELD = "held"
     REJECTED = "rejected"
     HALTED = "halted"
+    #: A shadow run that was compared: nothing of it is offered.
+    COMPARED = "compared"
 
 
 @dataclass(frozen=True)

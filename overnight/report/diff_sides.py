@@ -62,6 +62,9 @@ def find_sides(
         OvernightError: A name means nothing, or several things.
     """
     sides = [_find_side(connection, name, prompt_name, step) for name in (a, b)]
+    if step is None and (shadowed := next((s.step for s in sides if s.is_shadow), None)):
+        # It was asked the rows of one step, which need not be the last.
+        sides = [_find_side(connection, name, prompt_name, shadowed) for name in (a, b)]
     # The rules of a batch judge no shadow: with one the other is taken as it stood before them.
     if any(side.is_shadow for side in sides):
         sides = [_take_completed(connection, side) for side in sides]

@@ -21,6 +21,7 @@ from overnight.records import Batch, CheckedBatch, CompletedBatch, RowState, Sum
 from overnight.report.kept import describe_drift
 from overnight.report.retries import describe_retries
 from overnight.report.reviews import describe_reviews
+from overnight.report.shadow_line import describe_shadow
 from overnight.taxonomy import FailureClass
 
 #: Row ids named beside a reason.
@@ -58,6 +59,8 @@ class RunReport:
     retries: tuple[str, ...] = ()
     #: Which run each step was compared with, and whether anything changed.
     compared: tuple[str, ...] = ()
+    #: What came of its shadow run.
+    shadow: str | None = None
 
 
 def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport:
@@ -71,6 +74,7 @@ def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport
         private = find_private(connection, run_id)
         retries = describe_retries(connection, run_id)
         compared, changes = describe_drift(connection, run_id)
+        shadow = describe_shadow(connection, run_id)
     site = next((Path(b.docs) for b in reversed(batches) if b.docs), None)
     reasons = _count_reasons(list(latest.values()), home, private)
     n_masked = sum(batch.n_masked for batch in pinned)
@@ -85,6 +89,7 @@ def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport
         docs=home / Path(*site.parts[:_SITE]) / "index.html" if site else None,
         retries=retries,
         compared=compared,
+        shadow=shadow,
     )
 
 
@@ -151,6 +156,7 @@ def render_markdown(report: RunReport) -> str:
         *_section("Retries", report.retries),
         *_section("Compared with the last approved run", report.compared),
         *_section("Review", report.reviews),
+        *_section("Shadow run", (report.shadow,) if report.shadow else ()),
     ]
     if report.docs:
         lines += ["", f"Data Docs: `{report.docs}`"]
