@@ -41,6 +41,7 @@ from overnight.prompts import parse_prompt
 from overnight.records import Approval, Batch, CheckedBatch, Prompt, Release, ReviewPolicy, RowState, RunState
 from overnight.settings import Settings
 from overnight.signature import derive_secret
+from tests.compiled import share_compiled
 from tests.fakes.postgres import Postgres, find_postgres, start_postgres
 from tests.fakes.provider import FakeProvider
 from tests.honest import find_wish, read_honestly
@@ -257,6 +258,10 @@ def _accepted_row(number: int, text: str, prompt: Prompt) -> dict[str, Any]:
         "request_key": request_key(given, prompt.prompt_hash),
         "output": canonical_json({"label": "red", "quote": text}).decode(),
     }
+
+
+def pytest_configure() -> None:
+    share_compiled()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ M = TypeVar("M", bound=Batch | CompletedBatch | CheckedBatch)
 
 #: The stage that each manifest belongs to.
 _STAGES: dict[type[Any], str] = {Batch: "input", CompletedBatch: "completed", CheckedBatch: "checked"}
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 
 
 @dataclass(frozen=True)
@@ -224,11 +225,18 @@ def is_recorded(connection: sa.Connection, manifest: CheckedBatch) -> bool:
 
 
 def _dump(manifest: Batch | CompletedBatch | CheckedBatch) -> str:
-    return TypeAdapter(type(manifest)).dump_json(manifest).decode()
+    return _adapt(type(manifest)).dump_json(manifest).decode()
 
 
 def _load(kind: type[M], text: str) -> M:
-    return TypeAdapter(kind).validate_json(text)
+    return _adapt(kind).validate_json(text)
+
+
+def _adapt(kind: type[M]) -> TypeAdapter[M]:
+    """Made once: that takes longer than to read a manifest with it."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
 
 
 _NEW_MANIFEST = insert(run_batches)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import ssl
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -55,7 +57,9 @@ class HttpSink(RowSink):
         find_address(self._host, allow_hosts)
         #: Where the row is sent that is sent now; None: to be looked up, and judged.
         self._address: str | None = None
-        self._client = httpx.Client(timeout=_TIMEOUT_S, trust_env=False, follow_redirects=False)
+        self._client = httpx.Client(
+            timeout=_TIMEOUT_S, trust_env=False, follow_redirects=False, verify=_read_certificates()
+        )
 
     def send(self, payload: Payload) -> str:
         """
@@ -153,6 +157,12 @@ class HttpSink(RowSink):
         if isinstance(error, _TryAgain) and error.retry_after_s is not None:
             return min(max(error.retry_after_s, 0.0), _MOST_WAIT_S)
         return self._backoff(state)
+
+
+@functools.cache
+def _read_certificates() -> ssl.SSLContext:
+    """Whom to trust; read once, which takes as long as sending some dozens of rows."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def _parse_url(name: str) -> httpx.URL:

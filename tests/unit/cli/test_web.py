@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from overnight.cli.sitting import describe_end, sit_down
@@ -14,6 +13,7 @@ from overnight.cli.web import read_on_page
 from overnight.failures import ReviewRefused
 from overnight.records import Release
 from tests.conftest import RUN, House
+from tests.unit.page.conftest import open_client
 
 
 class _Visitor:
@@ -36,7 +36,7 @@ class _Visitor:
 
     def _visit(self) -> None:
         place = urlsplit(self.url)
-        with httpx.Client(base_url=f"http://{place.netloc}", follow_redirects=True, trust_env=False) as client:
+        with open_client(f"http://{place.netloc}", follow_redirects=True) as client:
             self.texts.append(client.get(f"/?{place.query}").text)
             self._meanwhile()
             self.texts += [client.post(path, data=data | {"round": "0"}).text for path, data in self._posts]

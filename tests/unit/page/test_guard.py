@@ -5,13 +5,13 @@ import re
 import httpx
 import pytest
 
-from tests.unit.page.conftest import TOKEN, Browser
+from tests.unit.page.conftest import TOKEN, Browser, open_client
 
 
 @pytest.fixture
 def stranger(browser: Browser) -> httpx.Client:
     """A browser that was not given the address."""
-    return httpx.Client(base_url=browser.url, trust_env=False)
+    return open_client(browser.url)
 
 
 def test_the_address_opens_the_page_once_and_a_cookie_keeps_it_open(browser: Browser, stranger: httpx.Client) -> None:
