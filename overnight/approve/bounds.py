@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
-
-#: Relative; more than the error of scipy's distribution, far less than one row makes.
-_FLOAT_ERROR = 1e-9
+from math import comb
 
 
 @lru_cache(maxsize=1024)
@@ -15,8 +14,7 @@ def bound_bad(n_rows: int, n_read: int, n_bad: int, confidence: float) -> int:
     """
     The most rows of a release that can be wrong, given what a random sample of it showed.
 
-    It is the largest number that would show so few wrong rows with a chance of more than 1 - confidence. A chance
-    of just that much counts as more, so that no rounding makes the bound too small.
+    It is the largest number that would show so few wrong rows with a chance of at least 1 - confidence.
 
     Args:
         n_rows: Of the release.
@@ -26,7 +24,7 @@ def bound_bad(n_rows: int, n_read: int, n_bad: int, confidence: float) -> int:
     """
     most = n_rows - (n_read - n_bad)
     candidates = range(n_bad + 1, most + 1)
-    return n_bad + bisect_left(candidates, True, key=lambda m: not _is_likely(n_rows, m, n_read, n_bad, confidence))
+    return n_bad + _find_first(candidates, lambda m: not _is_likely(n_rows, m, n_read, n_bad, confidence))
 
 
 @lru_cache(maxsize=1024)
@@ -48,7 +46,7 @@ def count_to_read(n_rows: int, n_bad: int, confidence: float, max_bad_share: flo
         return n_bad
     sizes = range(n_bad, n_rows)
     refuted = n_allowed + 1
-    return n_bad + bisect_left(sizes, True, key=lambda n: not _is_likely(n_rows, refuted, n, n_bad, confidence))
+    return n_bad + _find_first(sizes, lambda n: not _is_likely(n_rows, refuted, n, n_bad, confidence))
 
 
 def count_catches(n_seeds: int) -> int:
@@ -56,10 +54,25 @@ def count_catches(n_seeds: int) -> int:
     return n_seeds if n_seeds <= 2 else n_seeds - 1  # noqa: PLR2004 - the rule itself
 
 
+def _find_first(candidates: range, key: Callable[[int], bool]) -> int:
+    """The index of the first of which it is so, as of all after it; the smallest, which cost least, are asked first."""
+    end = 1
+    while end < len(candidates) and not key(candidates[end - 1]):
+        end *= 2
+    return bisect_left(candidates, True, lo=end // 2, hi=min(end, len(candidates)), key=key)
+
+
 def _is_likely(n_rows: int, n_wrong: int, n_read: int, n_bad: int, confidence: float) -> bool:
     """Whether so many wrong rows show no more than n_bad in a sample often enough; less often the more they are."""
-    # Takes 0.8 s, and most commands never come here.
-    from scipy.stats import hypergeom  # type: ignore[import-untyped]  # noqa: PLC0415 - see above
+    # Which of two sets was drawn, and which was marked, is all the same: the smaller one makes smaller numbers.
+    drawn, marked = sorted((n_read, n_wrong))
+    fewest = max(0, drawn + marked - n_rows)
+    n_ways, ways = 0, comb(marked, fewest) * comb(n_rows - marked, drawn - fewest)
+    for k in range(fewest, min(n_bad, drawn) + 1):
+        n_ways += ways
+        ways = ways * (marked - k) * (drawn - k) // ((k + 1) * (n_rows - marked - drawn + k + 1))
+    return n_ways >= (1 - Fraction(str(confidence))) * _comb(n_rows, drawn)
 
-    chance = float(hypergeom.cdf(n_bad, n_rows, n_wrong, n_read))
-    return chance >= float(1 - Fraction(str(confidence))) * (1 - _FLOAT_ERROR)
+
+#: Of one sample the same for all candidates.
+_comb = lru_cache(maxsize=16)(comb)

@@ -73,6 +73,12 @@ class Sample:
         self.label_fields = find_label_fields(schema, [row.output for row in drawn])
         self.sketches = [self.sketch(row) for row in drawn]
         self._n_with = Counter(word for s in self.sketches for word in s.given | s.said)
+        n = len(self.sketches) + 1
+        self._weights = {word: math.log(n / n_with) ** 2 for word, n_with in self._n_with.items()}
+        #: Of a word that is in no row of the sample.
+        self._foreign = math.log(n) ** 2
+        #: Of whole texts: each is compared with many others.
+        self._sums: dict[Words, float] = {}
 
     def sketch(self, row: Answered) -> Sketch:
         """A row, of the sample or not, as it is compared."""
@@ -84,7 +90,7 @@ class Sample:
         shared = one & other
         if not shared:
             return 0.0
-        cosine = self._weigh(shared) / math.sqrt(self._weigh(one) * self._weigh(other))
+        cosine = self._weigh(shared) / math.sqrt(self._weigh_text(one) * self._weigh_text(other))
         return max(cosine, len(shared) / len(one | other))
 
     def coverage(self, part: Words, whole: Words) -> float:
@@ -96,6 +102,10 @@ class Sample:
         most = max(1, len(self.sketches) // 10)
         return frozenset(word for word in words if self._n_with[word] <= most)
 
+    def _weigh_text(self, words: Words) -> float:
+        if words not in self._sums:
+            self._sums[words] = self._weigh(words)
+        return self._sums[words]
+
     def _weigh(self, words: Words) -> float:
-        n = len(self.sketches) + 1
-        return sum(math.log(n / max(1, self._n_with[word])) ** 2 for word in words)
+        return sum([self._weights.get(word, self._foreign) for word in words])

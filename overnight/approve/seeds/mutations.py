@@ -73,7 +73,7 @@ def _is_unlike(base: Base, donor: Sketch, sample: Sample) -> bool:
         (base.sketch.given, donor.said),
         (base.sketch.said, donor.given),
     )
-    return max(sample.likeness(*pair) for pair in pairs) <= _MAX_LIKENESS
+    return all(sample.likeness(*pair) <= _MAX_LIKENESS for pair in pairs)
 
 
 def _fills(base: Base, donor: Sketch) -> bool:
