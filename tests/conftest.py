@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import time
@@ -45,6 +46,7 @@ from tests.compiled import share_compiled
 from tests.fakes.postgres import Postgres, find_postgres, start_postgres
 from tests.fakes.provider import FakeProvider
 from tests.honest import find_wish, read_honestly
+from tests.memory import find_memory
 
 NO_CHECKS = '{"row": [], "batch": []}'
 #: Nothing listens there.
@@ -262,6 +264,8 @@ def _accepted_row(number: int, text: str, prompt: Prompt) -> dict[str, Any]:
 
 def pytest_configure() -> None:
     share_compiled()
+    if memory := find_memory():
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 @pytest.fixture
@@ -330,7 +334,7 @@ def postgres() -> Iterator[Postgres]:
     """One server for all tests, started for the first that asks; it survives a kill, not a power cut."""
     if find_postgres() is None:
         pytest.skip("There is no Postgres on this machine: install the package postgresql to run this test.")
-    with start_postgres(fsync=False) as server:
+    with start_postgres(fsync=False, parent=find_memory()) as server:
         yield server
 
 

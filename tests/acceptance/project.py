@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from overnight.ledger import Ledger
+from overnight.ledger.queries import find_run
 from overnight.ledger.releases import find_release
 from tests.honest import find_seeds
 
@@ -81,16 +82,25 @@ class Project:
 
     def find_seeds(self, run_id: str) -> set[int]:
         """The items that are seeds, of what a reviewer of the run is shown now."""
-        with closing(Ledger(f"sqlite:///{self.environment['OVERNIGHT_HOME']}/ledger.sqlite")) as ledger:
+        with closing(self._open_ledger()) as ledger:
             with ledger.reading() as connection:
                 release = find_release(connection, run_id)
             assert release is not None
             return find_seeds(ledger, release)
 
+    def read_state(self, run_id: str) -> str | None:
+        """Where the run stands, without a process of its own to ask; None before it has begun."""
+        with closing(self._open_ledger()) as ledger, ledger.reading() as connection:
+            found = find_run(connection, run_id)
+        return str(found["state"]) if found else None
+
     def find_run(self, run_id: str) -> dict[str, Any]:
         """The run as `overnight runs` lists it."""
         listed = json.loads(self.run("runs", "--json").out)
         return dict(next(run for run in listed if run["run_id"] == run_id))
+
+    def _open_ledger(self) -> Ledger:
+        return Ledger(f"sqlite:///{self.environment['OVERNIGHT_HOME']}/ledger.sqlite")
 
 
 def finish(process: subprocess.Popen[str], *, timeout_s: float = 100.0) -> Done:

@@ -110,7 +110,7 @@ def test_a_run_that_is_killed_while_it_waits_beside_somebody_is_published_once_a
     process = site.project.start("run", "triage_tickets", *_MODEL, *options, OPENAI_BASE_URL=provider.openai_base_url)
     assert process.stderr is not None
     run_id = process.stderr.readline().split()[1]
-    wait_for(lambda: run_id in _list_waiting(site.project), "the run to wait")
+    wait_for(lambda: site.project.read_state(run_id) == "waiting", "the run to wait")
     os.kill(process.pid, signal.SIGKILL)
     assert finish(process).code == -signal.SIGKILL
 
@@ -122,10 +122,6 @@ def test_a_run_that_is_killed_while_it_waits_beside_somebody_is_published_once_a
     rows = [json.loads(line)["row_id"] for line in (site.project.folder / "out/paused.jsonl").read_text().splitlines()]
     assert len(rows) == len(set(rows)) == len(provider.calls) == n_rows
     assert set(rows) >= {i["row_id"] for i in items}
-
-
-def _list_waiting(project: Project) -> list[str]:
-    return [run["run_id"] for run in json.loads(project.run("runs", "--json").out) if run["state"] == "waiting"]
 
 
 def _start_tickets(project: Project, provider: FakeProvider, n_in_flight: int) -> subprocess.Popen[str]:

@@ -8,6 +8,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+#: An answer of Prefect's server takes a hundredth of a second that a run beside it lacks.
+_EVERY_S = 0.25
+
 
 def wait_for(ask: Callable[[], T | None], what: str, *, timeout_s: float = 120.0) -> T:
     """The first answer that is not None, empty or false."""
@@ -15,5 +18,5 @@ def wait_for(ask: Callable[[], T | None], what: str, *, timeout_s: float = 120.0
     while not (found := ask()):
         if time.monotonic() > deadline:
             raise AssertionError(f"Waited {timeout_s:g} s for {what}.")
-        time.sleep(0.1)
+        time.sleep(_EVERY_S)
     return found

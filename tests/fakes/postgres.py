@@ -38,16 +38,17 @@ def find_postgres() -> Path | None:
 
 
 @contextmanager
-def start_postgres(*, fsync: bool = True) -> Iterator[Postgres]:
+def start_postgres(*, fsync: bool = True, parent: Path | None = None) -> Iterator[Postgres]:
     """
     A server that takes connections while the context lasts, and whose folder goes with it.
 
     Args:
         fsync: Off, commits are quicker and outlive a crash of the server, though not one of the machine.
+        parent: Where its folder is made; by default with all temporary ones.
     """
     programs = find_postgres()
     assert programs is not None, "There is no Postgres. Install one, or ask find_postgres first."
-    folder, owner = Path(tempfile.mkdtemp(prefix="overnight-pg-")), _find_owner()
+    folder, owner = Path(tempfile.mkdtemp(prefix="overnight-pg-", dir=parent)), _find_owner()
     if owner is not None:
         shutil.chown(folder, owner.pw_uid, owner.pw_gid)
     server = Postgres(folder, programs, _pick_port(), owner)

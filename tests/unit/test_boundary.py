@@ -107,10 +107,11 @@ def list_strangers(tree: ast.Module) -> set[str]:
 
 def find_type_errors(snippet: str, folder: Path) -> dict[int, str]:
     """What mypy says of a snippet, by line."""
-    file, config = folder / "snippet.py", folder / "mypy.ini"
+    # What it knows of the libraries and of our own modules is kept for the next snippet.
+    file, config, cache = folder / "snippet.py", folder / "mypy.ini", folder.parent / "mypy-cache"
     file.write_text(snippet)
     config.write_text(_MYPY)
-    command = [sys.executable, "-m", "mypy", "--config-file", str(config), "--cache-dir", str(folder), str(file)]
+    command = [sys.executable, "-m", "mypy", "--config-file", str(config), "--cache-dir", str(cache), str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     lines = [line.split(":", 2) for line in done.stdout.splitlines() if "error:" in line]
     assert all(Path(name).name == file.name for name, *_ in lines), done.stdout
