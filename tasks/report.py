@@ -10,6 +10,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from overnight.ledger.queries import summarize
 from overnight.records import CheckedBatch, Receipt, RunState, Summary
 from overnight.report import RunReport, escape_markdown, measure, render_markdown
+from overnight.report.brief import find_figures, name_columns
 from tasks.measure import measure_rest
 from tasks.run import Run, current_run
 
@@ -24,15 +25,24 @@ def publish_report(checked: list[CheckedBatch], receipts: list[Receipt]) -> Summ
 
 
 def publish_artifacts(run: Run) -> RunReport:
-    """The report in markdown, quarantine reasons as a table, and a link to the Data Docs."""
+    """The report in markdown, figures and reasons as tables, and a link to the Data Docs."""
     measure_rest(run)
     report = measure(run.run_id, ledger=run.ledger, home=run.settings.home, now=time.time())
     create_markdown_artifact(render_markdown(report), key=f"report-{run.run_id}", description="What the run came to")
+    if figures := _tell_figures(run):
+        create_table_artifact(figures, key=f"figures-{run.run_id}", description="Figures of the run, beside others")
     if report.reasons:
         create_table_artifact(_table(report), key=f"quarantine-{run.run_id}", description="Rows set aside, by reason")
     if report.docs:
         create_link_artifact(report.docs.as_uri(), link_text="Data Docs", key=f"docs-{run.run_id}")
     return report
+
+
+def _tell_figures(run: Run) -> list[dict[str, Any]]:
+    with run.ledger.reading() as connection:
+        figures, compared_with = find_figures(connection, run.run_id)
+    columns = name_columns(compared_with)
+    return [{"figure": row.name} | dict(zip(columns, row.cells, strict=True)) for row in figures]
 
 
 def _table(report: RunReport) -> list[dict[str, Any]]:

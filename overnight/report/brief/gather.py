@@ -61,8 +61,15 @@ def gather_brief(run_id: str, *, ledger: Ledger, home: Path, now: float) -> Brie
     )
 
 
+def find_figures(connection: sa.Connection, run_id: str) -> tuple[tuple[FigureRow, ...], str | None]:
+    """The figures of a run's last step beside those of other nights, and the run that it was compared with."""
+    steps = [read_measures(kept) for kept in find_measures(connection, run_id).values()]
+    figures, _ = _compare(connection, steps, get_run(connection, run_id)["flow"], draws=False)
+    return figures, steps[-1].compared_with if steps else None
+
+
 def _compare(
-    connection: sa.Connection, steps: list[StepMeasures], flow: str
+    connection: sa.Connection, steps: list[StepMeasures], flow: str, *, draws: bool = True
 ) -> tuple[tuple[FigureRow, ...], tuple[Plot, ...]]:
     """Of the last step: what leaves is its answers."""
     if not steps:
@@ -70,7 +77,8 @@ def _compare(
     last = steps[-1]
     nights = list_nights(connection, last.figures.prompt_name, flow)
     before = _find_before(connection, last)
-    return tuple(list_figures(last.figures, before.figures if before else None, nights)), tuple(list_plots(nights))
+    figures = list_figures(last.figures, before.figures if before else None, nights)
+    return tuple(figures), tuple(list_plots(connection, nights)) if draws else ()
 
 
 def _find_before(connection: sa.Connection, step: StepMeasures) -> StepMeasures | None:

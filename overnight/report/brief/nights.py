@@ -30,15 +30,14 @@ class Night:
 
     name: str
     figures: Figures
-    #: How far it was from the run that it was compared with: the largest PSI of its inputs' and its answers' values,
-    #: and the largest KS of their lengths; None where it was not compared.
-    distances: dict[str, float]
+    #: As it is kept.
+    kept: Measures
 
 
 def list_nights(connection: sa.Connection, prompt: str, flow: str) -> list[Night]:
     """The last nights of the prompt in the flow, oldest first."""
     kept = list_measures(connection, prompt, limit=N_NIGHTS, flow=flow)
-    return [Night(_name(k), read_measures(k.measures).figures, _find_distances(connection, k.measures)) for k in kept]
+    return [Night(_name(k), read_measures(k.measures).figures, k.measures) for k in kept]
 
 
 def list_figures(this: Figures, before: Figures | None, nights: Sequence[Night]) -> list[FigureRow]:
@@ -50,11 +49,12 @@ def list_figures(this: Figures, before: Figures | None, nights: Sequence[Night])
     ]
 
 
-def list_plots(nights: Sequence[Night]) -> list[Plot]:
+def list_plots(connection: sa.Connection, nights: Sequence[Night]) -> list[Plot]:
     """What is drawn of the nights; a single one is no course."""
     if len(nights) < 2:  # noqa: PLR2004 - see above
         return []
     names, of = tuple(n.name for n in nights), [n.figures for n in nights]
+    distances = [_find_distances(connection, n.kept) for n in nights]
     plots = [
         Plot("Cost of an accepted row, USD", names, {"an accepted row": [f.cost_per_accepted_usd for f in of]}, "lines",
              note="Failed calls are in it; a night of hits costs nothing."),
@@ -64,9 +64,9 @@ def list_plots(nights: Sequence[Night]) -> list[Plot]:
         Plot("Refused, hedged and asked again, % of what was asked or searched", names,
              {"refused": [_percent(f.refusal_rate) for f in of], "hedged": [_percent(f.hedge_rate) for f in of],
               "asked again": [_percent(f.reask_rate) for f in of]}, "lines"),
-        Plot("Drift of values, PSI", names, _list_distances(nights, "psi"), "lines", {"limit": _PSI_LIMIT},
+        Plot("Drift of values, PSI", names, _list_distances(distances, "psi"), "lines", {"limit": _PSI_LIMIT},
              "The largest, against the run that each night was compared with."),
-        Plot("Drift of lengths, KS", names, _list_distances(nights, "ks"), "lines", {"limit": _KS_LIMIT},
+        Plot("Drift of lengths, KS", names, _list_distances(distances, "ks"), "lines", {"limit": _KS_LIMIT},
              "The largest, against the same."),
         Plot("Tokens a request", names, {"in": [f.input_tokens_per_request for f in of],
                                          "out": [f.output_tokens_per_request for f in of]}, "lines"),
@@ -81,6 +81,11 @@ def _name(kept: KeptNight) -> str:
 
 
 def _find_distances(connection: sa.Connection, kept: Measures) -> dict[str, float]:
+    """
+    How far a night was from the run that it was compared with; empty where it was not.
+
+    The largest PSI of its inputs' and of its answers' values, and the largest KS of their lengths.
+    """
     if kept.compared_with is None:
         return {}
     before = find_measures(connection, kept.compared_with).values()
@@ -95,8 +100,8 @@ def _find_distances(connection: sa.Connection, kept: Measures) -> dict[str, floa
     return found
 
 
-def _list_distances(nights: Sequence[Night], measure: str) -> dict[str, list[float | None]]:
-    return {side: [n.distances.get(f"{side} {measure}") for n in nights] for side in ("inputs", "answers")}
+def _list_distances(nights: Sequence[dict[str, float]], measure: str) -> dict[str, list[float | None]]:
+    return {side: [night.get(f"{side} {measure}") for night in nights] for side in ("inputs", "answers")}
 
 
 def _count_failures(of: Sequence[Figures]) -> dict[str, list[float | None]]:

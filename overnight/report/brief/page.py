@@ -41,7 +41,7 @@ def render_page(brief: Brief) -> str:
         "changes": [{"words": f"{c.words}", "severity": c.severity, "badge": c.severity} for c in brief.changes],
         "unchanged": unchanged(brief),
         "figures": brief.figures,
-        "figure_columns": name_columns(brief),
+        "figure_columns": name_columns(brief.compared_with),
         "plots": [_view_plot(plot, Markup(draw(plot))) for plot in brief.plots],  # noqa: S704 - drawn here
         "n_nights": max((len(plot.nights) for plot in brief.plots), default=0),
         "rows": [_view_row(brief, row) for row in brief.rows],

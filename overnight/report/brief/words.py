@@ -49,9 +49,9 @@ def bar_parts(brief: Brief) -> list[dict[str, Any]]:
     return [{"name": name, "n": n} for name, n in parts if n > 0]
 
 
-def name_columns(brief: Brief) -> list[str]:
+def name_columns(compared_with: str | None) -> list[str]:
     """Heads of the table of figures."""
-    return ["this run", f"run {brief.compared_with}" if brief.compared_with else "compared", "median of the nights"]
+    return ["this run", f"run {compared_with}" if compared_with else "no run to compare", "median of the nights"]
 
 
 def unchanged(brief: Brief) -> str:
