@@ -18,6 +18,7 @@ from benchmarks.million import leave_out_million, measure_million
 from benchmarks.peers.run import leave_out_peers, measure_peers
 from benchmarks.rows import CONCURRENCY, n_rows
 from benchmarks.serving import Provider, serving
+from benchmarks.why import leave_out_why, measure_why
 
 
 def main() -> None:
@@ -43,6 +44,7 @@ def _measure(provider: Provider, folder: Path, *, million: bool, peers: bool) ->
     sizes = run_sizes(provider, folder)
     yield from measure_again(sizes)
     yield from measure_million(provider, sizes.again) if million else leave_out_million()
+    yield from measure_why(provider) if million else leave_out_why()
     yield from measure_changed(provider, folder)
     yield from measure_crash(provider, folder)
     yield from measure_flow(provider, folder / "flow", sizes.ms_a_row)

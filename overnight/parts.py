@@ -95,6 +95,37 @@ def read_part(part: Part, home: Path) -> pa.Table:
     return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
 
 
+def find_row(part: Part, home: Path, column: str, value: str) -> int | None:
+    """
+    The position of the first row of a part with this value in a column; no other column is read, nor the digest.
+
+    Raises:
+        PartRefused: The file is missing, or is no parquet file.
+    """
+    try:
+        with pa.OSFile(str(home / part.path), "r") as source, pq.ParquetFile(source) as file:
+            if not _spans(file.metadata, PART_SCHEMA.get_field_index(column), value):
+                return None
+            texts = file.read(columns=[column], use_threads=False).column(0)
+    except (OSError, pa.ArrowException) as error:
+        raise PartRefused(f"Part {part.path} cannot be read ({error}). Run the flow again to make it anew.") from error
+    # Most parts do not hold it: their bytes are searched without making a text of each value.
+    if not any(_may_hold(chunk, value.encode()) for chunk in texts.chunks):
+        return None
+    return next((at for at, found in enumerate(texts.to_pylist()) if found == value), None)
+
+
+def _spans(written: Any, column: int, value: str) -> bool:
+    """Whether the value is between a column's least and most, as far as the file tells them."""
+    groups = (written.row_group(n).column(column).statistics for n in range(written.num_row_groups))
+    return any(not found or not found.has_min_max or found.min <= value <= found.max for found in groups)
+
+
+def _may_hold(texts: Any, value: bytes) -> bool:
+    data = texts.buffers()[2]
+    return value in data.to_pybytes() if data and value else True
+
+
 def is_whole(part: Part, home: Path) -> bool:
     """Whether the part's file is there, unaltered; it is about to be used, and no purge takes it for old meanwhile."""
     path = home / part.path

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,12 +90,33 @@ def runs(limit: int, *, as_json: bool) -> None:
 @cli.command()
 @click.argument("row")
 @click.option("--run", "run_id", help="The run to look in. Default: the newest that holds the row.")
+@click.option("--step", type=click.IntRange(1), help="The step of a chain to begin with. Default: the last.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it as a page.")
+@click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
+@click.option("--full", "is_full", is_flag=True, help="Show long texts whole.")
+@click.option("--show-private", "shows_private", is_flag=True, help="Show what the prompt declares private.")
 @_json
-def why(row: str, run_id: str | None, *, as_json: bool) -> None:
-    """Show why a row says what it says: ROW is its id or its request key."""
-    from overnight.cli.show import show_why  # noqa: PLC0415 - late: not every command needs it
+def why(row: str, run_id: str | None, **options: Any) -> None:
+    """
+    Show why a row says what it says.
 
-    show_why(row, run_id, as_json=as_json)
+    ROW is its id, its request key or eight digits of it, the delivery key that a receiver was given, FILE:LINE of an
+    output file, or - for one line of such a file on standard input.
+    """
+    with _uncollected():
+        from overnight.cli.why import show_why  # noqa: PLC0415 - late: not every command needs it
+
+        show_why(row, run_id, **options)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """A short process makes no garbage worth collecting: looking for it takes a tenth of one that imports much."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 _private = click.option("--show-private", is_flag=True, help="Show values that the prompt declares private.")

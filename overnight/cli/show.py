@@ -1,4 +1,4 @@
-"""`overnight runs` and `overnight why`: what the ledger says; Prefect is not needed."""
+"""`overnight runs`: what the ledger says; Prefect is not needed."""
 
 from __future__ import annotations
 
@@ -70,18 +70,6 @@ def _line(run: dict[str, Any]) -> str:
         f" {run['accepted']:,} accepted, {run['quarantined']:,} quarantined, {run['pending']:,} pending,"
         f" {run['published']:,} published, {run['calls']:,} calls, {cost} USD"
     )
-
-
-def show_why(row_id: str, run_id: str | None, *, as_json: bool) -> None:
-    """Print everything recorded of a row."""
-    from overnight.report.why import explain_row, render_row  # noqa: PLC0415 - pyarrow takes a third of a second
-
-    settings = Settings.from_env()
-    found = explain_row(row_id, run_id=run_id, ledger=get_ledger(settings), home=settings.home)
-    if as_json:
-        print_json(found)
-    else:
-        click.echo(render_row(found))
 
 
 def print_json(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""The history of one row: its request with every attempt, and each release that offered it."""
+"""The history of one request: its prompt, every attempt, its answer, and what was made of it afterwards."""
 
 from __future__ import annotations
 
@@ -10,101 +10,73 @@ import sqlalchemy as sa
 
 from overnight.failures import LedgerRefused
 from overnight.keys import prompt_hash, request_key
-from overnight.ledger.bodies import get_body
-from overnight.ledger.draws import SEED
+from overnight.ledger.bodies import find_body
 from overnight.ledger.queries import as_dict
-from overnight.ledger.release_schema import approvals, corrections, held_rows, outbox, release_rows, releases
-from overnight.ledger.review_schema import drawn_items, review_answers
-from overnight.ledger.reviews import ENDED
 from overnight.ledger.schema import attempts, completions, prompts, quarantines, requests
+from overnight.ledger.trace_schema import purged_answers, readings, replays
+
+#: Versions of a prompt that are looked at for the same input.
+_N_VERSIONS = 20
 
 
 def find_request(connection: sa.Connection, key: str) -> dict[str, Any] | None:
     """
-    Everything that is known of a request: its prompt, its attempts in full, its answer.
+    Everything that is known of a request: its prompt, its attempts in full, its answer, what was done with it since.
+
+    What a purge has dropped is None beside its digest.
 
     Raises:
         LedgerRefused: Its input, prompt or a body is not what was recorded.
     """
-    query = sa.select(requests, prompts).join(prompts, prompts.c.prompt_hash == requests.c.prompt_hash)
+    of_prompt = (prompts.c[n] for n in ("name", "text", "schema", "model", "endpoint", "parameters"))
+    query = sa.select(requests, *of_prompt, prompts.c.recorded_at.label("prompt_recorded_at"))
+    query = query.join(prompts, prompts.c.prompt_hash == requests.c.prompt_hash)
     row = connection.execute(query.where(requests.c.request_key == key)).one_or_none()
     if row is None:
         return None
     found = as_dict(row)
     _verify(found)
-    found["request"] = get_body(connection, found.pop("body")).decode(errors="replace")
+    found["request_digest"] = found.pop("body")
+    found["request"] = read_text(connection, found["request_digest"])
     order = (attempts.c.opened_at, attempts.c.attempt_id)
     found["attempts"] = [
         _attempt(connection, a) | {"number": n} for n, a in enumerate(_all(connection, attempts, key, *order), 1)
     ]
-    found["completion"] = next(iter(_all(connection, completions, key)), None)
-    found["quarantine"] = next(iter(_all(connection, quarantines, key)), None)
+    found["completion"] = _first(connection, completions, key)
+    found["quarantine"] = _first(connection, quarantines, key)
+    found["purged_answer"] = _first(connection, purged_answers, key)
+    found["replays"] = [_replay(connection, r) for r in _all(connection, replays, key, replays.c.opened_at)]
+    found["readings"] = _all(connection, readings, key, readings.c.reading_id)
+    found["versions"] = _list_versions(connection, found)
     return found
 
 
-def find_releases_of(connection: sa.Connection, key: str, row_id: str) -> list[dict[str, Any]]:
-    """
-    Each release that offered the row: who decided what, what became of the row, when it was delivered.
-
-    Of one whose review is open nothing is told of what was read: it could tell a reader which items are seeds.
-    """
-    query = (
-        sa.select(
-            releases.c.release_id, releases.c.run_id, releases.c.sink, releases.c.offered_at, releases.c.digest,
-            release_rows.c.position, release_rows.c.payload, release_rows.c.warning,
-        )
-        .join(release_rows, release_rows.c.release_id == releases.c.release_id)
-        .where(release_rows.c.row_id == row_id, release_rows.c.request_key == key)
-        .order_by(releases.c.offered_at)
-    )  # fmt: skip
-    return [_release(connection, as_dict(row)) for row in connection.execute(query)]
+def read_text(connection: sa.Connection, digest: str | None) -> str | None:
+    """A body as text; None where there is none, or where it was dropped."""
+    data = find_body(connection, digest) if digest else None
+    return None if data is None else data.decode(errors="replace")
 
 
-def _release(connection: sa.Connection, found: dict[str, Any]) -> dict[str, Any]:
-    release_id, position = found["release_id"], found["position"]
-    answers = (
-        sa.select(review_answers).where(review_answers.c.release_id == release_id).order_by(review_answers.c.round)
-    )
-    given = [as_dict(answer) for answer in connection.execute(answers)]
-    if not given or given[-1]["outcome"] not in ENDED:
-        # What was read and decided before is told no more either: an approval that expired lists its items.
-        return found | {"review": "open", "answers": [], "approval": None}
-    shown = _find_shown(connection, release_id, position)
-    found |= {"review": "ended", "answers": [_answer(answer, shown) for answer in given]}
-    newest = sa.select(approvals).where(approvals.c.release_id == release_id).order_by(approvals.c.round.desc())
-    approval = connection.execute(newest).first()
-    found["approval"] = as_dict(approval) if approval else None
-    if approval:
-        new = sa.select(corrections.c.payload)
-        new = new.where(corrections.c.approval_id == approval.approval_id, corrections.c.position == position)
-        payload = connection.execute(new).scalar()
-        found["corrected"] = get_body(connection, payload).decode(errors="replace") if payload else None
-        held = sa.select(held_rows.c.verdict)
-        held = held.where(held_rows.c.approval_id == approval.approval_id, held_rows.c.position == position)
-        found["held_as"] = connection.execute(held).scalar()
-        sent = sa.select(outbox).where(outbox.c.approval_id == approval.approval_id, outbox.c.position == position)
-        delivery = connection.execute(sent).one_or_none()
-        found["delivery"] = as_dict(delivery) if delivery else None
-    return found
+def _list_versions(connection: sa.Connection, request: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The prompt under other hashes, newest first, each with what it made of the same input, where it was asked."""
+    c = prompts.c
+    query = sa.select(c.prompt_hash, c.model, c.endpoint, c.parameters, c.recorded_at)
+    query = query.where(c.name == request["name"], c.prompt_hash != request["prompt_hash"])
+    rows = connection.execute(query.order_by(c.recorded_at.desc()).limit(_N_VERSIONS))
+    return [_version(connection, as_dict(row), request) for row in rows]
 
 
-def _find_shown(connection: sa.Connection, release_id: str, position: int) -> dict[int, dict[str, Any]]:
-    """As what the row was shown, by draw: a seed that was made of it is not it."""
-    c = drawn_items.c
-    query = sa.select(c.round, c.item, c.stratum, c.note)
-    query = query.where(c.release_id == release_id, c.position == position, c.stratum != SEED)
-    return {row.round: as_dict(row) for row in connection.execute(query)}
+def _version(connection: sa.Connection, version: dict[str, Any], request: Mapping[str, Any]) -> dict[str, Any]:
+    version["is_newer"] = version["recorded_at"] > request["prompt_recorded_at"]
+    # Of an input that was dropped no key can be made.
+    key = None if request["input"] == "" else request_key(request["input"], version["prompt_hash"])
+    version["request_key"] = key
+    version["completion"] = _first(connection, completions, key) if key else None
+    version["quarantine"] = _first(connection, quarantines, key) if key else None
+    return version
 
 
-def _answer(answer: dict[str, Any], shown: Mapping[int, dict[str, Any]]) -> dict[str, Any]:
-    """An answer with what it says of the row: its verdicts on others are counted, not told."""
-    verdicts = orjson.loads(answer.pop("verdicts"))
-    as_what = shown.get(answer["draw"] or 0)
-    verdict = verdicts.get(str(as_what["item"])) if as_what else None
-    return answer | {"n_verdicts": len(verdicts), "shown": as_what, "verdict": verdict}
-
-
-def _verify(request: Mapping[str, Any]) -> None:
+def _verify(request: dict[str, Any]) -> None:
     parts = ("text", "schema", "model", "endpoint")
     try:
         hashed = prompt_hash(**{n: request[n] for n in parts}, parameters=orjson.loads(request["parameters"]))
@@ -112,7 +84,8 @@ def _verify(request: Mapping[str, Any]) -> None:
         hashed = ""
     if hashed != request["prompt_hash"]:
         raise _altered("prompt", request["request_key"])
-    if request_key(request["input"], hashed) != request["request_key"]:
+    is_purged = request["purged_at"] is not None and request["input"] == ""
+    if not is_purged and request_key(request["input"], hashed) != request["request_key"]:
         raise _altered("input", request["request_key"])
 
 
@@ -121,14 +94,29 @@ def _altered(what: str, key: str) -> LedgerRefused:
 
 
 def _attempt(connection: sa.Connection, attempt: dict[str, Any]) -> dict[str, Any]:
-    digest = attempt.pop("body")
-    sent = attempt.pop("sent")
+    answered, sent = attempt.pop("body"), attempt.pop("sent")
     return attempt | {
-        "response": get_body(connection, digest).decode(errors="replace") if digest else None,
+        "response": read_text(connection, answered),
+        "response_digest": answered,
         "headers": orjson.loads(attempt["headers"] or "{}"),
         #: Where other bytes than the request's were sent.
-        "sent": get_body(connection, sent).decode(errors="replace") if sent else None,
+        "sent": read_text(connection, sent),
+        "sent_digest": sent,
     }
+
+
+def _replay(connection: sa.Connection, replay: dict[str, Any]) -> dict[str, Any]:
+    sent, answered = replay.pop("sent"), replay.pop("body")
+    return replay | {
+        "sent": read_text(connection, sent),
+        "sent_digest": sent,
+        "response": read_text(connection, answered),
+        "response_digest": answered,
+    }
+
+
+def _first(connection: sa.Connection, table: sa.Table, key: str) -> dict[str, Any] | None:
+    return next(iter(_all(connection, table, key)), None)
 
 
 def _all(connection: sa.Connection, table: sa.Table, key: str, *order: sa.Column[Any]) -> list[dict[str, Any]]:

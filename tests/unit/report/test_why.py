@@ -11,7 +11,7 @@ import pytest
 
 from overnight.approve import record_refusal
 from overnight.failures import LedgerRefused, OvernightError, ReviewRefused
-from overnight.ledger.history import find_releases_of
+from overnight.ledger.offers import find_releases_of
 from overnight.ledger.releases import find_release_rows
 from overnight.records import Release
 from overnight.report import explain_row, render_row
@@ -44,13 +44,13 @@ def test_what_is_told_reads_from_input_to_delivery(night: House) -> None:
     told = render_row(_explain(night, "r1"))
     parts = [
         f"row r1 in run {RUN}",
-        "a red car",
         "  accepted",
-        "every row check and every rule of its batch passed",
+        "a red car",
         "prompt text",
         "<query>{{ body }}</query>",
         "attempt 1: accepted",
         "status 200, stop reason stop, model served gpt-fake",
+        "every row check and every rule of its batch passed",
         f"to {night.sink}",
     ]
     # The row may have been read in an earlier round than the one that decided.
@@ -58,7 +58,7 @@ def test_what_is_told_reads_from_input_to_delivery(night: House) -> None:
         ("this row: item ", ": correct"),
         ("approved by Ada, by name alone (file)", "1 rows may leave, 1 are"),
     ):
-        places = [told.find(part) for part in (*parts, *review, "delivered")]
+        places = [told.find(part) for part in (*parts, *review, "delivery: delivered")]
         assert -1 not in places
         assert places == sorted(places)
 
@@ -180,11 +180,13 @@ def test_once_an_expired_approval_is_asked_for_again_its_items_are_told_no_more(
     assert _tells_nothing(house, release)
 
 
-def test_a_request_key_leads_to_its_request(night: House) -> None:
-    key = _explain(night, "r1")["request_key"]
+def test_a_request_whose_rows_no_part_holds_is_told_alone(night: House) -> None:
+    key = _explain(night, "r5")["request_key"]
+    for part in (night.home / "parts").rglob("*.parquet"):
+        part.unlink()
     found = _explain(night, key)
-    assert (found["row_id"], found["input"]) == (None, {"body": "a red car"})
-    assert key in render_row(found)
+    assert (found["row_id"], found["input"]) == (None, {"body": "busy"})
+    assert f"row {key}\n" in render_row(found)
 
 
 def test_neither_the_prompt_s_folder_nor_the_source_is_needed(
@@ -210,12 +212,17 @@ def test_a_row_that_is_nowhere_is_refused_in_one_line(night: House, row_id: str)
     assert "\n" not in str(caught.value)
 
 
-def test_a_part_that_is_gone_hides_no_other_run(night: House) -> None:
+def test_what_was_offered_is_told_without_its_part_and_what_was_not_is_refused(night: House) -> None:
     night.begin("night-2")
     for part in (night.home / "parts").rglob("*.parquet"):
         part.unlink()
+    found = _explain(night, "r1")
+    assert (found["input"], found["output"]["quote"]) == ({"body": "a red car"}, "a red car")
+    told = render_row(found)
+    assert "the part that held it is gone or altered" in told
+    assert "delivery: delivered" in told
     with pytest.raises(OvernightError, match="is not in any run"):
-        _explain(night, "r1")
+        _explain(night, "r3")
 
 
 @pytest.mark.parametrize("row_id", ["r3", "r4", "r5"])
@@ -236,7 +243,7 @@ def test_a_row_that_was_not_asked_yet_is_not_told_to_have_passed(checked_night: 
         ("row_id",),
         ("reason",),
         ("input", "body"),
-        ("request", "text"),
+        ("prompt", "files", "prompt.md"),
         ("request", "request"),
         ("request", "completion", "output"),
         ("request", "attempts", 0, "reasoning"),
