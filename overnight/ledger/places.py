@@ -53,6 +53,19 @@ def list_asking_runs(connection: sa.Connection, key: str) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
+def guess_share(connection: sa.Connection, key: str, run_id: str) -> float:
+    """About how far into the run the request was sent, from 0 to 1: attempts are numbered as they are opened."""
+    c = attempts.c
+    of_run = sa.select(c.attempt_id).where(c.run_id == run_id).limit(1)
+    # Each end by itself: the index gives it without a look at what is between.
+    ends = (of_run.order_by(c.attempt_id), of_run.order_by(c.attempt_id.desc()))
+    first, last = (connection.execute(query).scalar() or 0 for query in ends)
+    # By the key alone: with the run beside it, SQLite would look through all of the run's.
+    sent = connection.execute(sa.select(c.attempt_id, c.run_id).where(c.request_key == key).order_by(c.attempt_id))
+    at = next((row.attempt_id for row in sent if row.run_id == run_id), first)
+    return float(at - first) / max(1, last - first)
+
+
 def list_request_keys(connection: sa.Connection, digits: str) -> list[str]:
     """The first few request keys that begin with these hex digits."""
     c = requests.c.request_key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from overnight.failures import OvernightError, PartRefused
 from overnight.ledger.places import (
     Place,
     find_offered,
+    guess_share,
     list_asking_runs,
     list_offering_runs,
     list_request_keys,
@@ -82,7 +84,7 @@ class Search:
         if row_id and (place := self._find_offering(row_id, key)):
             return self._find_in_run(place)
         for run in [self.run_id] if self.run_id else self._list_likely_runs(key):
-            for batch in list_last_batches(self.connection, run):
+            for batch in self._list_likely_batches(run, key):
                 if row := self._take_row(batch, "request_key", key):
                     place = Place(run, row["row_id"], key, batch.step)
                     # A newer run that offered the same answer took it as a hit, which no attempt tells.
@@ -94,6 +96,14 @@ class Search:
                         else self._find_in_run(newer or place)
                     )
         return None if self.run_id else Found(None, key)
+
+    def _list_likely_batches(self, run_id: str, key: str) -> list[Manifest]:
+        """All batches, those first that were asked at about the time of the request."""
+        batches = list_last_batches(self.connection, run_id)
+        ends = list(accumulate(batch.part.n_rows for batch in batches))
+        at = guess_share(self.connection, key, run_id) * (ends[-1] if ends else 0)
+        nearest = sorted(zip(ends, batches, strict=True), key=lambda pair: abs(pair[0] - pair[1].part.n_rows / 2 - at))
+        return [batch for _, batch in nearest]
 
     def _list_likely_runs(self, key: str) -> list[str]:
         """Those that sent the request, then those that may have taken its answer as a hit; newest first."""
