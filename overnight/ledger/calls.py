@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from overnight.ledger.batching import batched
-from overnight.ledger.schema import attempts, completions, quarantines, requests
+from overnight.ledger.schema import attempts, completions, quarantines, requests, run_prompts
 from overnight.taxonomy import FailureClass
 
 _A = attempts.c
@@ -51,15 +51,15 @@ class Calls:
 
 def count_calls(connection: sa.Connection, run_id: str, prompt_hash: str) -> Calls:
     """What the run sent for the prompt with this hash."""
-    calls = Calls()
-    for row in connection.execute(_of_step(_GROUPS, run_id, prompt_hash).group_by(*_KEYS)):
+    calls, only = Calls(), _OfStep(connection, run_id, prompt_hash)
+    for row in connection.execute(only(_GROUPS).group_by(*_KEYS)):
         _add(calls, row)
-    distinct = _of_step(_REQUESTS, run_id, prompt_hash)
+    distinct = only(_REQUESTS)
     calls.n_requests = connection.execute(distinct).scalar_one()
     calls.n_reasked = connection.execute(distinct.where(_A.cause.in_(_REPAIRS))).scalar_one()
     calls.n_refused = connection.execute(distinct.where(_A.failure_class.in_(DECLINED))).scalar_one()
-    calls.n_resolved = connection.execute(_of_step(_RESOLVED, run_id, prompt_hash)).scalar_one()
-    latencies = _of_step(sa.select(_A.latency_s), run_id, prompt_hash)
+    calls.n_resolved = connection.execute(only(_RESOLVED)).scalar_one()
+    latencies = only(sa.select(_A.latency_s))
     latencies = latencies.where(_A.latency_s.is_not(None), _A.outcome.in_(_CLOSED))
     for some in connection.execute(latencies.execution_options(yield_per=10_000)).scalars().partitions():
         calls.latencies_s.extend(some)
@@ -107,10 +107,23 @@ def _add(calls: Calls, row: sa.Row[Any]) -> None:
         calls.failures[row.failure_class] += row.n
 
 
-def _of_step(query: sa.Select[Any], run_id: str, prompt_hash: str) -> sa.Select[Any]:
-    # A fallback's attempt belongs to the request of the prompt's own model.
-    joined = query.select_from(attempts).join(requests, requests.c.request_key == _A.request_key)
-    return joined.where(_A.run_id == run_id, requests.c.prompt_hash == prompt_hash, _A.outcome != "unsent")
+class _OfStep:
+    """Narrows a query to the attempts of one step."""
+
+    def __init__(self, connection: sa.Connection, run_id: str, prompt_hash: str) -> None:
+        self._of_run = (_A.run_id == run_id) & (_A.outcome != "unsent")
+        self._prompt_hash = prompt_hash
+        n_prompts = sa.select(sa.func.count()).where(run_prompts.c.run_id == run_id)
+        # The join takes most of the time, and of a run with one prompt it would leave nothing out.
+        self._joins = connection.execute(n_prompts).scalar_one() > 1
+
+    def __call__(self, query: sa.Select[Any]) -> sa.Select[Any]:
+        query = query.select_from(attempts).where(self._of_run)
+        if not self._joins:
+            return query
+        # A fallback's attempt belongs to the request of the prompt's own model.
+        joined = query.join(requests, requests.c.request_key == _A.request_key)
+        return joined.where(requests.c.prompt_hash == self._prompt_hash)
 
 
 _KEYS = (_A.outcome, _A.failure_class, _A.status, _A.model_served)
