@@ -64,17 +64,6 @@ def record_bodies(connection: sa.Connection, made: Iterable[Body]) -> None:
     _ADD_BODY.run(connection, values)
 
 
-def find_body(connection: sa.Connection, digest: str) -> bytes | None:
-    """
-    The plain bytes; None where a purge has dropped them: their length is kept, and nothing else.
-
-    Raises:
-        LedgerRefused: They are missing, or are not those that were recorded.
-    """
-    is_dropped = sa.select(sa.func.length(bodies.c.data) == 0).where(bodies.c.digest == digest, bodies.c.n_bytes > 0)
-    return None if connection.execute(is_dropped).scalar() else get_body(connection, digest)
-
-
 def get_body(connection: sa.Connection, digest: str) -> bytes:
     """
     The plain bytes.

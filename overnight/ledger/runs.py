@@ -19,7 +19,6 @@ M = TypeVar("M", bound=Batch | CompletedBatch | CheckedBatch)
 
 #: The stage that each manifest belongs to.
 _STAGES: dict[type[Any], str] = {Batch: "input", CompletedBatch: "completed", CheckedBatch: "checked"}
-_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 
 
 @dataclass(frozen=True)
