@@ -19,6 +19,7 @@ from overnight.ledger.closings import Closing
 from overnight.ledger.completions import Completion
 from overnight.ledger.spend import Cap, night_scope
 from overnight.llm import Pass
+from overnight.masking import Veil
 from overnight.records import RowState
 from overnight.taxonomy import FailureClass, FailureKind
 
@@ -100,6 +101,9 @@ async def send(asking: Asking, request: Request, sending: Sending, pass_: Pass) 
             take(reply)
             output = judge_reply(asking, request.values, request.course, lane.model, reply)
     except CallFailed as failure:
+        if private := asking.prompt.private:
+            # A provider may repeat the row, and what halts a run is told to people.
+            failure.args = (Veil(private, request.values).hide_text(str(failure)),)
         request.course.take(failure)
         if failure.kind is FailureKind.HALT:
             context.halt(failure)  # at once: while its end is recorded, nobody else is sent

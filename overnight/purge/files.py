@@ -21,7 +21,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 class OldFile:
     """A file that nothing needs which is left whole."""
 
-    #: "parts", "pages" (of Data Docs), "drafts" (of reviews), "reports" or "backups" (of the ledger).
+    #: "parts", "pages" (of Data Docs), "drafts" (of reviews), "reports", "results" (of Prefect's tasks, which are made
+    #: again where they are missed) or "backups" (of the ledger).
     kind: str
     path: Path
     n_bytes: int
@@ -57,6 +58,7 @@ def _list_files(home: Path, ledger: Path | None) -> Iterator[tuple[str, Path]]:
         "pages": ("docs", "*/validations/**/*.html"),
         "drafts": ("reviews", "*"),
         "reports": ("reports", "**/*"),
+        "results": ("results", "**/*"),
     }
     for kind, (folder, pattern) in folders.items():
         yield from ((kind, path) for path in sorted((home / folder).glob(pattern)) if path.is_file())

@@ -10,7 +10,8 @@ from overnight.failures import PartRefused
 from overnight.keys import request_key
 from overnight.ledger import Ledger
 from overnight.ledger.kept import Kept, PinnedBatch, find_kept, find_mark, find_young_keys, list_pinned
-from overnight.ledger.purges import count_replays, list_old_requests, list_purgeable_bodies, list_unpurged_releases
+from overnight.ledger.purged_texts import count_replays, list_unpurged_releases
+from overnight.ledger.purges import list_old_requests, list_purgeable_bodies
 from overnight.parts import read_columns
 from overnight.purge.files import OldFile, find_old_files
 from overnight.records import CheckedBatch, RowState

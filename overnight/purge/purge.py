@@ -11,7 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from overnight.failpoints import reach
-from overnight.ledger import Ledger
+from overnight.ledger import Ledger, purged_texts
 from overnight.ledger import purges as drops
 from overnight.ledger.kept import find_active
 from overnight.purge.files import delete_files, list_digests
@@ -29,7 +29,7 @@ class Purged:
 
     before: float
     is_dry: bool
-    #: By kind: runs, requests, bodies, releases, replays, parts, pages, drafts, reports, backups; and bytes.
+    #: By kind: runs, requests, bodies, releases, replays, parts, pages, drafts, reports, results, backups; and bytes.
     counts: Mapping[str, int]
     #: Runs that were left whole, by why.
     kept: Mapping[str, int]
@@ -78,10 +78,10 @@ def _drop(found: Findings, ledger: Ledger, *, before: float, now: float) -> bool
     others, bodies = found.kept.others, tuple(found.bodies)
     dropping: list[tuple[Callable[[sa.Connection, Sequence[str]], None], Sequence[str], int]] = [
         (partial(drops.purge_requests, before=before, now=now), found.requests, _N_REQUESTS),
-        (drops.purge_releases, found.releases, _N_RELEASES),
-        (drops.purge_runs, others, _N_RUNS),
-        (drops.purge_manifests, sorted(list_digests(found.files)), _N_PARTS),
-        (lambda connection, _: drops.purge_replays(connection, before), ("all",), 1),
+        (purged_texts.purge_releases, found.releases, _N_RELEASES),
+        (purged_texts.purge_runs, others, _N_RUNS),
+        (purged_texts.purge_manifests, sorted(list_digests(found.files)), _N_PARTS),
+        (lambda connection, _: purged_texts.purge_replays(connection, before), ("all",), 1),
         (partial(_purge_bodies, found=found), bodies, _N_BODIES),
     ]
     try:

@@ -16,6 +16,7 @@ _KINDS = {
     "pages": "pages of Data Docs",
     "drafts": "drafts of reviews",
     "reports": "reports",
+    "results": "results that Prefect keeps of tasks",
     "backups": "copies of the ledger from before an upgrade",
 }
 _KEPT = {

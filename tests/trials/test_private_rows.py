@@ -132,6 +132,12 @@ def test_what_was_read_hidden_leaves_whole_also_where_it_was_corrected(night: Pr
     assert left["r10"]["contact"] == f"person10{PRIVATE}"
 
 
+def test_what_a_provider_says_of_a_row_is_told_without_its_private_values(night: PrivateNight) -> None:
+    [(message,)] = night.house.fetch("SELECT message FROM attempts WHERE status = 400")
+    assert "[private: email]" in message
+    assert PRIVATE not in message
+
+
 def test_an_approval_signs_no_text_of_a_row(night: PrivateNight) -> None:
     publish(night, r1={"corrected": {"label": "blue"}})
     [(findings,)] = night.house.fetch("SELECT findings FROM approvals")

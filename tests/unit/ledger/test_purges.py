@@ -20,7 +20,6 @@ from overnight.failures import LedgerRefused
 from overnight.ledger import Ledger
 from overnight.ledger.attempts import record_prompt
 from overnight.ledger.draws import find_draw
-from overnight.ledger.history import find_releases_of
 from overnight.ledger.queries import summarize
 from overnight.ledger.releases import find_release
 from overnight.ledger.runs import pin_model, pin_prompt, record_batches, record_part, set_state
@@ -102,8 +101,15 @@ class Nights:
         return [name for name, column in words.items() if self.count(f"{name} WHERE {column} LIKE '%{SAID}%'")]
 
 
+def quote(body: dict[str, Any]) -> dict[str, Any]:
+    """An answer in the words of the row."""
+    text = str(body["messages"][-1]["content"])
+    return {"label": "blue" if "blue" in text else "red", "quote": f"a {'blue' if 'blue' in text else 'red'} {SAID}"}
+
+
 @pytest.fixture
 def nights(house: House, fake: FakeProvider) -> Iterator[Nights]:
+    fake.answer = quote
     with closing(Engine(house.settings, house.ledger)) as engine:
         yield Nights(house, fake, engine)
 
@@ -223,7 +229,6 @@ def test_a_run_that_is_not_at_its_end_stays_whole(nights: Nights, state: str) ->
 @on_each
 def test_a_purged_release_reads_as_purged_and_not_as_altered(nights: Nights) -> None:
     release = nights.publish()
-    key = nights.house.fetch("SELECT request_key FROM release_rows")[0][0].hex()
     approval = find_standing(nights.house.ledger, RUN, release.sink, now=time.time())
     # Its times are signed: it is the purge that is far ahead.
     later = time.time() + 10 * 86_400
@@ -237,8 +242,6 @@ def test_a_purged_release_reads_as_purged_and_not_as_altered(nights: Nights) -> 
     assert isinstance(approval, Approval)
     with pytest.raises(LedgerRefused, match="dropped by `overnight purge`"):
         deliver_release(approval, ledger=nights.house.ledger, settings=nights.house.settings)
-    assert find_releases_of
-    assert key
 
 
 def test_what_stood_at_a_sink_before_a_kept_release_can_be_put_back(nights: Nights) -> None:
@@ -281,7 +284,7 @@ def _purge_by_hand(house: House, **environ: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, env=os.environ | own | environ, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("nth", range(1, 6))
+@pytest.mark.parametrize("nth", [1, 4])
 def test_a_purge_that_was_killed_is_finished_by_the_next(nights: Nights, nth: int) -> None:
     nights.publish()
     nights.make_old()
@@ -297,15 +300,17 @@ def test_a_purge_that_was_killed_is_finished_by_the_next(nights: Nights, nth: in
         assert again.ledger_id == nights.house.ledger.ledger_id
 
 
+@pytest.mark.parametrize("database", ["sqlite"])
 def test_no_byte_of_what_was_dropped_is_left_in_the_ledger_s_files(nights: Nights) -> None:
     nights.publish()
     nights.make_old()
     done = nights.purge()
-    files = [path for path in nights.house.home.iterdir() if path.is_file() and path != nights.house.out]
+    files = list(nights.house.home.glob("ledger.sqlite*"))
     assert done.left == ()
     assert [path.name for path in files if SAID.encode() in path.read_bytes()] == []
 
 
+@pytest.mark.parametrize("database", ["sqlite"])
 def test_old_copies_pages_drafts_and_reports_are_deleted_and_the_index_says_so(nights: Nights) -> None:
     nights.publish()
     nights.make_old()
@@ -313,7 +318,7 @@ def test_old_copies_pages_drafts_and_reports_are_deleted_and_the_index_says_so(n
     page = home / "docs" / "sort" / "validations" / "sort" / "a.html"
     old = [
         home / "ledger.sqlite.before-upgrade-from-0005", page, home / "reviews" / "night-0-abc-1.json",
-        home / "reports" / "night-0.html",
+        home / "reports" / "night-0.html", home / "results" / "check_batch-0",
     ]  # fmt: skip
     for path in (*old, home / "approval.key", home / "reports" / "night-9.html"):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -325,8 +330,8 @@ def test_old_copies_pages_drafts_and_reports_are_deleted_and_the_index_says_so(n
     assert [path for path in old if path.exists()] == []
     assert (home / "approval.key").exists()
     assert (home / "reports" / "night-9.html").exists()
-    assert {kind: done.counts[kind] for kind in ("backups", "pages", "drafts", "reports")} == dict.fromkeys(
-        ("backups", "pages", "drafts", "reports"), 1
+    assert {kind: done.counts[kind] for kind in ("backups", "pages", "drafts", "reports", "results")} == dict.fromkeys(
+        ("backups", "pages", "drafts", "reports", "results"), 1
     )
     assert "0 validations" in (home / "docs" / "sort" / "index.html").read_text()
 
