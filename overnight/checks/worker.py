@@ -36,7 +36,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             request["rules"],
             suite_name=request["suite_name"],
             docs_dir=Path(request["docs_dir"]),
-            private=request["private"],
+            private=request.get("private", ()),
         )
     except SuiteRefused as error:
         return {"refused": str(error)}
