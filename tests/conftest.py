@@ -87,11 +87,19 @@ class House:
     def sink(self) -> str:
         return f"file:{self.out}"
 
-    def begin(self, run_id: str = RUN) -> str:
-        """Open a run as a flow does."""
+    def begin(self, run_id: str = RUN, *, retries: str | None = None, now: float = 1.0) -> str:
+        """Open a run as a flow does, or a retry of another."""
+        kind = {"kind": "retry", "of_run": retries} if retries else {}
         self.ledger.write(
             lambda c: open_pass(
-                c, run_id=run_id, flow="sort", parameters={}, flow_run_id=f"of-{run_id}", deployed=False, now=1.0
+                c,
+                run_id=run_id,
+                flow="sort",
+                parameters={},
+                flow_run_id=f"of-{run_id}",
+                deployed=False,
+                now=now,
+                **kind,
             )
         )
         return run_id
@@ -145,6 +153,7 @@ class House:
         run_id: str = RUN,
         now: float = 1.0,
         held_of: Release | None = None,
+        continues: str | None = None,
         approval_s: float | None = None,
         rng: random.Random | None = None,
         **policy: Any,
@@ -164,6 +173,7 @@ class House:
             policy=self.complete(wanted, facts.effect),
             now=now,
             held_of=held_of,
+            continues=continues,
             rng=rng,
         )
 

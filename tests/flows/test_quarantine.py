@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flows.answer_urgent_tickets import answer_urgent_tickets
 from flows.replay_quarantine import replay_quarantine
 from flows.route_banking_query import route_banking_query
 from overnight.cli.plan import as_object
@@ -179,38 +180,35 @@ def _publish_as(project: Project, run_id: str) -> None:
     assert project.run(run_id).summary.published == 5
 
 
-def test_rows_held_back_of_the_night_do_not_push_retried_rows_out(night: Project) -> None:
-    _publish(night, "night-1", **{"3": "wrong"})
-    assert _rows_out(night.out) == ["1", "4", "6", "7"]
-    night.monkeypatch.setenv("OVERNIGHT_OFFERS_HELD", "1")
-    assert night.run("night-1").name == "COMPLETED Waiting"
-    night.monkeypatch.delenv("OVERNIGHT_OFFERS_HELD")
-    night.fake.answer = answer_by_schema
-    # Both wait for the same file; whichever comes second is refused, and the file stays whole.
-    other = night.find_release("night-1")
-    early = _retry(night, "retry-1")
-    assert other.release_id in str(early.state.message)
-    night.decide("night-1")
-    assert night.run("night-1").summary.published == 5
-    assert _retry(night, "retry-2").name == "COMPLETED Waiting"
-    _publish(night, "retry-2", **{"2": "wrong"})
-    assert _rows_out(night.out) == ["1", "4", "6", "7", "3", "5"]
-    # And what the retry held back goes on from there.
-    night.monkeypatch.setenv("OVERNIGHT_OFFERS_HELD", "1")
-    assert _retry(night, "retry-2").name == "COMPLETED Waiting"
-    night.monkeypatch.delenv("OVERNIGHT_OFFERS_HELD")
-    assert _publish(night, "retry-2").summary.published == 2
-    assert _rows_out(night.out) == ["1", "4", "6", "7", "3", "5", "2"]
+def test_a_row_refused_in_a_later_step_goes_through_the_first_by_what_is_known(project: Project) -> None:
+    Path("tickets.csv").write_text("ticket_id,body\nT-1,I am furious\nT-2,This is urgent\nT-3,Very urgent\n")
+    folder = project.folder / "prompts" / "draft_reply" / "checks.json"
+    folder.write_text(json.dumps(json.loads(folder.read_text()) | {"max_quarantined": 0.9}))
 
+    def answer(body: dict[str, Any]) -> Scripted | dict[str, Any]:
+        found = answer_by_schema(body)
+        if "urgency" in found:
+            return found | {"urgency": "high"}
+        return Scripted(refusal="I may not.") if "furious" in str(body["messages"][-1]) else found
 
-def test_a_rejected_retry_lets_nothing_leave_and_its_rows_can_be_retried(night: Project) -> None:
-    _publish(night, "night-1")
-    night.fake.answer = answer_by_schema
-    _retry(night, "retry-1")
-    night.decide("retry-1", "reject")
-    assert _retry(night, "retry-1").name == "COMPLETED Rejected"
-    assert _rows_out(night.out) == ["1", "3", "4", "6", "7"]
-    assert _retry(night, "retry-2").summary.rows == 2
+    def run(run_id: str, source: str) -> Ended:
+        sink = f"file:{project.out}"
+        return project.call(run_id, answer_urgent_tickets, source=source, model="openai:gpt-fake", sink=sink)
+
+    project.fake.answer = answer
+    first = run("night-1", "tickets.csv")
+    assert (first.summary.accepted, first.summary.quarantined, first.summary.calls) == (2, 1, 6)
+    project.decide("night-1")
+    assert run("night-1", "tickets.csv").summary.published == 2
+    project.fake.answer = lambda body: (
+        answer_by_schema(body) | {"urgency": "high"} if "urgency" in str(body) else answer_by_schema(body)
+    )
+    again = run("retry-1", SOURCE)
+    s = again.summary
+    assert (again.name, s.rows, s.accepted, s.calls, s.hits) == ("COMPLETED Waiting", 1, 1, 1, 1)
+    project.decide("retry-1")
+    assert run("retry-1", SOURCE).summary.published == 1
+    assert _rows_out(project.out) == ["T-2", "T-3", "T-1"]
 
 
 def test_the_flow_says_in_one_line_where_there_is_nothing_to_start(night: Project) -> None:
