@@ -44,7 +44,10 @@ def find_known(rows: Sequence[Answered], wrong: Sequence[WrongAnswer], places: C
             continue
         output: dict[str, Any] = orjson.loads(answer.output)
         # A field more or less would show by itself that this is a seed.
-        if output.keys() == row.output.keys() and differs(output, dict(row.output)):
+        if output.keys() != row.output.keys():
+            continue
+        output = {name: output[name] for name in row.output}
+        if differs(output, dict(row.output)):
             seeds.append(Seed(place, output, f"what was answered before, and {answer.by} called wrong"))
     return seeds
 
