@@ -19,6 +19,8 @@ from overnight.report.diff_said import Words
 
 #: Changes of one field's labels that examples are taken of.
 _MOST_KINDS = 20
+#: The kind of change that comes last: no label is another.
+_WORDS = "other words"
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ class Example:
 def pick_examples(
     pairs: Pairs, words: Words, limit: int, *, connection: sa.Connection, home: Path, show_private: bool
 ) -> tuple[Example, ...]:
-    """Pairs that changed: one of each kind in turn, the most frequent kinds first; those that people judged first."""
-    kinds = sorted(_find_kinds(pairs), key=lambda kind: (-len(kind[1]), kind[0]))
+    """Pairs that changed: one of each kind in turn, the most frequent first; of each, those that people judged."""
+    kinds = sorted(_find_kinds(pairs), key=lambda kind: (kind[0] == _WORDS, -len(kind[1]), kind[0]))
     orders = [[(name, at) for at in _order(places, limit, pairs, words)] for name, places in kinds]
     turns = (found for found in chain.from_iterable(zip_longest(*orders)) if found)
     chosen: dict[int, str] = {}
@@ -71,7 +73,7 @@ def _find_kinds(pairs: Pairs) -> Iterator[tuple[str, Places]]:
             changed = both & ~pairs.same[name]
             relabelled |= changed
             yield from _find_changes(name, np.flatnonzero(changed), pairs)
-    yield "other words", np.flatnonzero(both & ~pairs.is_same & ~relabelled)
+    yield _WORDS, np.flatnonzero(both & ~pairs.is_same & ~relabelled)
 
 
 def _find_changes(name: str, changed: Places, pairs: Pairs) -> Iterator[tuple[str, Places]]:

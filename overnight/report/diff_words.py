@@ -26,8 +26,8 @@ def say_outcomes(outcomes: Outcomes) -> str:
     if outcomes.p_value is None:
         return f"No pair is accepted by one side alone{waiting}."
     p = f"p < {_LEAST_P}" if outcomes.p_value < _LEAST_P else f"p = {outcomes.p_value:.4f}"
-    counts = f"{outcomes.only_a:,} by A alone, {outcomes.only_b:,} by B alone"
-    return f"Accepted {counts}; McNemar's exact test: {p}{waiting}."
+    counts = f"{outcomes.only_a:,} accepted by A alone, {outcomes.only_b:,} by B alone"
+    return f"{counts}; McNemar's exact test: {p}{waiting}."
 
 
 def say_agreement(agreement: Agreement) -> str:
