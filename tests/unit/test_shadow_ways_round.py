@@ -19,7 +19,7 @@ from overnight.failures import ApprovalRefused
 from overnight.ledger.runs import find_batches, pin_model, pin_prompt, record_batches, record_part
 from overnight.ledger.shadows import name_shadow, open_shadow
 from overnight.records import Approval, CheckedBatch, CompletedBatch, ModelTerms, Prompt, Release
-from tests.conftest import RUN, House
+from tests.conftest import DATABASES, RUN, House
 from tests.fakes.provider import FakeProvider
 
 SHADOW = name_shadow(RUN)
@@ -60,6 +60,7 @@ def _refused(call: Callable[[], object], house: House) -> str:
 # The step: what it returns is nothing, and what it records is at no stage that is offered.
 
 
+@pytest.mark.parametrize("database", DATABASES)
 def test_the_step_records_no_checked_batch(house: House, shadow: tuple[CompletedBatch, Prompt]) -> None:
     with house.ledger.reading() as connection:
         assert find_batches(connection, SHADOW, CheckedBatch) == []

@@ -20,7 +20,7 @@ from overnight.ledger.runs import pin_model, pin_prompt
 from overnight.ledger.spend import night_scope
 from overnight.records import ModelTerms, Prompt
 from overnight.report.replay import as_object, count_agreed, describe
-from tests.conftest import RUN
+from tests.conftest import DATABASES, RUN
 from tests.fakes.provider import Scripted
 from tests.unit.complete.conftest import Desk
 
@@ -102,6 +102,7 @@ def test_it_is_open_on_record_before_it_is_sent(desk: Desk) -> None:
     assert seen == [("open", True)]
 
 
+@pytest.mark.parametrize("database", DATABASES)
 def test_each_of_several_times_is_counted(desk: Desk) -> None:
     desk.fake.answer = _say("red")
     recorded = _ask(desk)
@@ -240,6 +241,7 @@ def test_a_request_of_another_embedded_model_than_today_s_is_refused(desk: Desk)
         _replay(desk, change(recorded, prompt=other))
 
 
+@pytest.mark.parametrize("database", DATABASES)
 def test_a_beginning_of_a_key_names_all_that_begin_so(desk: Desk) -> None:
     keys = sorted(row["request_key"] for row in desk.ask(["one", "two"]))
     with desk.house.ledger.reading() as connection:

@@ -19,7 +19,7 @@ from overnight.records import ModelTerms, Prompt
 from overnight.report.diff import Diff, agree, compare, find_p_value
 from overnight.report.diff_page import as_object, render_diff_page
 from overnight.report.diff_text import render_diff, render_diff_markdown
-from tests.conftest import House
+from tests.conftest import DATABASES, House
 from tests.fakes.provider import FakeProvider, Scripted
 
 #: One is refused under the second prompt, one relabelled, two differ in words.
@@ -120,6 +120,7 @@ def test_examples_are_of_each_kind_and_the_same_every_time(diff: Diff, house: Ho
     assert _compare(house, "night-1", "night-2", limit=0).examples == ()
 
 
+@pytest.mark.parametrize("database", DATABASES)
 def test_prompts_and_models_are_paired_by_input(house: House, nights: Callable[..., Prompt]) -> None:
     first, second = nights("night-1"), nights("night-2", anew=True)
     house.tamper("UPDATE prompts SET recorded_at = 2.0 WHERE prompt_hash = :h", h=bytes.fromhex(second.prompt_hash))
