@@ -1,6 +1,8 @@
 # Every target sets up .venv first, on a machine with Python 3.11 or newer and make; the second time that takes no time.
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests start many processes: what one of them has compiled, the next ones need not.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test trials check bench up lock clean
 
@@ -22,10 +24,10 @@ demo: .venv/.stamp
 define run_tests
 	@mkdir -p .cache; \
 	nice -n 15 $(BIN)/pytest -q tests/unit > .cache/unit-tests.log 2>&1 & unit=$$!; \
-	nice $(BIN)/pytest -q tests/flows > .cache/flows.log 2>&1 & flows=$$!; \
-	$(BIN)/pytest tests/acceptance tests/trials; failed=$$?; \
-	wait $$unit || failed=1; wait $$flows || failed=1; \
-	cat .cache/unit-tests.log .cache/flows.log; exit $$failed
+	nice $(BIN)/pytest -q tests/trials tests/flows > .cache/nights.log 2>&1 & nights=$$!; \
+	$(BIN)/pytest tests/acceptance; failed=$$?; \
+	wait $$unit || failed=1; wait $$nights || failed=1; \
+	cat .cache/unit-tests.log .cache/nights.log; exit $$failed
 endef
 
 test: .venv/.stamp

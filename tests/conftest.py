@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import shutil
@@ -276,6 +277,11 @@ def pytest_configure() -> None:
     share_compiled()
     if memory := find_memory():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+
+
+def pytest_collection_finish() -> None:
+    # What has been imported and collected stays to the end, and need not be looked through for garbage again and again.
+    gc.freeze()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from prefect import Flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
-from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.route_banking_query import route_banking_query
@@ -131,8 +131,10 @@ def _flow_run_id(state: State[Any]) -> UUID:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     get_validator().start()  # its import takes seconds: beside the server's start, not after it
+    # What a run logs no test asks the server for.
+    settings = {PREFECT_LOCAL_STORAGE_PATH: tmp_path_factory.mktemp("results"), PREFECT_LOGGING_TO_API_ENABLED: False}
     with (
-        temporary_settings({PREFECT_LOCAL_STORAGE_PATH: tmp_path_factory.mktemp("results")}),
+        temporary_settings(settings),
         prefect_test_harness(server_startup_timeout=120),
     ):
         yield
