@@ -22,7 +22,7 @@ def show_why(
     html: Path | None,
     opens: bool,
     is_full: bool,
-    shows_private: bool,
+    show_private: bool,
 ) -> None:
     """Print everything recorded of a row, or write it as a page."""
     # Late: pyarrow takes a third of a second.
@@ -36,7 +36,7 @@ def show_why(
         ledger=get_ledger(settings),
         home=settings.home,
         approval_key=settings.approval_key,
-        shows_private=shows_private,
+        shows_private=show_private,
     )
     if html or opens:
         path = _write_page(told, html or settings.home / "reports" / "why.html")

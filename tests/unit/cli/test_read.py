@@ -22,7 +22,8 @@ def test_the_same_rows_are_shown_whoever_asks_again(cli: Cli, house: House) -> N
     sample = json.loads(out)
     assert (code, len(sample), {row["why"] for row in sample}) == (0, 2, {"random"})
     assert sample[0]["trace"]["row_id"] == sample[0]["row_id"]
-    assert json.loads(cli("read", "-n", "2", "--json")[1]) == sample
+    again = json.loads(cli("read", "-n", "2", "--json")[1])
+    assert [row["row_id"] for row in again] == [row["row_id"] for row in sample]
 
 
 def test_answers_that_do_not_fit_are_refused_in_one_line(cli: Cli, house: House, tmp_path: Path) -> None:
