@@ -31,8 +31,11 @@ def hide_private(told: dict[str, Any]) -> dict[str, Any]:
     names = _list_private(told)
     if not names:
         return told | {"private": []}
-    veils = [Veil({name}, {name: form}) for name, value in sorted(_find_values(told, names)) for form in _forms(value)]
-    hidden: dict[str, Any] = _Hiding(names, veils).hide(told)
+    values: dict[str, list[str]] = {}
+    for name, value in sorted(_find_values(told, names)):
+        values.setdefault(name, []).extend(_forms(value))
+    # One for all of them: a value that is there whole is looked for before the beginnings of others.
+    hidden: dict[str, Any] = _Hiding(names, Veil(names, values)).hide(told)
     return hidden | {"private": sorted(names)}
 
 
@@ -126,7 +129,7 @@ class _Hiding:
     """Values by their names where rows stand, and by what they say everywhere."""
 
     names: frozenset[str]
-    veils: list[Veil]
+    veil: Veil
 
     def hide(self, value: Any) -> Any:
         """Of what is told by our own names."""
@@ -191,9 +194,7 @@ class _Hiding:
         return hidden if is_asked else self._cut(hidden)
 
     def _hide_text(self, text: str) -> str:
-        for veil in self.veils:
-            text = veil.hide_text(text)
-        return text
+        return self.veil.hide_text(text)
 
     def _cut(self, text: str) -> str:
         """An answer that was cut off, or is no JSON, may hold a value that stands nowhere else."""

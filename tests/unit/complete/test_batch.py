@@ -109,7 +109,7 @@ def test_an_answer_that_another_process_gave_meanwhile_costs_no_call_and_is_judg
 def _accept_elsewhere(connection: Any, key: str, input_json: str, prompt_hash: str, attempt_id: int) -> None:
     values = {"k": bytes.fromhex(key), "p": bytes.fromhex(prompt_hash), "i": input_json}
     connection.exec_driver_sql(
-        "INSERT OR IGNORE INTO requests SELECT :k, :p, :i, body, 1.0 FROM requests LIMIT 1", values
+        "INSERT OR IGNORE INTO requests SELECT :k, :p, :i, body, 1.0, NULL FROM requests LIMIT 1", values
     )
     accept(connection, [(key, Completion(attempt_id, '{"label":"red","quote":"elsewhere"}'))], 1.0)
 

@@ -44,8 +44,13 @@ Sort this: <query>{{ body }}</query>
 _SCHEMA = {
     "type": "object",
     "additionalProperties": False,
-    "required": ["label", "quote"],
-    "properties": {"label": {"enum": ["red", "green", "blue"]}, "quote": {"type": "string", "maxLength": 60}},
+    "required": ["label", "quote", "why"],
+    "properties": {
+        "label": {"enum": ["red", "green", "blue"]},
+        "quote": {"type": "string", "maxLength": 60},
+        # Not private: of rows whose every text is hidden nobody could tell a seed.
+        "why": {"type": "string"},
+    },
 }
 _CHECKS = {
     "row": [{"rule": "max_chars", "field": "quote", "limit": 50}, {"rule": "verbatim", "field": "quote", "of": "body"}],
@@ -64,12 +69,15 @@ _TEXTS = ["a red car", "a blue car", "a green car", "an odd car", f"a made-up {C
 def _answer(body: dict[str, Any]) -> Scripted | dict[str, Any]:
     asked, text = body["messages"], str(body["messages"][-1]["content"])
     if "odd" in str(asked) and len(asked) == 1:
-        return Scripted(text='{"label": "mauve", "quote": "odd first quote"}')
+        return Scripted(text='{"label": "mauve", "quote": "odd first quote", "why": "It is odd."}')
     if "made-up" in str(asked):
-        return Scripted(text=orjson.dumps({"label": "red", "quote": f"never said by {PERSON}"}).decode())
+        return Scripted(text=orjson.dumps({"label": "red", "quote": f"never said by {PERSON}", "why": "-"}).decode())
     if "a red car" in text:
-        return Scripted(text='{"label": "red", "quote": "a red car"}', reasoning="The car is red, so it is red.")
-    return answer_by_schema(body) if len(asked) == 1 else {"label": "red", "quote": "an odd car"}
+        said = '{"label": "red", "quote": "a red car", "why": "Its first word after the article says it."}'
+        return Scripted(text=said, reasoning="The car is red, so it is red.")
+    if len(asked) > 1:
+        return {"label": "red", "quote": "an odd car", "why": "Nothing else fits what was written about it."}
+    return answer_by_schema(body) | {"why": f"There are {len(text)} letters in the question that was asked."}
 
 
 class _Content:
@@ -149,7 +157,9 @@ def later(house: House, fake: FakeProvider, tmp_path: Path) -> Later:
     with house.ledger.reading() as connection:
         release = find_release(connection, RUN)
     assert release is not None
-    approval = house.approve(release, r2={"corrected": {"label": "green", "quote": "a blue car"}}, r3="wrong")
+    approval = house.approve(
+        release, r2={"corrected": {"label": "green", "quote": "a blue car", "why": "It is green."}}, r3="wrong"
+    )
     deliver_release(approval, ledger=house.ledger, settings=house.settings)
     shutil.rmtree(prompts)
     (house.home / "source-1.csv").unlink()
@@ -243,6 +253,7 @@ def test_a_newer_version_of_the_prompt_is_told_with_its_answer(later: Later, fak
     house = later.house
     newer = house.make_prompt(endpoint=fake.openai_base_url, text="Which colour? {{ body }}")
     house.tamper("UPDATE prompts SET recorded_at = :at WHERE text LIKE '%Which colour%'", at=later.now)
+    fake.answer = answer_by_schema
     house.begin("night-2")
     with closing(Engine(house.settings, house.ledger)) as engine:
         complete_batch(house.read_batch(["a red car"], 2), newer, run_id="night-2", engine=engine)
@@ -333,7 +344,7 @@ def test_a_prompt_that_cannot_be_read_any_more_shows_nothing_of_the_row(later: L
     broken = TEXT.replace("id: id", "of_old: private")
     later.house.tamper("UPDATE run_prompts SET text = :text", text=broken)
     told = later.explain("r1", shows_private=False)
-    assert told["private"] == ["body", "label", "quote"]
+    assert told["private"] == ["body", "label", "quote", "why"]
     assert "a red car" not in orjson.dumps(told).decode()
 
 
