@@ -154,8 +154,8 @@ def write_deployments(project: Project, parameters: dict[str, str]) -> None:
     tickets, *others = committed["deployments"]
     tickets["parameters"] = parameters
     tickets["schedules"][0]["cron"] = "* * * * *"
-    for other in others:
-        other["schedules"][0]["active"] = False
+    for schedule in (s for other in others for s in other.get("schedules", ())):
+        schedule["active"] = False
     (project.folder / "prefect.yaml").write_text(yaml.safe_dump(committed, sort_keys=False))
 
 
