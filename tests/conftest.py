@@ -274,6 +274,11 @@ def _accepted_row(number: int, text: str, prompt: Prompt) -> dict[str, Any]:
 
 
 def pytest_configure() -> None:
+    # Late, since the processes that trials start come by here without it. A busy machine is slow, and no failure.
+    from hypothesis import settings  # noqa: PLC0415 - see above
+
+    settings.register_profile("busy", deadline=None)
+    settings.load_profile("busy")
     share_compiled()
     if memory := find_memory():
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
