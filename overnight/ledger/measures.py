@@ -90,9 +90,14 @@ def find_reference(
 
 
 def list_measures(
-    connection: sa.Connection, prompt_name: str, *, limit: int = 14, flow: str | None = None
+    connection: sa.Connection,
+    prompt_name: str,
+    *,
+    limit: int = 14,
+    flow: str | None = None,
+    until: float | None = None,
 ) -> list[Night]:
-    """The last nights of a prompt, of one flow or of all, oldest first."""
+    """The last nights of a prompt, of one flow or of all, oldest first; none that began after `until`."""
     query = (
         sa.select(measures, runs.c.flow, runs.c.state, runs.c.started_at)
         .join(runs, runs.c.run_id == _M.run_id)
@@ -101,6 +106,7 @@ def list_measures(
         .limit(limit)
     )
     query = query.where(runs.c.flow == flow) if flow else query
+    query = query.where(runs.c.started_at <= until) if until is not None else query
     rows = [as_dict(row) for row in connection.execute(query)]
     return [
         Night(

@@ -47,15 +47,16 @@ def _list_reviews(connection: sa.Connection) -> list[Wait]:
 
 def _describe_review(connection: sa.Connection, flow: str, release: Release) -> Wait:
     answers = list_answers(connection, release.release_id)
+    rows = f"{say_count(release.n_rows, 'row')} of {flow}, run {release.run_id}, for {release.sink}"
+    if answers and answers[-1][1].outcome in ENDED:
+        said = f"{rows}: {answers[-1][1].outcome} by {answers[-1][1].reviewer}, and the run has not gone on since."
+        return Wait(said, f"`overnight review {release.run_id}` continues it", release.run_id)
     # An approval that expired unused ended that review; who read in it may read again.
     since = [a for _, a in answers[max((n + 1 for n, (_, a) in enumerate(answers) if a.outcome in ENDED), default=0) :]]
     have_read = {a.reviewer for a in since if a.outcome == "second"}
-    what = (
-        f"{say_count(release.n_rows, 'row')} of {flow}, run {release.run_id}, for {release.sink}: "
-        f"{say_count(len(release.items), 'item')} to read, for {_find_whom(connection, release, have_read)}."
-    )
-    how = f"`overnight review {release.run_id} --web`"
-    return Wait(what, how, release.run_id)
+    whom = _find_whom(connection, release, have_read)
+    what = f"{rows}: {say_count(len(release.items), 'item')} to read, for {whom}."
+    return Wait(what, f"`overnight review {release.run_id} --web`", release.run_id)
 
 
 def _find_whom(connection: sa.Connection, release: Release, have_read: set[str]) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -33,7 +35,7 @@ def gather_brief(run_id: str, *, ledger: Ledger, home: Path, now: float) -> Brie
     with ledger.reading() as connection:
         run = get_run(connection, run_id)
         steps = [read_measures(kept) for kept in find_measures(connection, run_id).values()]
-        figures, plots = _compare(connection, steps, run["flow"])
+        figures, plots = _compare(connection, steps, run)
         waits = tuple(list_waits(connection))
         deliveries = _count_deliveries(connection, run_id)
     rows, note = find_rows(run_id, ledger=ledger, home=home)
@@ -64,18 +66,18 @@ def gather_brief(run_id: str, *, ledger: Ledger, home: Path, now: float) -> Brie
 def find_figures(connection: sa.Connection, run_id: str) -> tuple[tuple[FigureRow, ...], str | None]:
     """The figures of a run's last step beside those of other nights, and the run that it was compared with."""
     steps = [read_measures(kept) for kept in find_measures(connection, run_id).values()]
-    figures, _ = _compare(connection, steps, get_run(connection, run_id)["flow"], draws=False)
+    figures, _ = _compare(connection, steps, get_run(connection, run_id), draws=False)
     return figures, steps[-1].compared_with if steps else None
 
 
 def _compare(
-    connection: sa.Connection, steps: list[StepMeasures], flow: str, *, draws: bool = True
+    connection: sa.Connection, steps: list[StepMeasures], run: Mapping[str, Any], *, draws: bool = True
 ) -> tuple[tuple[FigureRow, ...], tuple[Plot, ...]]:
     """Of the last step: what leaves is its answers."""
     if not steps:
         return (), ()
     last = steps[-1]
-    nights = list_nights(connection, last.figures.prompt_name, flow)
+    nights = list_nights(connection, last.figures.prompt_name, run)
     before = _find_before(connection, last)
     figures = list_figures(last.figures, before.figures if before else None, nights)
     return tuple(figures), tuple(list_plots(connection, nights)) if draws else ()

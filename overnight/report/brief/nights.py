@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from statistics import median
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -34,9 +35,9 @@ class Night:
     kept: Measures
 
 
-def list_nights(connection: sa.Connection, prompt: str, flow: str) -> list[Night]:
-    """The last nights of the prompt in the flow, oldest first."""
-    kept = list_measures(connection, prompt, limit=N_NIGHTS, flow=flow)
+def list_nights(connection: sa.Connection, prompt: str, run: Mapping[str, Any]) -> list[Night]:
+    """The run and the nights of the prompt before it in its flow, oldest first."""
+    kept = list_measures(connection, prompt, limit=N_NIGHTS, flow=run["flow"], until=run["started_at"])
     return [Night(_name(k), read_measures(k.measures).figures, k.measures) for k in kept]
 
 
