@@ -21,6 +21,7 @@ from overnight.ledger.runs import find_latest_batches, find_private
 from overnight.masking import Veil
 from overnight.parts import read_part
 from overnight.records import Batch
+from overnight.report.reviews import say_count
 from overnight.report.text import show_value
 from overnight.report.treatment import describe_treatment
 
@@ -176,14 +177,14 @@ def _count(rows: Iterable[QuarantinedRow]) -> dict[str, dict[str, int]]:
 
 def render_quarantine(found: Quarantine, *, by_row: bool = False) -> str:
     """The same as text to read from top to bottom."""
-    lines = [f"run {found.run_id} of {found.flow}: {len(found.rows):,} rows quarantined"]
+    lines = [f"run {found.run_id} of {found.flow}: {say_count(len(found.rows), 'row')} quarantined"]
     for group in found.groups:
         lines += ["", *_render_group(group)]
     if by_row:
         lines += ["", *(line for row in found.rows for line in _render_row(row))]
     lines.append("")
     if found.n_to_retry:
-        n = f"{found.n_to_retry:,} {'row' if found.n_to_retry == 1 else 'rows'}"
+        n = say_count(found.n_to_retry, "row")
         lines.append(f"{n} to ask again, with the prompt as it is now: `overnight quarantine {found.run_id} --retry`")
     else:
         lines.append("No row is left to ask again.")
