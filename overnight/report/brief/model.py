@@ -17,7 +17,9 @@ class FigureRow:
     """A figure of the run beside those of other nights, ready to be read."""
 
     name: str
-    #: Of this run, of the one it was compared with, and the median of the nights before.
+    #: Of this run; None: it is not known, or there was nothing to have it.
+    value: float | None
+    #: In words, of this run, of the one it was compared with, and the median of the nights before.
     cells: tuple[str, str, str]
 
 

@@ -45,7 +45,9 @@ def list_figures(this: Figures, before: Figures | None, nights: Sequence[Night])
     """The run's figures beside those of the run that it was compared with, and the median of the others."""
     others = [n.figures for n in nights if n.figures.run_id != this.run_id]
     return [
-        FigureRow(name, (show(get(this)), show(get(before)) if before else "", show(_find_median(others, get))))
+        FigureRow(
+            name, get(this), (show(get(this)), show(get(before)) if before else "", show(_find_median(others, get)))
+        )
         for name, get, show in _FIGURES
     ]
 

@@ -27,6 +27,8 @@ _COLOURS = {
 _INK, _SOFT, _LINE, *_SERIES = _COLOURS
 _SIZE_INCHES = (4.6, 2.3)
 _LETTERS_PT = 8
+#: Of the highest value: nothing touches the frame.
+_HEADROOM = 1.06
 #: Nights that are named below a plot, at most.
 _N_NAMES = 5
 
@@ -73,7 +75,7 @@ def draw(plot: Plot) -> str:
         (_draw_bars if plot.kind == "bars" else _draw_lines)(axes, plot)
         for limit in plot.limits.values():
             axes.axhline(limit, color=_SOFT, linewidth=0.8, linestyle=(0, (4, 3)))
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * _HEADROOM)
         made = io.StringIO()
         figure.savefig(made, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _take_colours(made.getvalue(), plot.title)

@@ -97,7 +97,7 @@ def summarize_brief(brief: Brief) -> dict[str, Any]:
         "reason": brief.reason,
         "compared_with": brief.compared_with,
         "changes": [asdict(change) for change in brief.changes],
-        "figures": {row.name: row.cells[0] for row in brief.figures},
+        "figures": {row.name: row.value for row in brief.figures},
         "waits": [asdict(wait) for wait in brief.waits],
         "worth_reading": [{"row_id": row.row_id, "why": row.why} for row in brief.rows],
     }

@@ -22,6 +22,8 @@ def cli(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OVERNIGHT_HOME", str(house.home))
     monkeypatch.setenv("OVERNIGHT_LEDGER_URL", house.ledger.url)
+    # Nobody listens there; without it a server that the machine runs for other work would be asked.
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["overnight", *arguments])

@@ -75,7 +75,8 @@ def test_the_terminal_and_the_notice_say_the_same_in_short(nights: Nights, house
     assert "40 of 40 rows wait to be read" in told
     found = summarize_brief(brief)
     assert (found["compared_with"], found["changes"], found["accepted"]) == ("night-1", [], 40)
-    assert found["figures"]["cost of an accepted row, USD"]
+    assert (found["figures"]["rows"], found["figures"]["answered without a call"]) == (40, 0.0)
+    assert found["figures"]["cost, USD"] is None
     notice = tell_morning([brief])
     assert notice.title == "1 run last night, 1 waiting for a person"
     assert "sort, run night-2: 40 of 40 rows wait to be read before they leave." in notice.lines
