@@ -11,6 +11,7 @@ from prefect.artifacts import create_link_artifact
 from prefect.logging import get_run_logger
 
 from overnight import only_hosts
+from overnight.failures import OvernightError
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.notices import record_told, was_told
 from overnight.ledger.queries import list_runs
@@ -36,7 +37,12 @@ def brief_runs() -> int:
         gather_brief(run_id, ledger=ledger, home=settings.home, now=now) for run_id in _find_untold(ledger, now=now)
     ]
     for brief in briefs:
-        path = write_brief(brief, settings.home)
+        try:
+            path = write_brief(brief, settings.home)
+        except OvernightError as error:
+            # People are told all the same where each run stands.
+            get_run_logger().warning("%s", error)
+            continue
         create_link_artifact(path.as_uri(), link_text=f"Brief of {brief.run_id}", key=f"brief-{brief.run_id}")
     if briefs:
         _tell(briefs, settings, ledger, now)

@@ -172,7 +172,7 @@ def _count(rows: Iterable[QuarantinedRow]) -> dict[str, dict[str, int]]:
     for row in rows:
         for run_id, state in row.retried.items():
             counts[run_id][state] = counts[run_id].get(state, 0) + 1
-    return counts
+    return dict(counts)
 
 
 def render_quarantine(found: Quarantine, *, by_row: bool = False) -> str:

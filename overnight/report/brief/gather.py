@@ -42,6 +42,7 @@ def gather_brief(run_id: str, *, ledger: Ledger, home: Path, now: float) -> Brie
     return Brief(
         run_id=run_id,
         flow=run["flow"],
+        kind=run["kind"],
         state=run["state"],
         reason=run["reason"],
         started_at=run["started_at"],

@@ -54,6 +54,8 @@ class Brief:
 
     run_id: str
     flow: str
+    #: "night" or "retry".
+    kind: str
     state: str
     #: Why it stands there, where that was recorded.
     reason: str | None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from overnight.failures import OvernightError
 from overnight.report.brief.model import Brief, ShownRow
 from overnight.report.brief.plots import Plot, draw, list_colours
 from overnight.report.brief.words import bar_parts, footer, headline, lead, name_columns, night_of, unchanged
@@ -55,12 +56,23 @@ def render_page(brief: Brief) -> str:
 
 
 def write_brief(brief: Brief, home: Path) -> Path:
-    """Write the run's page under `home`, in the place of an earlier one; its path."""
-    path = home / "reports" / f"{brief.run_id}.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """
+    Write the run's page under `home`, in the place of an earlier one; its path.
+
+    Raises:
+        OvernightError: It cannot be written there.
+    """
+    page, path = render_page(brief), home / "reports" / f"{brief.run_id}.html"
     part = path.with_suffix(".part")
-    part.write_text(render_page(brief), encoding="utf-8")
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(page, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise OvernightError(
+            f"The page {path} cannot be written ({error.strerror}). Free the disk or mend its folder, and run"
+            f" `overnight report {brief.run_id}`."
+        ) from error
     return path
 
 

@@ -24,7 +24,7 @@ _HEADLINES = {
 def headline(brief: Brief) -> str:
     """The one line that is read where only one is."""
     s = brief.summary
-    n = s.published if brief.state == "released" else s.accepted
+    n = s.published if brief.state == "released" else count_open(brief)
     return _HEADLINES.get(brief.state, brief.state).format(n=f"{n:,} of {say_count(s.rows, 'row')}")
 
 
@@ -37,13 +37,18 @@ def lead(brief: Brief) -> list[str]:
     return [*lines, f"Run `{brief.run_id}`, begun {show_moment(brief.started_at)}: {done}"]
 
 
+def count_open(brief: Brief) -> int:
+    """Rows that were accepted by the last step, and about which nothing has been decided or done yet."""
+    s = brief.summary
+    return s.accepted - s.skipped - s.published - s.held
+
+
 def bar_parts(brief: Brief) -> list[dict[str, Any]]:
     """The run's rows by where they are, each in one place."""
     s = brief.summary
-    open_ = s.accepted - s.skipped - s.published - s.held
     name = "waiting" if brief.state == "waiting" else "accepted"
     parts = [
-        ("published", s.published), (name, open_), ("held", s.held), ("skipped", s.skipped),
+        ("published", s.published), (name, count_open(brief)), ("held", s.held), ("skipped", s.skipped),
         ("quarantined", s.quarantined), ("pending", s.pending),
     ]  # fmt: skip
     return [{"name": name, "n": n} for name, n in parts if n > 0]
@@ -58,7 +63,9 @@ def unchanged(brief: Brief) -> str:
     """What is said where no change is told."""
     if brief.compared_with:
         return "Nothing that is measured has changed beyond its limit."
-    return "There is no earlier run of this prompt that was approved: nothing to compare with."
+    if brief.kind == "retry":
+        return "Rows that are asked again are compared with no night: they are those that were difficult."
+    return " ".join(brief.report.compared) or "None of its rows was asked: there is nothing to compare."
 
 
 def night_of(brief: Brief) -> str:

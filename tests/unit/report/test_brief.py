@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
+from overnight.failures import OvernightError
 from overnight.ledger.runs import set_state
 from overnight.ledger.schema import runs
 from overnight.records import RunState
@@ -105,4 +107,19 @@ def test_a_run_that_asked_nothing_has_its_page_all_the_same(house: House) -> Non
     house.ledger.write(lambda c: c.execute(sa.update(runs).values(started_at=LAST)))
     page = render_page(gather(house, "night-1"))
     assert "The key is missing." in page
-    assert "There is no earlier run of this prompt that was approved" in page
+    assert "None of its rows was asked: there is nothing to compare." in page
+
+
+def test_a_page_that_cannot_be_written_is_one_line(nights: Nights, house: House) -> None:
+    brief = gather(house, pass_nights(nights, 20, [{}]))
+    (house.home / "reports").write_text("in its place")
+    with pytest.raises(OvernightError, match=r"The page .* cannot be written") as refused:
+        write_brief(brief, house.home)
+    assert "\n" not in str(refused.value)
+
+
+def test_of_a_chain_only_what_its_last_step_answered_waits(nights: Nights, house: House) -> None:
+    brief = gather(house, pass_nights(nights, 20, [{}]))
+    skipped = replace(brief.report, summary=replace(brief.summary, skipped=15))
+    told = describe_brief(replace(brief, report=skipped))
+    assert "5 of 20 rows wait to be read before they leave" in told

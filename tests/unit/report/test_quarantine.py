@@ -1,7 +1,10 @@
 from __future__ import annotations
 
-from overnight.ledger.runs import pin_prompt
-from overnight.report.quarantine import find_quarantine, render_quarantine
+import orjson
+
+from overnight.ledger.runs import find_batches, pin_prompt, record_batches
+from overnight.records import CheckedBatch
+from overnight.report.quarantine import as_object, find_quarantine, render_quarantine
 from overnight.report.treatment import describe_treatment
 from overnight.taxonomy import TREATMENTS, FailureKind
 from tests.conftest import RUN, House
@@ -40,3 +43,14 @@ def test_every_class_that_sets_rows_aside_says_what_to_do() -> None:
     for failure_class, treatment in TREATMENTS.items():
         if treatment.if_stays in kinds:
             assert not describe_treatment(failure_class).startswith("Retry. (")
+
+
+def test_what_became_of_rows_in_a_retry_is_told_as_json_too(night: House) -> None:
+    night.begin("retry-1", retries=RUN)
+    with night.ledger.reading() as connection:
+        batches = find_batches(connection, RUN, CheckedBatch)
+    night.ledger.write(lambda c: record_batches(c, "retry-1", batches))
+    found = find_quarantine(RUN, ledger=night.ledger, home=night.home)
+    told = orjson.loads(orjson.dumps(as_object(found, by_row=True)))
+    assert {"retry-1": {"quarantined": 1}} in [group["retried"] for group in told["groups"]]
+    assert "retried in retry-1: 1 quarantined" in render_quarantine(found)
