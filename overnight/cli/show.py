@@ -65,8 +65,9 @@ def show_runs(limit: int, *, as_json: bool) -> None:
 def _line(run: dict[str, Any]) -> str:
     cost = "?" if run["cost_usd"] is None else f"{run['cost_usd']:.4f}"
     started = datetime.fromtimestamp(run["started_at"]).astimezone()
+    flow = f"{run['flow']}, retry of {run['of_run']}" if run["kind"] == "retry" else run["flow"]
     return (
-        f"{run['run_id']}  {run['state']:9} {started:%Y-%m-%d %H:%M}  {run['flow']}: {run['rows']:,} rows,"
+        f"{run['run_id']}  {run['state']:9} {started:%Y-%m-%d %H:%M}  {flow}: {run['rows']:,} rows,"
         f" {run['accepted']:,} accepted, {run['quarantined']:,} quarantined, {run['pending']:,} pending,"
         f" {run['published']:,} published, {run['calls']:,} calls, {cost} USD"
     )

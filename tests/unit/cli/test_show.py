@@ -30,6 +30,14 @@ def test_runs_are_listed_newest_first_each_with_its_reason(cli: Cli, house: Hous
     assert len(cli("runs", "--limit", "1")[1].splitlines()) == 1
 
 
+def test_a_retry_is_listed_with_the_run_whose_rows_it_asks_again(cli: Cli, house: House) -> None:
+    house.begin("night-1")
+    house.begin("retry-1", retries="night-1", now=2.0)
+    _, out, _ = cli("runs")
+    assert "sort, retry of night-1: 0 rows" in out.splitlines()[0]
+    assert "retry of" not in out.splitlines()[1]
+
+
 def test_runs_as_json_are_one_value_and_nothing_else(cli: Cli, house: House) -> None:
     house.offer(2)
     _, out, err = cli("runs", "--json")
