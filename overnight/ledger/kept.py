@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from overnight.ledger.kept_payloads import find_payload_runs
 from overnight.ledger.release_schema import approvals, outbox, releases
 from overnight.ledger.review_schema import review_answers
 from overnight.ledger.reviews import ENDED
-from overnight.ledger.runs import find_batches, find_latest_batches
-from overnight.ledger.schema import attempts, claims, completions, passes, quarantines, run_batches, run_prompts, runs
-from overnight.ledger.trace_schema import readings, replays
-from overnight.records import Batch, CheckedBatch, CompletedBatch, RunState
+from overnight.ledger.schema import passes, runs
+from overnight.records import RunState
 
 #: Deliveries that are not at their end.
 _OPEN = ("promised", "sending", "unknown")
@@ -27,8 +25,8 @@ class Kept:
     runs: dict[str, str]
     #: The others, oldest first.
     others: tuple[str, ...]
-    #: Others whose payloads a kept run's recall would put back at a sink that holds one release whole.
-    standing: frozenset[str] = field(default_factory=frozenset)
+    #: Those whose payloads stay: they, and others whose rows stand, or will stand, beside theirs at a sink.
+    payloads_of: frozenset[str]
     #: When the oldest of those that are left whole began; None: there is none.
     whole_since: float | None = None
 
@@ -57,15 +55,7 @@ def find_kept(connection: sa.Connection, before: float, now: float) -> Kept:
         reasons |= {run_id: why for run_id in ids if run_id not in reasons}
     others = tuple(r.run_id for r in found if r.run_id not in reasons)
     since = min((r.started_at for r in found if r.run_id in reasons), default=None)
-    return Kept(reasons, others, _find_standing(connection, reasons.keys()), since)
-
-
-def find_active(connection: sa.Connection, since: float) -> list[str]:
-    """The runs that may have written to the ledger since then: those that run, and whose last pass was not over."""
-    p = passes.c
-    running = sa.select(runs.c.run_id).where(runs.c.state == RunState.RUNNING)
-    later = sa.select(p.run_id).where(sa.or_(p.ended_at >= since, p.started_at >= since))
-    return sorted({*connection.execute(running).scalars(), *connection.execute(later).scalars()})
+    return Kept(reasons, others, frozenset(find_payload_runs(connection, reasons.keys())), since)
 
 
 def _find_young(connection: sa.Connection, before: float) -> set[str]:
@@ -107,69 +97,3 @@ def _find_in_review(connection: sa.Connection) -> set[str]:
     answers = connection.execute(sa.select(v.release_id, v.outcome).order_by(v.round))
     decided = {release_id for release_id, outcome in dict(answers.tuples().all()).items() if outcome in ENDED}
     return {run_id for (run_id, _), newest_id in newest.items() if newest_id not in decided | parents}
-
-
-def _find_standing(connection: sa.Connection, kept: Any) -> frozenset[str]:
-    """Of each sink that a kept run wrote whole: the run whose rows stood there before."""
-    a, r = approvals.c, releases.c
-    query = sa.select(a.sink, r.run_id).join(releases, r.release_id == a.release_id)
-    query = query.where(a.state == "consumed", r.operation == "replace").order_by(a.turn)
-    before: dict[str, str] = {}
-    standing: set[str] = set()
-    for row in connection.execute(query):
-        if row.run_id not in kept:
-            before[row.sink] = row.run_id
-        elif row.sink in before:
-            standing.add(before[row.sink])
-    return frozenset(standing)
-
-
-@dataclass(frozen=True)
-class PinnedBatch:
-    """A batch of a kept run, with what its keys are made of where it was not asked yet."""
-
-    batch: Batch | CompletedBatch | CheckedBatch
-    #: Of the prompts of its step.
-    prompt_hashes: tuple[str, ...]
-
-
-def list_pinned(connection: sa.Connection, run_id: str) -> list[PinnedBatch]:
-    """The batches of a run, each as of every stage that it reached; of its input only what was asked no further."""
-    c = run_prompts.c
-    query = sa.select(c.step, c.prompt_hash).where(c.run_id == run_id, c.prompt_hash.is_not(None))
-    hashes: dict[int, list[str]] = {}
-    for row in connection.execute(query):
-        hashes.setdefault(row.step, []).append(row.prompt_hash)
-    latest = find_latest_batches(connection, run_id)
-    found: list[Batch | CompletedBatch | CheckedBatch] = [
-        *find_batches(connection, run_id, Batch),
-        *find_batches(connection, run_id, CompletedBatch),
-        *find_batches(connection, run_id, CheckedBatch),
-    ]
-    return [
-        PinnedBatch(b, tuple(hashes.get(b.step, ())) if isinstance(latest[b.step, b.n], Batch) else ()) for b in found
-    ]
-
-
-def find_young_keys(connection: sa.Connection, before: float) -> set[str]:
-    """Requests that were sent, settled, sent again to compare or read since then, or are being asked."""
-    queries = (
-        sa.select(claims.c.request_key),
-        sa.select(attempts.c.request_key).where(attempts.c.opened_at >= before),
-        sa.select(completions.c.request_key).where(completions.c.accepted_at >= before),
-        sa.select(quarantines.c.request_key).where(quarantines.c.recorded_at >= before),
-        sa.select(replays.c.request_key).where(replays.c.opened_at >= before),
-        sa.select(readings.c.request_key).where(readings.c.recorded_at >= before),
-    )
-    return {key for query in queries for key in connection.execute(query).scalars()}
-
-
-def find_mark(connection: sa.Connection) -> tuple[int, ...]:
-    """What changes when a run begins, pins something or is offered: what was found before may not hold any more."""
-    counts = (
-        sa.select(sa.func.coalesce(sa.func.max(passes.c.pass_id), 0)),
-        sa.select(sa.func.count()).select_from(run_batches),
-        sa.select(sa.func.count(run_prompts.c.prompt_hash)),
-        sa.select(sa.func.count()).select_from(releases),
-    )
-    return tuple(connection.execute(query).scalar_one() for query in counts)

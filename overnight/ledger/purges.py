@@ -8,9 +8,8 @@ import orjson
 import sqlalchemy as sa
 
 from overnight.ledger.batching import batched
-from overnight.ledger.kept import find_mark
+from overnight.ledger.kept_payloads import find_payload_runs, find_payloads
 from overnight.ledger.prepared import insert
-from overnight.ledger.release_schema import approvals, corrections, release_rows, releases
 from overnight.ledger.schema import (
     attempts,
     bodies,
@@ -30,23 +29,12 @@ TABLES = (
 _LOCK = "LOCK TABLE claims, passes, run_batches, run_prompts, releases IN SHARE MODE"
 
 
-class Overtaken(Exception):
-    """Something began, or was pinned or offered, since it was found out what may be dropped."""
-
-
-def begin_batch(connection: sa.Connection, mark: tuple[int, ...]) -> None:
-    """
-    Begin a transaction that drops something.
-
-    Raises:
-        Overtaken: What may be dropped has to be found out anew.
-    """
+def begin_batch(connection: sa.Connection) -> None:
+    """Begin a transaction that drops something: who is about to pin or to ask something old waits for its end."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(_LOCK)
     else:
         connection.exec_driver_sql("PRAGMA secure_delete = ON")
-    if find_mark(connection) != mark:
-        raise Overtaken
 
 
 def list_old_requests(connection: sa.Connection, before: float) -> list[str]:
@@ -56,13 +44,13 @@ def list_old_requests(connection: sa.Connection, before: float) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
-def purge_requests(connection: sa.Connection, keys: Sequence[str], *, before: float, now: float) -> None:
+def purge_requests(connection: sa.Connection, keys: Sequence[str], *, before: float, now: float) -> set[str]:
     """
-    Drop what was asked and answered under the keys, but for what is asked in this moment.
+    Drop what was asked and answered under the keys, but for what is asked in this moment; those that were dropped.
 
     The answers' digests stay, and a request that is asked again is recorded anew.
     """
-    a, c = attempts.c, claims.c
+    a, c, dropped = attempts.c, claims.c, set[str]()
     for some in batched(keys):
         busy = set(connection.execute(sa.select(c.request_key).where(c.request_key.in_(some))).scalars())
         young = sa.select(a.request_key).where(a.request_key.in_(some), a.opened_at >= before)
@@ -76,6 +64,8 @@ def purge_requests(connection: sa.Connection, keys: Sequence[str], *, before: fl
         )
         connection.execute(sa.update(readings).where(readings.c.request_key.in_(old)).values(note=""))
         connection.execute(sa.update(requests).where(requests.c.request_key.in_(old)).values(input="", purged_at=now))
+        dropped.update(old)
+    return dropped
 
 
 def _keep_digests(connection: sa.Connection, keys: Sequence[str], now: float) -> None:
@@ -130,25 +120,12 @@ def _find_referred(
             found |= {row.body, row.sent}
     for row in connection.execute(sa.select(p.sent, p.body).where(p.opened_at >= before)):
         found |= {row.sent, row.body}
-    return found | _find_payloads(connection, payloads_of)
+    return found | find_payloads(connection, payloads_of)
 
 
-def _find_payloads(connection: sa.Connection, of_runs: Collection[str]) -> set[str]:
-    found: set[str] = set()
-    for some in batched(list(of_runs)):
-        of = sa.select(releases.c.release_id).where(releases.c.run_id.in_(some))
-        offered = sa.select(release_rows.c.payload).where(release_rows.c.release_id.in_(of))
-        corrected = sa.select(corrections.c.payload).join(
-            approvals, approvals.c.approval_id == corrections.c.approval_id
-        )
-        for query in (offered, corrected.where(approvals.c.release_id.in_(of))):
-            found.update(connection.execute(query).scalars())
-    return found
-
-
-def purge_bodies(connection: sa.Connection, digests: Sequence[str], *, active: Sequence[str], since: float) -> None:
+def purge_bodies(connection: sa.Connection, digests: Sequence[str], *, active: Sequence[str], since: float) -> set[str]:
     """
-    Drop the bytes of bodies; digest and size stay.
+    Drop the bytes of bodies; digest and size stay. Those that were dropped.
 
     Args:
         connection: In a batch that has begun.
@@ -157,15 +134,17 @@ def purge_bodies(connection: sa.Connection, digests: Sequence[str], *, active: S
         since: When that was, seconds since the epoch.
     """
     a, p, wanted = attempts.c, replays.c, set(digests)
-    anew: set[str | None] = set(_find_payloads(connection, active))
+    anew: set[str | None] = set(find_payloads(connection, find_payload_runs(connection, active)))
     for some in batched(active):
         query = sa.select(requests.c.body, a.body, a.sent).join(attempts, a.request_key == requests.c.request_key)
         for row in connection.execute(query.where(a.run_id.in_(some))):
             anew.update(row)
     for row in connection.execute(sa.select(p.sent, p.body).where(sa.or_(p.opened_at >= since, p.closed_at >= since))):
         anew.update(row)
-    for some in batched(sorted(wanted - anew)):
+    dropped = wanted - anew
+    for some in batched(sorted(dropped)):
         connection.execute(sa.update(bodies).where(bodies.c.digest.in_(some)).values(data=b""))
+    return dropped
 
 
 def open_purge(connection: sa.Connection, before: float, by: str, now: float) -> int:

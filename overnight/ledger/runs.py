@@ -19,6 +19,7 @@ M = TypeVar("M", bound=Batch | CompletedBatch | CheckedBatch)
 
 #: The stage that each manifest belongs to.
 _STAGES: dict[type[Any], str] = {Batch: "input", CompletedBatch: "completed", CheckedBatch: "checked"}
+_KINDS: dict[str, type[Batch | CompletedBatch | CheckedBatch]] = {stage: kind for kind, stage in _STAGES.items()}
 
 
 @dataclass(frozen=True)
@@ -191,12 +192,11 @@ def find_latest_batches(
 
 def list_last_batches(connection: sa.Connection, run_id: str) -> list[Batch | CompletedBatch | CheckedBatch]:
     """The same in order, by one query, and only the last stages loaded: for who looks through many runs."""
-    c, kinds = run_batches.c, {stage: kind for kind, stage in _STAGES.items()}
+    c, order = run_batches.c, list(_KINDS)
     query = sa.select(c.step, c.n, c.stage, c.manifest).where(c.run_id == run_id).order_by(c.step, c.n)
-    order = list(kinds)
     rows = sorted(connection.execute(query).all(), key=lambda row: order.index(row.stage))
     last = {(row.step, row.n): row for row in rows}
-    return [_load(kinds[last[at].stage], last[at].manifest) for at in sorted(last)]
+    return [load_manifest(last[at].stage, last[at].manifest) for at in sorted(last)]
 
 
 def record_part(connection: sa.Connection, cache_key: str, manifest: CompletedBatch | CheckedBatch, now: float) -> None:
@@ -231,6 +231,11 @@ def is_recorded(connection: sa.Connection, manifest: CheckedBatch) -> bool:
     query = sa.select(c.manifest).where(c.part_digest == manifest.part.digest, c.stage == _STAGES[CheckedBatch])
     recorded = [_load(CheckedBatch, text) for text in connection.execute(query).scalars()]
     return manifest in recorded
+
+
+def load_manifest(stage: str, text: str) -> Batch | CompletedBatch | CheckedBatch:
+    """A manifest from its text, as the kind that belongs to its stage."""
+    return _load(_KINDS[stage], text)
 
 
 def _dump(manifest: Batch | CompletedBatch | CheckedBatch) -> str:

@@ -44,12 +44,17 @@ def find_old_files(
         before: Seconds since the epoch.
     """
     for kind, path in _list_files(home, ledger):
-        if path in used or (kind in _NAMED and any(quote(run_id, safe="") in path.name for run_id in runs)):
+        if is_needed(kind, path, used=used, runs=runs):
             continue
         with contextlib.suppress(FileNotFoundError):
             stat = path.stat()
             if stat.st_mtime < before:
                 yield OldFile(kind, path, stat.st_size, stat.st_mtime)
+
+
+def is_needed(kind: str, path: Path, *, used: Collection[Path], runs: Collection[str]) -> bool:
+    """Whether it is one of those that are used, or bears the name of one of these runs."""
+    return path in used or (kind in _NAMED and any(quote(run_id, safe="") in path.name for run_id in runs))
 
 
 def _list_files(home: Path, ledger: Path | None) -> Iterator[tuple[str, Path]]:

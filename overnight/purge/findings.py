@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from overnight.failures import PartRefused
-from overnight.keys import request_key
 from overnight.ledger import Ledger
-from overnight.ledger.kept import Kept, PinnedBatch, find_kept, find_mark, find_young_keys, list_pinned
+from overnight.ledger.kept import Kept, find_kept
+from overnight.ledger.pinned import PinnedBatch, find_active, find_last_pass, find_young_keys, list_pinned
 from overnight.ledger.purged_texts import count_replays, list_unpurged_releases
 from overnight.ledger.purges import list_old_requests, list_purgeable_bodies
-from overnight.parts import read_columns
 from overnight.purge.files import OldFile, find_old_files
-from overnight.records import CheckedBatch, RowState
+from overnight.purge.pinned import find_keys, find_paths
+
+#: A clock of another machine may be off by this, in seconds.
+_SLACK_S = 300.0
 
 
 @dataclass(frozen=True)
 class Findings:
     """What may be dropped, as of one state of the ledger."""
 
-    #: Of the ledger: where it has changed since, all is found out anew.
-    mark: tuple[int, ...]
     found_at: float
+    #: Runs that might have been writing then, and the last pass that had begun: these may need more since.
+    active: frozenset[str]
+    last_pass: int
     kept: Kept
     #: Keys of requests.
     requests: tuple[str, ...]
@@ -32,6 +34,11 @@ class Findings:
     releases: tuple[str, ...]
     n_replays: int
     files: tuple[OldFile, ...]
+
+    @property
+    def since(self) -> float:
+        """Who has done anything from then on may need more than was found out."""
+        return self.found_at - _SLACK_S
 
     def count(self) -> dict[str, int]:
         """How many of each kind, and how many bytes."""
@@ -58,16 +65,15 @@ def find_purgeable(ledger: Ledger, home: Path, *, before: float, now: float) -> 
         now: The same.
     """
     with ledger.reading() as connection:
-        mark, kept = find_mark(connection), find_kept(connection, before, now)
+        last_pass, kept = find_last_pass(connection), find_kept(connection, before, now)
         pinned = [batch for run_id in kept.runs for batch in list_pinned(connection, run_id)]
-        wanted = find_young_keys(connection, before) | _find_keys(pinned, home)
+        wanted = find_young_keys(connection, before) | find_keys(pinned, home)
         old = tuple(key for key in list_old_requests(connection, before) if key not in wanted)
-        bodies = list_purgeable_bodies(
-            connection, dropped=frozenset(old), payloads_of=kept.runs.keys() | kept.standing, before=before
-        )
+        bodies = list_purgeable_bodies(connection, dropped=frozenset(old), payloads_of=kept.payloads_of, before=before)
         return Findings(
-            mark=mark,
             found_at=now,
+            active=frozenset(find_active(connection, after_pass=last_pass, since=now - _SLACK_S)),
+            last_pass=last_pass,
             kept=kept,
             requests=old,
             bodies=bodies,
@@ -77,33 +83,16 @@ def find_purgeable(ledger: Ledger, home: Path, *, before: float, now: float) -> 
         )
 
 
-def _find_keys(pinned: list[PinnedBatch], home: Path) -> set[str]:
-    return {key for batch in pinned for key in _read_keys(batch, home)}
-
-
-def _read_keys(pinned: PinnedBatch, home: Path) -> Iterator[str]:
-    """The requests of a batch: those that it names, and those that it will have once it is asked."""
-    try:
-        rows = read_columns(pinned.batch.part, home)
-    except PartRefused:
-        return  # what it named is lost already
-    yield from filter(None, rows["request_key"])
-    for prompt_hash in pinned.prompt_hashes:
-        for given, state in zip(rows["input"], rows["state"], strict=True):
-            if given and state == RowState.PENDING:
-                yield request_key(given, prompt_hash)
-
-
 def _find_files(
     ledger: Ledger,
     kept: Kept,
-    pinned: list[PinnedBatch],
+    pinned: Sequence[PinnedBatch],
     home: Path,
     *,
     before: float,
     now: float,
 ) -> Iterator[OldFile]:
-    used = {home / batch.batch.part.path for batch in pinned}
-    used |= {home / b.batch.docs for b in pinned if isinstance(b.batch, CheckedBatch) and b.batch.docs}
     # What is younger than this moment may be in use by a run that has not said so yet.
-    return find_old_files(home, ledger.path, used=used, runs=kept.runs.keys(), before=min(before, now))
+    return find_old_files(
+        home, ledger.path, used=find_paths(pinned, home), runs=kept.runs.keys(), before=min(before, now)
+    )

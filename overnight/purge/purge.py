@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import sqlalchemy as sa
-
-from overnight.failpoints import reach
-from overnight.ledger import Ledger, purged_texts
-from overnight.ledger import purges as drops
-from overnight.ledger.kept import find_active
-from overnight.purge.files import delete_files, list_digests
+from overnight.ledger import Ledger
+from overnight.ledger.purges import TABLES, close_purge, open_purge
+from overnight.purge.dropping import drop
 from overnight.purge.findings import Findings, find_purgeable
-
-#: Of a transaction: others wait as long as it takes.
-_N_REQUESTS, _N_BODIES, _N_RELEASES, _N_RUNS, _N_PARTS = 2000, 5000, 20, 200, 500
-#: A clock of another machine may be off by this, in seconds.
-_SLACK_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -61,53 +51,14 @@ def purge(
         is_dry: Only find out what would be dropped.
         clock: Seconds since the epoch.
     """
-    first = found = find_purgeable(ledger, home, before=before, now=clock())
+    found = find_purgeable(ledger, home, before=before, now=clock())
     if is_dry:
-        return _sum_up(first, before, is_dry=True)
-    purge_id = ledger.write(lambda connection: drops.open_purge(connection, before, by, clock()))
-    while not _drop(found, ledger, before=before, now=clock()):
-        found = find_purgeable(ledger, home, before=before, now=clock())
-    delete_files(found.files)
-    left = ledger.compact(drops.TABLES)
-    ledger.write(lambda connection: drops.close_purge(connection, purge_id, first.count()))
-    return _sum_up(first, before, left=left)
-
-
-def _drop(found: Findings, ledger: Ledger, *, before: float, now: float) -> bool:
-    """Whether all of it was dropped: False where something began meanwhile that may need a part of it."""
-    others, bodies = found.kept.others, tuple(found.bodies)
-    dropping: list[tuple[Callable[[sa.Connection, Sequence[str]], None], Sequence[str], int]] = [
-        (partial(drops.purge_requests, before=before, now=now), found.requests, _N_REQUESTS),
-        (purged_texts.purge_releases, found.releases, _N_RELEASES),
-        (purged_texts.purge_runs, others, _N_RUNS),
-        (purged_texts.purge_manifests, sorted(list_digests(found.files)), _N_PARTS),
-        (lambda connection, _: purged_texts.purge_replays(connection, before), ("all",), 1),
-        (partial(_purge_bodies, found=found), bodies, _N_BODIES),
-    ]
-    try:
-        for drop, what, size in dropping:
-            for start in range(0, len(what), size):
-                ledger.write(partial(_drop_batch, drop=drop, some=what[start : start + size], mark=found.mark))
-                reach("after-purged")
-    except drops.Overtaken:
-        return False
-    return True
-
-
-def _drop_batch(
-    connection: sa.Connection,
-    *,
-    drop: Callable[[sa.Connection, Sequence[str]], None],
-    some: Sequence[str],
-    mark: tuple[int, ...],
-) -> None:
-    drops.begin_batch(connection, mark)
-    drop(connection, some)
-
-
-def _purge_bodies(connection: sa.Connection, digests: Sequence[str], *, found: Findings) -> None:
-    since = found.found_at - _SLACK_S
-    drops.purge_bodies(connection, digests, active=find_active(connection, since), since=since)
+        return _sum_up(found, before, is_dry=True)
+    purge_id = ledger.write(lambda connection: open_purge(connection, before, by, clock()))
+    done = drop(found, ledger, home, before=before, now=clock())
+    left = ledger.compact(TABLES)
+    ledger.write(lambda connection: close_purge(connection, purge_id, done.count()))
+    return _sum_up(done, before, left=left)
 
 
 def _sum_up(found: Findings, before: float, *, is_dry: bool = False, left: tuple[str, ...] = ()) -> Purged:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import DATABASES
+from tests.unit.ledger.nights import nights
+
+__all__ = ["database", "nights"]
 
 
 @pytest.fixture(params=DATABASES)
