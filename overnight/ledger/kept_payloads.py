@@ -1,4 +1,4 @@
-"""Whose payloads a purge leaves: those of the runs that it leaves whole, and what a recall of theirs would put back."""
+"""Whose payloads a purge leaves: those of the runs that it leaves whole, and what stands beside them at a sink."""
 
 from __future__ import annotations
 
@@ -8,11 +8,25 @@ import sqlalchemy as sa
 
 from overnight.ledger.batching import batched
 from overnight.ledger.release_schema import approvals, corrections, release_rows, releases
+from overnight.ledger.retries import RETRY
+from overnight.ledger.schema import runs
 
 
 def find_payload_runs(connection: sa.Connection, needing: Collection[str]) -> set[str]:
-    """The runs whose payloads these need: they themselves, and what a recall of theirs would put back."""
-    return {*needing, *_find_standing(connection, needing)}
+    """
+    The runs whose payloads these need: they themselves, what a recall of theirs would put back, and what theirs join.
+
+    At a sink that holds one release whole, rows that were held back or retried are written together with those that
+    left before them: whoever needs one of a chain needs all of it.
+    """
+    found = {*needing, *_find_standing(connection, needing)}
+    kin = _find_kin(connection)
+    left = list(found)
+    while left:
+        anew = kin.get(left.pop(), set()) - found
+        found |= anew
+        left += anew
+    return found
 
 
 def _find_standing(connection: sa.Connection, needing: Collection[str]) -> set[str]:
@@ -28,6 +42,20 @@ def _find_standing(connection: sa.Connection, needing: Collection[str]) -> set[s
         elif row.sink in before:
             standing.add(before[row.sink])
     return standing
+
+
+def _find_kin(connection: sa.Connection) -> dict[str, set[str]]:
+    """Each run with those that it continues or retries, and that continue or retry it: their releases make a chain."""
+    r, parent = releases.c, releases.alias().c
+    continued = sa.select(r.run_id, parent.run_id).where(parent.release_id == r.held_of, parent.run_id != r.run_id)
+    # A retry that has offered nothing yet will go on from the last release of its family.
+    retried = sa.select(runs.c.run_id, runs.c.of_run).where(runs.c.kind == RETRY)
+    kin: dict[str, set[str]] = {}
+    for query in (continued.distinct(), retried):
+        for one, other in connection.execute(query).tuples():
+            kin.setdefault(one, set()).add(other)
+            kin.setdefault(other, set()).add(one)
+    return kin
 
 
 def find_payloads(connection: sa.Connection, of_runs: Collection[str]) -> set[str]:

@@ -83,6 +83,15 @@ def test_an_old_run_that_is_continued_meanwhile_is_left_whole(nights: Nights) ->
     assert nights.count("bodies WHERE length(data) = 0") == 0
 
 
+def test_a_retry_that_begins_meanwhile_joins_the_rows_of_its_night(nights: Nights) -> None:
+    nights.publish()
+    nights.make_old()
+    clock = Meanwhile(nights, lambda n: nights.house.begin("retry-1", retries=RUN) if n == 1 else None)
+    nights.purge(clock=clock)
+    payloads = "bodies WHERE digest IN (SELECT payload FROM release_rows UNION SELECT payload FROM corrections)"
+    assert nights.count(payloads) == nights.count(f"{payloads} AND length(data) > 0") == len(TEXTS) + 1
+
+
 def test_a_night_that_pins_a_batch_at_every_step_does_not_hold_a_purge_up(nights: Nights) -> None:
     nights.publish()
     nights.make_old()

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from overnight.deliver import deliver_release
+from overnight.deliver import deliver_release, recall_release
 from overnight.ledger.releases import find_release
 from overnight.records import RunState
 from tests.conftest import RUN
@@ -81,3 +81,47 @@ def test_what_stood_at_a_sink_before_a_kept_release_can_be_put_back(nights: Nigh
     nights.purge()
     query = "release_rows r JOIN bodies b ON b.digest = r.payload WHERE length(b.data) = 0"
     assert nights.count(query) == 0
+
+
+@pytest.mark.parametrize("is_offered", [True, False])
+def test_a_retry_that_is_not_at_its_end_joins_the_rows_of_an_old_night_afterwards(
+    nights: Nights, *, is_offered: bool
+) -> None:
+    nights.publish()
+    before = time.time()
+    nights.house.begin("retry-1", retries=RUN, now=before)
+    release = nights.offer_retry("retry-1", RUN) if is_offered else None
+    nights.end("retry-1", RunState.WAITING)
+    done = nights.purge(before=before)
+    assert (done.counts["runs"], done.kept) == (1, {"young": 1})
+    approval = nights.house.approve(release or nights.offer_retry("retry-1", RUN))
+    deliver_release(approval, ledger=nights.house.ledger, settings=nights.house.settings)
+    assert len(nights.house.out.read_text().splitlines()) == len(TEXTS) + 1
+
+
+def test_a_retry_of_a_retry_keeps_what_both_go_on_from(nights: Nights) -> None:
+    nights.publish()
+    nights.house.begin("retry-1", retries=RUN, now=1.0)
+    nights.deliver(nights.offer_retry("retry-1", RUN, ["once mended red"]))
+    nights.end("retry-1")
+    before = time.time()
+    nights.house.begin("retry-2", retries="retry-1", now=before)
+    release = nights.offer_retry("retry-2", "retry-1", ["twice mended red"])
+    nights.purge(before=before)
+    nights.deliver(release)
+    assert len(nights.house.out.read_text().splitlines()) == len(TEXTS) + 2
+
+
+def test_what_a_retry_and_its_night_wrote_together_can_be_put_back(nights: Nights) -> None:
+    nights.publish()
+    nights.house.begin("retry-1", retries=RUN, now=1.0)
+    nights.deliver(nights.offer_retry("retry-1", RUN))
+    nights.end("retry-1")
+    stood, before = nights.house.out.read_text(), time.time()
+    nights.house.begin("night-2", now=before)
+    release = nights.publish(["another red"], run_id="night-2")
+    nights.purge(before=before)
+    recall_release(
+        release.release_id, by="Ada", reason="no", ledger=nights.house.ledger, settings=nights.house.settings
+    )
+    assert nights.house.out.read_text() == stood
