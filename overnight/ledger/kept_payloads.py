@@ -7,7 +7,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from overnight.ledger.batching import batched
-from overnight.ledger.release_schema import approvals, corrections, release_rows, releases
+from overnight.ledger.release_schema import approvals, corrections, outbox, release_rows, releases
 from overnight.ledger.retries import RETRY
 from overnight.ledger.schema import runs
 
@@ -30,18 +30,28 @@ def find_payload_runs(connection: sa.Connection, needing: Collection[str]) -> se
 
 
 def _find_standing(connection: sa.Connection, needing: Collection[str]) -> set[str]:
-    """Of each sink that one of these wrote whole: the run whose rows stood there before."""
+    """Of each sink that one of these wrote whole, or still may: the run whose rows stood there before."""
     a, r = approvals.c, releases.c
-    query = sa.select(a.sink, r.run_id).join(releases, r.release_id == a.release_id)
+    is_there = sa.exists().where(outbox.c.approval_id == a.approval_id, outbox.c.state == "delivered")
+    query = sa.select(a.sink, r.run_id, is_there.label("is_there")).join(releases, r.release_id == a.release_id)
     query = query.where(a.state == "consumed", r.operation == "replace").order_by(a.turn)
     before: dict[str, str] = {}
     standing: set[str] = set()
     for row in connection.execute(query):
-        if row.run_id not in needing:
+        if row.run_id in needing:
+            standing |= {before[row.sink]} if row.sink in before else set()
+        elif row.is_there:
+            # One that was recalled has given its place back.
             before[row.sink] = row.run_id
-        elif row.sink in before:
-            standing.add(before[row.sink])
-    return standing
+    return standing | _find_replaceable(connection, needing, before)
+
+
+def _find_replaceable(connection: sa.Connection, needing: Collection[str], before: dict[str, str]) -> set[str]:
+    """What stands where one of these has offered a release that has not left yet."""
+    r = releases.c
+    has_left = sa.exists().where(approvals.c.release_id == r.release_id, approvals.c.state == "consumed")
+    query = sa.select(r.run_id, r.sink).where(r.operation == "replace", ~has_left)
+    return {before[row.sink] for row in connection.execute(query) if row.run_id in needing and row.sink in before}
 
 
 def _find_kin(connection: sa.Connection) -> dict[str, set[str]]:

@@ -125,3 +125,29 @@ def test_what_a_retry_and_its_night_wrote_together_can_be_put_back(nights: Night
         release.release_id, by="Ada", reason="no", ledger=nights.house.ledger, settings=nights.house.settings
     )
     assert nights.house.out.read_text() == stood
+
+
+def test_what_a_recall_put_back_can_be_put_back_once_more(nights: Nights) -> None:
+    nights.publish()
+    stood = nights.house.out.read_text()
+    second = nights.publish(["another red"], run_id="night-2")
+    settings, ledger = nights.house.settings, nights.house.ledger
+    recall_release(second.release_id, by="Ada", reason="no", ledger=ledger, settings=settings)
+    before = time.time()
+    nights.house.begin("night-3", now=before)
+    third = nights.publish(["a third red"], run_id="night-3")
+    nights.purge(before=before)
+    recall_release(third.release_id, by="Ada", reason="no", ledger=ledger, settings=settings)
+    assert nights.house.out.read_text() == stood
+
+
+def test_what_a_release_would_replace_that_has_not_left_yet_can_be_put_back(nights: Nights) -> None:
+    nights.publish()
+    stood, before = nights.house.out.read_text(), time.time()
+    nights.house.begin("night-2", now=before)
+    release = nights.offer(["another red"], "night-2")
+    nights.purge(before=before)
+    nights.deliver(release)
+    ledger, settings = nights.house.ledger, nights.house.settings
+    recall_release(release.release_id, by="Ada", reason="no", ledger=ledger, settings=settings)
+    assert nights.house.out.read_text() == stood
