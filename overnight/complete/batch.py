@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -25,6 +25,7 @@ from overnight.failures import RunHalted
 from overnight.keys import request_key
 from overnight.ledger.completions import Completion, accept
 from overnight.ledger.retries import Retry, find_retry, lift_refusals
+from overnight.ledger.runs import find_private
 from overnight.ledger.sends import Sends, find_sends
 from overnight.llm import make_validator
 from overnight.parts import read_columns, write_columns
@@ -81,7 +82,9 @@ def _complete(batch: Batch, prompt: Prompt, engine: Engine, context: RunContext,
         for state, text in zip(columns["state"], columns["input"], strict=True)
     ]
     asked = {key: text for key, text in zip(keys, columns["input"], strict=True) if key}
-    outcomes = engine.run(_complete_requests(asked, prompt, engine, context, pass_n))
+    private = _find_private(prompt, engine, context.run_id, batch.step)
+    checks = replace(parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code), private=private)
+    outcomes = engine.run(_complete_requests(asked, prompt, checks, engine, context, is_first=pass_n == 1))
     filled = _fill(columns, keys, outcomes)
     part = write_columns(columns | filled | {"request_key": keys}, home)
     return make_completed(batch, prompt, part, filled["state"])
@@ -99,22 +102,27 @@ def _fill(
 
 
 async def _complete_requests(
-    asked: Mapping[str, str], prompt: Prompt, engine: Engine, context: RunContext, pass_n: int
+    asked: Mapping[str, str], prompt: Prompt, checks: Checks, engine: Engine, context: RunContext, *, is_first: bool
 ) -> dict[str, Outcome]:
-    checks = parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code)
     memory = BatchMemory() if checks.compares_rows else None
     known = await asyncio.to_thread(_look_up, asked, checks, memory, engine, context.run_id)
-    if pass_n == 1:
+    if is_first:
         n_hits = sum(o.state is not RowState.PENDING for o in known.outcomes.values())
         context.progress.hits += n_hits
         context.progress.done += n_hits
     missing = {key: text for key, text in asked.items() if key not in known.outcomes}
     if not missing:
         return known.outcomes
-    validator, schema = make_validator(prompt.schema), orjson.loads(prompt.schema)
+    validator, schema = make_validator(prompt.schema, quotes=not checks.private), orjson.loads(prompt.schema)
     asking = Asking(engine, context, prompt, checks, memory, validator, schema)
     await asking.lane("own")  # a model that does not start fails the batch, not its rows
     return known.outcomes | await _ask_all(asking, missing, known.sends)
+
+
+def _find_private(prompt: Prompt, engine: Engine, run_id: str, step: int) -> tuple[str, ...]:
+    """What the prompt declares private, and those that the run asked before it."""
+    found = engine.ledger.read(lambda connection: find_private(connection, run_id))
+    return tuple(dict.fromkeys((*prompt.private, *found.get(step, ()))))
 
 
 def _look_up(

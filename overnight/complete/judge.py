@@ -18,7 +18,7 @@ from overnight.failures import CallFailed, PromptRefused
 from overnight.keys import canonical_json
 from overnight.ledger.completions import Completion, Refusal, find_completions, find_refusals
 from overnight.llm import AnswerValidator, ModelRef, parse_answer
-from overnight.masking import mask_secrets
+from overnight.masking import Veil, mask_secrets
 from overnight.records import Reply, RowState
 from overnight.taxonomy import FailureClass
 
@@ -65,10 +65,14 @@ def _is_same(asked: str, served: str) -> bool:
 
 def judge_recorded(checks: Checks, memory: BatchMemory | None, values: Mapping[str, Any], found: Completion) -> Outcome:
     """A recorded answer under today's row checks: a new rule costs no call."""
-    fault = check_row(checks.row, values, orjson.loads(found.output), memory) if checks.row else None
-    if fault and not fault.is_soft:
-        return Outcome(RowState.QUARANTINED, None, fault.failure_class, fault.label, fault.reason)
-    return Outcome(RowState.ACCEPTED, found.output, model=found.model)
+    if not checks.row:
+        return Outcome(RowState.ACCEPTED, found.output, model=found.model)
+    answer = orjson.loads(found.output)
+    fault = check_row(checks.row, values, answer, memory)
+    if fault is None or fault.is_soft:
+        return Outcome(RowState.ACCEPTED, found.output, model=found.model)
+    reason = Veil(checks.private, values, answer).hide_text(fault.reason)
+    return Outcome(RowState.QUARANTINED, None, fault.failure_class, fault.label, reason)
 
 
 def recall_refusal(refusal: Refusal) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ def plan_step(
     Raises:
         PromptRefused: A check of the project fails.
     """
-    checks = parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code)
+    checks = replace(parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code), private=prompt.private)
     versions, tally, completed = list_versions(prompt, connection), _Tally(), []
     for batch in batches:
         rows = read_part(batch.part, home).to_pylist()

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from overnight.checks import Checks, parse_checks
+from overnight.complete.hiding import hide_private
 from overnight.complete.judge import judge_recorded, read_answer
 from overnight.complete.money import OverBudget
 from overnight.complete.recorded import Answer, Recorded
@@ -103,6 +104,7 @@ class Resending:
         try:
             reply = await client.send(body)
         except CallFailed as error:
+            hide_private(error, self.prompt.private, self.recorded.given)
             closing = self._close(opening, started, error.reply, None, error)
             return _read_closing(closing), error
         output, failure = self._judge.judge(reply)
@@ -123,8 +125,9 @@ class Resending:
 
     @cached_property
     def _judge(self) -> _Judge:
-        validator = make_validator(self.prompt.schema)
-        return _Judge(self._model, validator, _read_checks(self.prompt), self.recorded.given)
+        validator = make_validator(self.prompt.schema, quotes=not self.prompt.private)
+        checks = replace(_read_checks(self.prompt), private=self.prompt.private)
+        return _Judge(self._model, validator, checks, self.recorded.given)
 
     @property
     def _max_tokens(self) -> int:
@@ -186,6 +189,7 @@ class _Judge:
         try:
             output = canonical_json(read_answer(reply, self.model, self.validator)).decode()
         except CallFailed as failure:
+            hide_private(failure, self.checks.private, self.given)
             return None, failure
         try:
             outcome = judge_recorded(self.checks, None, self.given, Completion(0, output))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from overnight.complete.asking import Asking, Outcome
 from overnight.complete.closing import Call, accepted_closing, failed_closing
+from overnight.complete.hiding import hide_private
 from overnight.complete.judge import judge_reply
 from overnight.complete.lane import Lane
 from overnight.complete.request import Request
@@ -19,7 +20,6 @@ from overnight.ledger.closings import Closing
 from overnight.ledger.completions import Completion
 from overnight.ledger.spend import Cap, night_scope
 from overnight.llm import Pass
-from overnight.masking import Veil
 from overnight.records import RowState
 from overnight.taxonomy import FailureClass, FailureKind
 
@@ -101,9 +101,7 @@ async def send(asking: Asking, request: Request, sending: Sending, pass_: Pass) 
             take(reply)
             output = judge_reply(asking, request.values, request.course, lane.model, reply)
     except CallFailed as failure:
-        if private := asking.prompt.private:
-            # A provider may repeat the row, and what halts a run is told to people.
-            failure.args = (Veil(private, request.values).hide_text(str(failure)),)
+        hide_private(failure, asking.checks.private, request.values)
         request.course.take(failure)
         if failure.kind is FailureKind.HALT:
             context.halt(failure)  # at once: while its end is recorded, nobody else is sent

@@ -19,6 +19,8 @@ from overnight.taxonomy import FailureClass
 MAX_ERRORS = 5
 
 _FINE = {"stop", "end_turn", "stop_sequence"}
+#: Keywords whose messages name properties, which the model has made up.
+_NAMING = {"additionalProperties", "unevaluatedProperties"}
 _CUT = {"length", "max_tokens", "model_context_window_exceeded"}
 
 
@@ -29,11 +31,15 @@ class AnswerValidator:
     compiled: jsonschema_rs.Validator
     #: The same, without the answer's words in its messages.
     masked: jsonschema_rs.Validator
+    #: Whether people may be told what stands in an answer.
+    quotes: bool = True
 
     def find_errors(self, answer: Any) -> list[str]:
         """What is wrong with the answer, each with its path, for people; at most `MAX_ERRORS`."""
         if self.compiled.is_valid(answer):
             return []
+        if not self.quotes:
+            return self.find_complaints(answer)
         return [
             f"/{'/'.join(str(step) for step in error.instance_path)}: {one_line(error.message, 200)}"
             for error in islice(self.compiled.iter_errors(answer), MAX_ERRORS)
@@ -45,16 +51,23 @@ class AnswerValidator:
 
 
 def _complain(error: jsonschema_rs.ValidationError) -> str:
-    path = "/".join(str(step) for step in error.instance_path)
-    if "additionalProperties" in error.schema_path:
-        # Its message names the properties, which the model has made up.
+    steps = error.schema_path
+    # A name that the schema does not have is the model's own.
+    path = "/".join(str(step) if isinstance(step, int) or step in steps else "…" for step in error.instance_path)
+    if steps and steps[-1] in _NAMING:
         return f"/{path}: it has properties that the schema does not know"
+    if "propertyNames" in steps:
+        return f"/{path}: it has a property whose name does not fit the schema"
     return f"/{path}: {one_line(error.message, 200)}"
 
 
-def make_validator(schema_json: str) -> AnswerValidator:
+def make_validator(schema_json: str, *, quotes: bool = True) -> AnswerValidator:
     """
     Compile an output schema; nothing it refers to is fetched.
+
+    Args:
+        schema_json: The schema.
+        quotes: Whether people may be told what stands in an answer: not where any of it is private.
 
     Raises:
         PromptRefused: It is not a valid JSON schema of an object.
@@ -65,7 +78,7 @@ def make_validator(schema_json: str) -> AnswerValidator:
             raise PromptRefused("output.schema.json is not a JSON object. Write a schema there.")
         compiled = jsonschema_rs.validator_for(schema, validate_formats=True, offline=True)
         masked = jsonschema_rs.validator_for(schema, validate_formats=True, offline=True, mask="your value")
-        return AnswerValidator(compiled, masked)
+        return AnswerValidator(compiled, masked, quotes)
     except (ValueError, RecursionError) as error:
         raise PromptRefused(f"output.schema.json is not a JSON schema: {one_line(str(error))}. Mend it.") from error
 
@@ -138,7 +151,7 @@ def _refuse_constant(name: str) -> NoReturn:
 def _read_float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text[:40]} is too large for a number")
+        raise ValueError("a number in it is too large")
     return value
 
 

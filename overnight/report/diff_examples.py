@@ -16,6 +16,7 @@ from overnight.masking import Veil
 from overnight.report.diff_columns import ACCEPTED, QUARANTINED, STATES, Row, get_row
 from overnight.report.diff_pairs import Pairs, Places
 from overnight.report.diff_said import Words
+from overnight.report.understood import find_answers
 
 #: Changes of one field's labels that examples are taken of.
 _MOST_KINDS = 20
@@ -127,7 +128,10 @@ class _Reader:
 
     def _make_half(self, row: Row, given: dict[str, Any], said: str | None) -> Half:
         output = orjson.loads(row.output) if row.output else None
-        veil = Veil(self._private, given, output)
+        # Where it was refused, its reason may quote the answer.
+        keys = [row.key] if row.key and self._private else []
+        answer = output or next(iter(find_answers(self._connection, keys).values()), None)
+        veil = Veil(self._private, given, answer)
         return Half(
             STATES[row.state],
             veil.hide_output(output) if output else None,

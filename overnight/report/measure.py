@@ -22,6 +22,7 @@ from overnight.report.kept import describe_drift
 from overnight.report.retries import describe_retries
 from overnight.report.reviews import describe_reviews
 from overnight.report.shadow_line import describe_shadow
+from overnight.report.understood import find_answers
 from overnight.taxonomy import FailureClass
 
 #: Row ids named beside a reason.
@@ -76,7 +77,7 @@ def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport
         compared, changes = describe_drift(connection, run_id)
         shadow = describe_shadow(connection, run_id)
     site = next((Path(b.docs) for b in reversed(batches) if b.docs), None)
-    reasons = _count_reasons(list(latest.values()), home, private)
+    reasons = _count_reasons(list(latest.values()), home, private, ledger)
     n_masked = sum(batch.n_masked for batch in pinned)
     unknown = [*([tell_masked(n_masked)] if n_masked else []), *map(_warn, _find_unknown(reasons))]
     told = [warning for batch in batches for warning in batch.warnings]
@@ -111,10 +112,14 @@ def _warn(unknown: Reason) -> str:
 
 
 def _count_reasons(
-    batches: list[Batch | CompletedBatch | CheckedBatch], home: Path, private: Mapping[int, Sequence[str]]
+    batches: list[Batch | CompletedBatch | CheckedBatch],
+    home: Path,
+    private: Mapping[int, Sequence[str]],
+    ledger: Ledger,
 ) -> tuple[Reason, ...]:
     counts: Counter[tuple[str, str, str]] = Counter()
-    examples: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    examples: dict[tuple[str, str, str], list[str]] = {}
+    first: dict[tuple[str, str, str], tuple[dict[str, Any], Sequence[str]]] = {}
     for batch in batches:
         for row in read_part(batch.part, home).to_pylist():
             if row["state"] == RowState.ACCEPTED or not row["reason"]:
@@ -122,17 +127,24 @@ def _count_reasons(
             key = (row["state"], row["failure_class"] or "", row["rule"] or "")
             counts[key] += 1
             if len(named := examples.setdefault(key, [])) < _EXAMPLES:
-                named.append((row["row_id"], hide_reason(row, private.get(batch.step, ()))))
-    return tuple(
-        Reason(*key, n, examples[key][0][1], tuple(row_id for row_id, _ in examples[key]))
-        for key, n in counts.most_common()
-    )
+                named.append(row["row_id"])
+            first.setdefault(key, (row, private.get(batch.step, ())))
+    said = dict(zip(first, _hide_reasons(list(first.values()), ledger), strict=True))
+    return tuple(Reason(*key, n, said[key], tuple(examples[key])) for key, n in counts.most_common())
 
 
-def hide_reason(row: Mapping[str, Any], private: Sequence[str]) -> str:
-    """Why a row of a part was set aside, without its private values."""
+def _hide_reasons(rows: Sequence[tuple[Mapping[str, Any], Sequence[str]]], ledger: Ledger) -> list[str]:
+    """Why rows of parts were set aside, without what is private in each: of the refused answer too, in no part."""
+    keys = [row["request_key"] for row, private in rows if private and row["request_key"]]
+    with ledger.reading() as connection:
+        answers = find_answers(connection, keys) if keys else {}
+    return [hide_reason(row, private, answers.get(row["request_key"])) for row, private in rows]
+
+
+def hide_reason(row: Mapping[str, Any], private: Sequence[str], answer: Mapping[str, Any] | None) -> str:
+    """Why a row of a part was set aside, without its private values; its answer is given where the part has none."""
     given, output = (orjson.loads(row[name] or "null") for name in ("input", "output"))
-    return Veil(private, given, output).hide_text(row["reason"]) if private else row["reason"]
+    return Veil(private, given, output or answer).hide_text(row["reason"]) if private else str(row["reason"])
 
 
 def render_markdown(report: RunReport) -> str:

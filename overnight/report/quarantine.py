@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from overnight.failures import OvernightError
 from overnight.intake.quarantine import SetAside, list_set_aside
 from overnight.ledger import Ledger
-from overnight.ledger.completions import find_completions, find_refusals
 from overnight.ledger.queries import count_rows, get_run, list_runs
 from overnight.ledger.retries import find_offered, list_retries
 from overnight.ledger.runs import find_latest_batches, find_private
@@ -24,6 +23,7 @@ from overnight.records import Batch
 from overnight.report.reviews import say_count
 from overnight.report.text import show_value
 from overnight.report.treatment import describe_treatment
+from overnight.report.understood import find_answers
 
 #: Runs that are searched for one with quarantined rows, newest first, and rows named beside a reason.
 _N_RUNS, _EXAMPLES = 1000, 3
@@ -99,7 +99,7 @@ def find_quarantine(
         found = [r for r in list_set_aside(find_latest_batches(connection, run_id), home) if r.has_reason(reason)]
         retried = _find_retried(connection, run_id, home)
         offered = find_offered(connection, run_id)
-        answers = _find_answers(connection, [row.request_key for row in found if row.request_key])
+        answers = find_answers(connection, [row.request_key for row in found if row.request_key])
         private = {} if show_private else find_private(connection, run_id)
     rows = tuple(_show(row, answers, retried, private.get(row.step, ())) for row in found)
     left = {row.row_id for row in found if row.is_asked_again} - offered.keys()
@@ -123,13 +123,6 @@ def _find_retried(connection: sa.Connection, run_id: str, home: Path) -> dict[st
                 is_waiting = isinstance(batch, Batch) and row["state"] != "quarantined"
                 found[row["row_id"]][retry.run_id] = "pending" if is_waiting else row["state"]
     return found
-
-
-def _find_answers(connection: sa.Connection, keys: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    """What was understood of the answers: refused by a row check, or accepted and refused with its batch."""
-    refused = {key: r.output for key, r in find_refusals(connection, keys).items()}
-    accepted = {key: c.output for key, c in find_completions(connection, keys).items()}
-    return {key: orjson.loads(output) for key, output in (refused | accepted).items() if output}
 
 
 def _show(

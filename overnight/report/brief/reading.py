@@ -20,6 +20,7 @@ from overnight.records import RowState
 from overnight.report.brief.model import ShownRow
 from overnight.report.reviews import say_count
 from overnight.report.to_read import RANDOM, is_under_review, pick_rows_to_read
+from overnight.report.understood import find_answers
 
 #: Rows that a page shows, and of those that were set aside while a review is open.
 N_ROWS, N_SET_ASIDE = 8, 4
@@ -72,11 +73,13 @@ def _show(connection: sa.Connection, run_id: str, chosen: Mapping[str, str], hom
     found = {row["row_id"]: row for row in _list_rows(connection, run_id, home) if row["row_id"] in chosen}
     private = find_private(connection, run_id)
     courses = _tell_courses(connection, run_id, [row["request_key"] for row in found.values() if row["request_key"]])
+    answers = find_answers(connection, [row["request_key"] for row in found.values() if row["request_key"]])
     for row_id, why in chosen.items():
         row = found[row_id]
         given = orjson.loads(row["input"]) if row["input"] else {}
         output = orjson.loads(row["output"]) if row["output"] else None
-        veil = Veil(private.get(row["step"], ()), given, output)
+        # Where it was refused, its reason may quote the answer that stands in no part.
+        veil = Veil(private.get(row["step"], ()), given, output or answers.get(row["request_key"]))
         yield ShownRow(
             row_id=row_id,
             why=veil.hide_text(why),
