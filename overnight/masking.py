@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import is_dataclass, replace
 from typing import Any, TypeVar
 
@@ -16,10 +16,15 @@ MASK = "[secret removed]"
 _OWN = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")
 #: A shorter key is a placeholder of a server that asks for none ("ollama"), and a word that a text may hold.
 _LEAST_OWN = 8
+#: What is shown instead of a value of the input, and of the answer.
+MARKS = ("[private: {}]", "[private: {} of the answer]")
 #: Shorter values stand in other texts by chance; they are hidden in their own field alone.
 _LEAST_CHARS = 4
 #: So much of a longer value tells that it is meant, where a line cuts it short.
 _HEAD_CHARS = 24
+#: Of values longer than the first, so many characters are looked for in any case and spacing, and then read on from: a
+#: pattern of a long text takes longer to make than to use.
+_LONG_CHARS, _SOUGHT_CHARS = 120, 80
 #: Where a key may begin: at a word, also one that follows an escaped character of JSON.
 _START = r"(?:\b|(?<=\\[nrtbf])|(?<=\\u[0-9a-fA-F]{4}))"
 #: Keys as their issuers make them: a fixed beginning, then so many characters that no word or id is taken for one. What
@@ -40,6 +45,8 @@ _SECRETS = re.compile(
     r"(?:(?:[A-Za-z0-9+/=\s:,.]|-(?!----BEGIN)|\\[nrt])*?-----END [A-Z ]*PRIVATE KEY-----"
     r"|(?:[A-Za-z0-9+/=\r\n]|\\[nr])*)"
 )
+#: Words, and what stands between them.
+_SPACE, _PARTS = re.compile(r"\s+"), re.compile(r"\s+|\S+")
 #: What a prompt declares private, in its front matter.
 _FRONT_MATTER = re.compile(r"---\n(.*?\n)---\n", re.DOTALL)
 
@@ -123,14 +130,18 @@ class Veil:
         #: By what is shown instead of them: "[private: NAME]", and where input and output have one name, of each.
         self._values: dict[str, Any] = {}
         for name in sorted(self._private):
-            for values, mark in ((given, f"[private: {name}]"), (output, f"[private: {name} of the answer]")):
+            for values, mark in zip((given, output), MARKS, strict=True):
                 if values and values.get(name) not in (None, ""):
-                    self._values[mark] = values[name]
+                    self._values[mark.format(name)] = values[name]
         texts = {text: mark for mark, value in self._values.items() for text in _list_forms(value)}
         # The longest first: one value may stand within another.
         found = sorted(texts, key=len, reverse=True)
         self._marks = {_fold(text): texts[text] for text in reversed(found)}
-        self._pattern = re.compile("|".join(map(_write_pattern, found)), re.IGNORECASE) if found else None
+        heads = [text[:_SOUGHT_CHARS].rstrip() if len(text) > _LONG_CHARS else text for text in found]
+        self._pattern = re.compile("|".join(map(_write_pattern, heads)), re.IGNORECASE) if found else None
+        begun = {_fold(head) for head, text in zip(heads, found, strict=True) if head != text}
+        #: By the beginning that is sought, the values that may go on from it.
+        self._begun = {head: [text for text in found if _fold(text).startswith(head)] for head in begun}
         #: Of which a line may quote the beginning alone.
         self._long = [text for text in found if len(text) > _HEAD_CHARS]
 
@@ -138,28 +149,38 @@ class Veil:
         """The text with each private value by its mark, also one that is cut short, in other case or other spaces."""
         if self._pattern is None:
             return text
-        hidden = self._pattern.sub(lambda match: self._marks.get(_fold(match[0]), "[private]"), text)
+        hidden = "".join(self._hide_matches(self._pattern, text))
         for value in self._long:
             hidden = _hide_head(hidden, value, self._marks[_fold(value)])
         return hidden
 
+    def _hide_matches(self, pattern: re.Pattern[str], text: str) -> Iterator[str]:
+        at = 0
+        while match := pattern.search(text, at):
+            yield text[at : match.start()]
+            head, at = _fold(match[0]), match.end()
+            if values := self._begun.get(head):
+                reached, value = max((_reach(text, match.start(), value), value) for value in values)
+                head, at = _fold(value), max(at, reached)
+            yield self._marks.get(head, "[private]")
+        yield text[at:]
+
     def hide(self, value: V) -> V:
         """The same of any value of JSON."""
-        hidden: V = _map_texts(value, self.hide_text) if self._pattern else value
+        hidden: V = map_texts(value, self.hide_text) if self._pattern else value
         return hidden
 
     def hide_input(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The row's input as it may be shown."""
-        return {name: f"[private: {name}]" if self._is_hidden(name, v) else self.hide(v) for name, v in given.items()}
+        return {name: MARKS[0].format(name) if self._is_hidden(name, v) else self.hide(v) for name, v in given.items()}
 
     def hide_output(self, output: Mapping[str, Any]) -> dict[str, Any]:
         """Its answer as it may be shown."""
-        mark = "[private: {} of the answer]"
-        return {n: mark.format(n) if self._is_hidden(n, v) else self.hide(v) for n, v in output.items()}
+        return {n: MARKS[1].format(n) if self._is_hidden(n, v) else self.hide(v) for n, v in output.items()}
 
     def put_back(self, value: V) -> V:
         """A value that was shown, with what was hidden in it: of a correction."""
-        whole: V = _map_texts(value, self._put_back_text)
+        whole: V = map_texts(value, self._put_back_text)
         return whole
 
     def _is_hidden(self, name: str, value: Any) -> bool:
@@ -195,23 +216,46 @@ def _write_pattern(text: str) -> str:
     return r"\s+".join(map(re.escape, text.split()))
 
 
+def _reach(text: str, at: int, value: str) -> int:
+    """How far the text has the value from a place on, in whatever case and spacing."""
+    for part in _PARTS.findall(value):
+        if part.isspace():
+            space = _SPACE.match(text, at)
+            if space is None:
+                return at
+            at = space.end()
+            continue
+        here = text[at : at + len(part)]
+        if here.lower() != part.lower():
+            return at + _count_same(here.lower(), part.lower())
+        at += len(part)
+    return at
+
+
 def _hide_head(text: str, value: str, mark: str) -> str:
     """The text without the beginnings of a value that it quotes, as far as each goes."""
     at = text.find(value[:_HEAD_CHARS])
     while at >= 0:
-        n = next((n for n, (a, b) in enumerate(zip(text[at:], value, strict=False)) if a != b), len(value))
+        n = _count_same(text[at:], value)
         text = text[:at] + mark + text[at + n :]
         at = text.find(value[:_HEAD_CHARS], at + len(mark))
     return text
 
 
-def _map_texts(value: Any, change: Any) -> Any:
+def _count_same(one: str, other: str) -> int:
+    """The characters that two texts have in common from their beginnings on."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((n for n, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def map_texts(value: Any, change: Callable[[str], Any]) -> Any:
+    """A value of JSON with each text in it changed."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
-        return {name: _map_texts(v, change) for name, v in value.items()}
+        return {name: map_texts(v, change) for name, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_map_texts(v, change) for v in value]
+        return [map_texts(v, change) for v in value]
     return value
 
 

@@ -141,6 +141,32 @@ def test_a_value_that_a_line_cuts_short_is_hidden_as_far_as_it_goes() -> None:
     assert Veil(("body",), {"body": value}).hide_text(f'body is "{value[:40]}…"') == 'body is "[private: body]…"'
 
 
+LONG = "She wrote, on the first morning of that year, in a letter: " + " ".join(f"word {n} of it" for n in range(2000))
+
+
+def test_a_long_value_is_hidden_in_any_case_and_spacing_whole_or_cut_short() -> None:
+    veil = Veil(("body",), {"body": LONG})
+    assert (
+        veil.hide_text(f"<{LONG.upper()}> and <{LONG.replace(' ', '  ')}>") == "<[private: body]> and <[private: body]>"
+    )
+    assert veil.hide_text(f"<{LONG[:5000].lower()}… and so on") == "<[private: body]… and so on"
+    assert veil.hide_text(f"{LONG[:900]}WORD {LONG[904:]}") == "[private: body]WORD " + LONG[904:]
+
+
+def test_of_long_values_that_begin_alike_the_one_that_stands_there_is_hidden() -> None:
+    values = {"a": LONG[:600].strip(), "b": f"{LONG[:100]} as of old, {LONG[100:200]}!", "c": f"{LONG[:300]}?"}
+    veil = Veil(tuple(values), values)
+    for name, value in values.items():
+        assert veil.hide_text(f"<{value}>") == f"<[private: {name}]>"
+
+
+def test_a_long_value_is_hidden_in_no_time() -> None:
+    started = time.process_time()
+    for n in range(100):
+        assert Veil(("body",), {"body": f"{n} {LONG}"}).hide_text(f"It says: {n} {LONG}") == "It says: [private: body]"
+    assert time.process_time() - started < 2
+
+
 def test_what_a_prompt_declares_private_is_read_from_its_text() -> None:
     assert read_private("---\nmodel: a:b\nprivate: [email, name]\n---\nHello") == ("email", "name")
     assert read_private("---\nmodel: a:b\n---\nprivate: [x]") == ()
