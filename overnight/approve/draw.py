@@ -16,7 +16,16 @@ from overnight.approve.history import History, find_history
 from overnight.approve.offered import read_offered
 from overnight.approve.reading import Reading
 from overnight.approve.risk import rank_risk
-from overnight.approve.seeds import Make, Seed, find_known, load_mutators, make_seeds, make_veiled, take_known
+from overnight.approve.seeds import (
+    Make,
+    Seed,
+    find_known,
+    is_seen,
+    load_mutators,
+    make_seeds,
+    make_veiled,
+    take_known,
+)
 from overnight.failures import ReviewRefused
 from overnight.ledger import Ledger
 from overnight.ledger.draws import SEED, Draw, DrawnItem, find_private, find_shown, record_draw
@@ -73,6 +82,7 @@ def _draw(connection: sa.Connection, release: Release, history: History, home: P
     picks = _pick_rows(history, rows, schema, rng, most=max(1, len(rows) - n_seeds))
     shown, ever = {p.position for p in picks}, find_shown(connection, release.release_id)
     known = find_known(rows, find_wrong_answers(connection, prompt.name), set(range(len(rows))) - shown - ever)
+    known = [seed for seed in known if is_seen(seed, rows[seed.base], private)] if private else known
     seeds = take_known(known, n_seeds, schema, rng)
     shown |= {seed.base for seed in seeds}
     making = partial(_make_seeds, rows, schema, release=release, prompt=prompt.name, shown=shown, ever=ever, rng=rng)
