@@ -30,7 +30,10 @@ _START = r"(?:\b|(?<=\\[nrtbf])|(?<=\\u[0-9a-fA-F]{4}))"
 #: Keys as their issuers make them: a fixed beginning, then so many characters that no word or id is taken for one. What
 #: holds for a text holds for its JSON form: no quote and no half of an escape is taken away.
 _SECRETS = re.compile(
-    _START + r"(?:sk-[A-Za-z0-9_-]{20,}"  # OpenAI, Anthropic, OpenRouter
+    # OpenAI, Anthropic, OpenRouter: with a capital and a digit somewhere, or so long a run that it is of no address.
+    _START + r"(?:sk-(?:(?:proj|svcacct|admin|None|ant|or)-(?=[A-Za-z0-9_-]{20})"
+    r"(?=[a-z0-9_-]{0,99}[A-Z])(?=[A-Za-z_-]{0,99}[0-9])[A-Za-z0-9_-]+"
+    r"|(?:or-v[0-9]-)?(?:(?=[a-z0-9]{0,99}[A-Z])(?=[A-Za-z]{0,99}[0-9])[A-Za-z0-9]{20}|[A-Za-z0-9]{32})[A-Za-z0-9_-]*)"
     r"|AIza[A-Za-z0-9_-]{35}"  # Google
     r"|(?:AKIA|ASIA)[A-Z0-9]{16}\b"  # AWS
     r"|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,}"

@@ -20,6 +20,9 @@ def _any(n: int, letters: str = string.ascii_letters + string.digits) -> str:
 SECRETS = {
     "openai": f"sk-proj-{_any(40)}",
     "openai-old": f"sk-{_any(48)}",
+    "openai-service": f"sk-svcacct-{_any(20)}_{_any(30)}-{_any(20)}",
+    "deepseek": f"sk-{_any(32, '0123456789abcdef')}",
+    "openrouter": f"sk-or-v1-{_any(64, '0123456789abcdef')}",
     "anthropic": f"sk-ant-api03-{_any(80)}",
     "google": f"AIza{_any(35)}",
     "aws": f"AKIA{_any(16, string.ascii_uppercase + string.digits)}",
@@ -55,6 +58,10 @@ def test_a_secret_in_json_is_removed_and_the_rest_stays_json(secret: str, is_asc
     "text",
     [
         "A task-force and a risk-free sk-short.",
+        "https://shop.sk/sk-produkty-a-sluzby-pre-domacnosti",
+        "https://example.org/sk/sk-SK_hlavna_stranka_o_nas_2024?from=sk-admin-panel-nastavenia-uctu-2024",
+        "sk-or-sa-nova-stranka-nasho-obchodu-v-bratislave and sk-proj-ekt-rekonstrukcie-domu-2",
+        "sk-najneobhospodarovavatelnejsimi and sk-Zahradkarske-potreby-2024-v-akcii",
         "https://example.org/blog/a-long-slug-that-says-what-it-is-about",
         "AKIA is a prefix, AIza too, eyJ as well; hf_ and ghp_ are others.",
         "-----BEGIN PUBLIC KEY-----\nabc\n-----END PUBLIC KEY-----",
@@ -67,7 +74,16 @@ def test_a_text_without_secrets_stays_as_it_is(text: str) -> None:
 
 def test_texts_made_to_keep_the_pattern_busy_do_not() -> None:
     started = time.process_time()
-    for hostile in ("-eyJ", "-----BEGIN PRIVATE KEY-----", "-----BEGIN A", "sk-", "eyJaaaaaaaaaa.", "xoxb-"):
+    for hostile in (
+        "-eyJ",
+        "-----BEGIN PRIVATE KEY-----",
+        "-----BEGIN A",
+        "sk-",
+        "sk-ant-",
+        "sk-or-v1-a",
+        "eyJaaaaaaaaaa.",
+        "xoxb-",
+    ):
         mask_secrets(hostile * 20_000)
     assert time.process_time() - started < 2
 
