@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from overnight.masking import mask_secrets
 from overnight.records import Reply
 
 Attributes = dict[str, str | int | float | list[str]]
@@ -136,7 +137,7 @@ def _message(turn: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _part(kind: str, text: str) -> dict[str, str]:
-    return {"type": kind, "content": text}
+    return {"type": kind, "content": mask_secrets(text)}
 
 
 def _dump(value: Any) -> str:

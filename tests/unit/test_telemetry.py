@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from overnight.complete import Engine
+from overnight.masking import MASK
 from overnight.telemetry import open_telemetry
 from tests.conftest import RUN, House
 from tests.fakes.collector import Collector, Point
@@ -279,8 +280,18 @@ def test_messages_are_exported_where_they_are_asked_for_and_the_key_still_is_not
     parts = [{"type": "reasoning", "content": "it is red"}, {"type": "text", "content": answer}]
     assert span.read("gen_ai.output.messages") == [{"role": "assistant", "parts": parts, "finish_reason": "stop"}]
     [message] = failed.read("gen_ai.output.messages")
-    assert message["parts"] == [{"type": "text", "content": "[key]"}]
+    assert message["parts"] == [{"type": "text", "content": MASK}]
     assert message["finish_reason"] == "length"
+
+
+def test_a_key_in_a_prompt_s_own_text_is_not_exported(
+    ask: Callable[..., Any], collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CAPTURES, "true")
+    ask(["some words"], text="With sk-proj-0Canary1Of2A3Prompt4: {{ body }}")
+    [span] = collector.sends
+    [message] = span.read("gen_ai.input.messages")
+    assert message["parts"] == [{"type": "text", "content": f"With {MASK}: some words"}]
 
 
 def test_anthropics_system_text_is_apart_from_the_messages_and_its_stop_reason_has_the_conventions_name(
