@@ -39,6 +39,7 @@ from overnight.llm import (
     parse_model,
     worst_usd,
 )
+from overnight.masking import mask_secrets
 from overnight.prompts import render
 from overnight.records import Ask, ModelTerms, Prompt, Reply
 from overnight.settings import Settings
@@ -187,7 +188,9 @@ class _Judge:
     def judge(self, reply: Reply) -> tuple[str | None, CallFailed | None]:
         """The answer as canonical JSON, where one was understood, and why it would not have been accepted."""
         try:
-            output = canonical_json(read_answer(reply, self.model, self.validator)).decode()
+            answer = read_answer(reply, self.model, self.validator)
+            # As `judge_reply` does: an answer that spelled a key in escapes has it here for the first time.
+            output = mask_secrets(canonical_json(answer).decode())
         except CallFailed as failure:
             hide_private(failure, self.checks.private, self.given)
             return None, failure

@@ -86,7 +86,7 @@ def close_replay(connection: sa.Connection, closing: ReplayClosing) -> None:
         "outcome": "failed" if closing.failure_class else "accepted",
         "failure_class": closing.failure_class,
         "message": _storable(closing.message),
-        "output": closing.output,
+        "output": _storable(closing.output),
         "latency_s": closing.latency_s,
         "cost_usd": closing.cost_usd,
         "body": body.digest if body else None,

@@ -18,6 +18,7 @@ from overnight.failures import CallFailed, ModelRefused, OvernightError, PromptR
 from overnight.ledger.replays import find_keys, list_replays
 from overnight.ledger.runs import pin_model, pin_prompt
 from overnight.ledger.spend import night_scope
+from overnight.masking import MASK
 from overnight.records import ModelTerms, Prompt
 from overnight.report.replay import as_object, count_agreed, describe
 from tests.conftest import DATABASES, RUN
@@ -288,6 +289,26 @@ def test_private_values_are_hidden_unless_they_are_asked_for(desk: Desk) -> None
     done = _replay(desk, change(recorded, prompt=private))
     assert "Lovelace" not in describe(done) + str(as_object(done))
     assert "Lovelace" in describe(done, show_private=True)
+
+
+def test_a_key_that_an_answer_spells_in_escapes_is_kept_in_no_replay(desk: Desk) -> None:
+    desk.fake.answer = _say("red")
+    recorded = _ask(desk)
+    desk.fake.answer = lambda _: Scripted(text='{"label": "red", "quote": "sk-proj-0\\u0043anary1Of2A3Replay4"}')
+    told = describe(_replay(desk, recorded))
+    [kept] = _list(desk, recorded)
+    assert orjson.loads(kept["output"])["quote"] == MASK
+    assert MASK in told
+
+
+def test_why_a_replay_failed_is_kept_without_private_values(desk: Desk) -> None:
+    text = "---\nmodel: openai:gpt-fake\ninputs: [body]\nprivate: [quote]\n---\n{{ body }}"
+    desk.fake.answer = _say("red")
+    recorded = _ask(desk)
+    desk.fake.answer = _say("red", "Ada Lovelace and " * 9)
+    _replay(desk, change(recorded, prompt=change(recorded.prompt, text=text, private=("quote",))))
+    [kept] = _list(desk, recorded)
+    assert kept["message"] == "The answer does not fit the schema: /quote: your value is longer than 60 characters."
 
 
 def test_the_prompt_s_folder_is_not_needed(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
