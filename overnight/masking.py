@@ -143,8 +143,8 @@ class Veil:
         heads = [text[:_SOUGHT_CHARS].rstrip() if len(text) > _LONG_CHARS else text for text in found]
         self._pattern = re.compile("|".join(map(_write_pattern, heads)), re.IGNORECASE) if found else None
         begun = {_fold(head) for head, text in zip(heads, found, strict=True) if head != text}
-        #: By the beginning that is sought, the values that may go on from it.
-        self._begun = {head: [text for text in found if _fold(text).startswith(head)] for head in begun}
+        #: By the beginning that is sought, the values that may go on from it, with their marks.
+        self._begun = {head: [(t, texts[t]) for t in found if _fold(t).startswith(head)] for head in begun}
         #: Of which a line may quote the beginning alone.
         self._long = [text for text in found if len(text) > _HEAD_CHARS]
 
@@ -162,10 +162,11 @@ class Veil:
         while match := pattern.search(text, at):
             yield text[at : match.start()]
             head, at = _fold(match[0]), match.end()
+            mark = self._marks.get(head, "[private]")
             if values := self._begun.get(head):
-                reached, value = max((_reach(text, match.start(), value), value) for value in values)
-                head, at = _fold(value), max(at, reached)
-            yield self._marks.get(head, "[private]")
+                reached, mark = max((_reach(text, match.start(), value), mark) for value, mark in values)
+                at = max(at, reached)
+            yield mark
         yield text[at:]
 
     def hide(self, value: V) -> V:
@@ -221,7 +222,7 @@ def _write_pattern(text: str) -> str:
 
 def _reach(text: str, at: int, value: str) -> int:
     """How far the text has the value from a place on, in whatever case and spacing."""
-    for part in _PARTS.findall(value):
+    for part in (match[0] for match in _PARTS.finditer(value)):
         if part.isspace():
             space = _SPACE.match(text, at)
             if space is None:
