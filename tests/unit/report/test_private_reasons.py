@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -35,6 +36,8 @@ _SCHEMA = {
 }
 _CODE = "def is_known(given, output):\n    return f\"{output['contact']} is of no customer\"\n"
 _NAMED: list[dict[str, Any]] = [{"rule": "function", "name": "is_known"}]
+
+_NO_CHECKS = '{"row": [], "batch": []}'
 
 #: Has these rows asked by a prompt with these row checks.
 Spend = Callable[..., None]
@@ -123,3 +126,24 @@ def test_a_reason_that_was_recorded_whole_is_hidden_in_all_that_people_see(house
     house.tamper("UPDATE run_prompts SET text = replace(text, 'private: []', 'private: [contact]')")
     told = read_told(house)
     assert [where for where, text in told.items() if "secretperson" in text] == ["attempts", "refusals"]
+
+
+def test_what_an_earlier_prompt_of_the_run_declares_holds_for_what_is_recorded_later(
+    house: House, fake: FakeProvider
+) -> None:
+    fake.answer = lambda _: Scripted(text=orjson.dumps({"label": "red", "contact": PRIVATE}).decode())
+    first, later = (
+        resolve_prompt(
+            parse_prompt(name, text=_TEXT.format(private), schema=orjson.dumps(_SCHEMA).decode(), checks=_NO_CHECKS),
+            None,
+            endpoint=fake.openai_base_url,
+        )
+        for name, private in (("first", "contact"), ("later", ""))
+    )
+    house.begin()
+    for step, prompt in ((1, first), (2, later)):
+        house.ledger.write(lambda c, p=prompt: (record_prompt(c, p, 1.0), pin_prompt(c, RUN, p)))  # type: ignore[misc]
+        house.tamper(f"UPDATE run_prompts SET step = {step} WHERE name = '{prompt.name}'")  # noqa: S608 - ours
+    with closing(Engine(house.settings, house.ledger)) as engine:
+        complete_batch(replace(house.read_batch(["some text"]), step=2), later, run_id=RUN, engine=engine)
+    assert "Secretperson" not in repr(house.fetch("SELECT message FROM attempts"))
