@@ -20,7 +20,7 @@ from overnight.report.profile import Profile, Rate
 from overnight.report.profiler import Profiler
 
 #: Columns of a part that figures are made of.
-_COLUMNS = ("input", "state", "request_key", "output", "failure_class", "rule")
+_COLUMNS = ("row_id", "input", "state", "request_key", "output", "failure_class", "rule")
 _Asked = CompletedBatch | CheckedBatch
 
 

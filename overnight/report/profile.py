@@ -30,7 +30,7 @@ class Lengths:
     n: int
     #: How many fall into each bin of `shape.LENGTH_BINS`, by the bin's least length, as text.
     bins: dict[str, int]
-    #: Of rows chosen by their request keys: the same rows give the same sample.
+    #: Of `N_LENGTHS` rows at most, chosen by their ids and inputs: the same rows give the same sample.
     sample: list[int]
     mean: float
 

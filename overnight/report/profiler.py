@@ -11,7 +11,6 @@ import orjson
 from overnight.approve.seeds.labels import find_enum, get_facts
 from overnight.checks.hedges import find_hedge
 from overnight.checks.language import find_language
-from overnight.keys import digest_bytes
 from overnight.records import Prompt, RowState
 from overnight.report.profile import (
     MAX_VALUES,
@@ -24,15 +23,17 @@ from overnight.report.profile import (
     Profile,
     Rate,
 )
+from overnight.report.sampling import Sample, find_place
 from overnight.report.shape import LENGTH_BINS, describe_shape, find_bin
 
-#: Rows whose texts are searched for hedges, and whose requests are followed through earlier runs.
+#: Rows whose texts are searched for hedges; requests that are followed through earlier runs.
 N_FOLLOWED = 20_000
 #: Longer texts are no categories, and of longer ones the language is told from their beginning.
 _MAX_CATEGORY, _MAX_READ = 40, 1_000
 #: A column is a category where so many rows share a value on average.
 _ROWS_PER_VALUE = 3
-_KEY_SPACE = 16**8
+#: Of a request's key, as many as place it among all.
+_N_DIGITS = 12
 
 
 class Profiler:
@@ -54,13 +55,14 @@ class Profiler:
             and (find_enum(schema, name) or get_facts(schema, name).get("type") == "boolean")
         }
         self._n_rows = max(n_rows, 1)
-        #: Requests of rows that are followed.
-        self.keys: list[str] = []
+        self._followed: set[str] = set()
         self._values: dict[str, Counter[str] | None] = {}
         self._counts: dict[str, Counter[str]] = {}
+        self._languages: dict[str, Sample[str | None]] = {}
         self._lengths: dict[str, _Lengths] = {}
+        self._hedges: Sample[bool] = Sample(N_FOLLOWED, n_rows)
         self._quarantined: Counter[str] = Counter()
-        self._n_hedges = self._n_searched = self.n_accepted = self.n_seen = 0
+        self.n_accepted = self.n_seen = 0
         #: Rows that were set aside, by "CLASS" or "CLASS: RULE"; and accepted ones that a rule warned of.
         self.set_aside: Counter[str] = Counter()
         self.warned: Counter[str] = Counter()
@@ -68,14 +70,19 @@ class Profiler:
     @property
     def hedges(self) -> Rate:
         """Of the accepted rows that were searched, those with a hedge in a text."""
-        return Rate(self._n_hedges, self._n_searched)
+        found = self._hedges.values
+        return Rate(sum(found), len(found))
+
+    @property
+    def keys(self) -> list[str]:
+        """Of the requests that are followed, each once however many rows share it."""
+        return sorted(self._followed)
 
     def take(self, row: Mapping[str, Any]) -> None:
         """One row of a part; only some of its columns are looked at."""
         self.n_seen += 1
-        place = _find_place(row)
-        if row["request_key"] and place * self._n_rows < N_FOLLOWED:
-            self.keys.append(row["request_key"])
+        place = find_place(row["row_id"], row["input"])
+        self._follow(row["request_key"])
         if row["input"] is not None:
             self._take_input(orjson.loads(row["input"]), place)
         if row["state"] == RowState.QUARANTINED:
@@ -88,6 +95,8 @@ class Profiler:
     def finish(self, rates: Mapping[str, Rate]) -> Profile:
         """The profile; with the rates that were counted elsewhere."""
         counts = {name: _keep(found) for name, found in self._counts.items()}
+        languages = {name: Counter(filter(None, found.values)) for name, found in self._languages.items()}
+        counts |= {f"{name}.language": _keep(found) for name, found in languages.items() if found}
         counts |= {name: _hide_rare(found) for name, found in self._values.items() if _is_category(found)}
         quarantined = {"rate.quarantined": self._quarantined.total()}
         quarantined |= {f"rate.quarantined.{name}": n for name, n in self._quarantined.items()}
@@ -101,6 +110,11 @@ class Profiler:
             },
         )
 
+    def _follow(self, key: str | None) -> None:
+        """By the key alone: what is told of requests is told of different ones."""
+        if key and int(key[:_N_DIGITS], 16) * self._n_rows < N_FOLLOWED * 16**_N_DIGITS:
+            self._followed.add(key)
+
     def _take_refused(self, failure: str, rule: str | None) -> None:
         self.set_aside[f"{failure}: {rule}" if rule else failure] += 1
         self._quarantined[f"{failure}.{rule}" if rule else failure] += 1
@@ -113,8 +127,14 @@ class Profiler:
             if name in self._private or isinstance(value, dict | list):
                 continue
             self._take_value(what, value)
-            if isinstance(value, str) and place * self._n_rows < N_LANGUAGES and (code := _tell_language(value)):
-                self._counts.setdefault(f"{what}.language", Counter())[code] += 1
+            if isinstance(value, str):
+                self._take_language(what, value, place)
+
+    def _take_language(self, what: str, text: str, place: float) -> None:
+        if what not in self._languages:
+            self._languages[what] = Sample(N_LANGUAGES, self._n_rows)
+        if self._languages[what].wants(place):
+            self._languages[what].take(place, find_language(text[:_MAX_READ]))
 
     def _take_value(self, what: str, value: Any) -> None:
         """Counted exactly, until there are too many different ones."""
@@ -136,9 +156,8 @@ class Profiler:
             elif isinstance(value, str):
                 texts.append(value)
                 self._measure(f"output.{name}.length", len(value), place)
-        if place * self._n_rows < N_FOLLOWED:
-            self._n_searched += 1
-            self._n_hedges += any(find_hedge(one, None) for one in texts)
+        if self._hedges.wants(place):
+            self._hedges.take(place, any(find_hedge(one, None) for one in texts))
 
     def _count(self, what: str, value: str) -> None:
         found = self._counts.setdefault(what, Counter())
@@ -146,36 +165,26 @@ class Profiler:
 
     def _measure(self, what: str, length: int, place: float) -> None:
         if what not in self._lengths:
-            self._lengths[what] = _Lengths()
-        self._lengths[what].take(length, is_sampled=place * self._n_rows < N_LENGTHS)
+            self._lengths[what] = _Lengths(self._n_rows)
+        self._lengths[what].take(length, place)
 
 
 class _Lengths:
-    def __init__(self) -> None:
+    def __init__(self, n_rows: int) -> None:
         self._n = self._total = 0
         self._bins: Counter[int] = Counter()
-        self._sample: list[int] = []
+        self._sample: Sample[int] = Sample(N_LENGTHS, n_rows)
 
-    def take(self, length: int, *, is_sampled: bool) -> None:
+    def take(self, length: int, place: float) -> None:
         self._n += 1
         self._total += length
         self._bins[find_bin(length)] += 1
-        if is_sampled:
-            self._sample.append(length)
+        if self._sample.wants(place):
+            self._sample.take(place, length)
 
     def keep(self) -> Lengths:
         bins = {str(LENGTH_BINS[at]): self._bins[at] for at in sorted(self._bins)}
-        return Lengths(self._n, bins, sorted(self._sample), round(self._total / max(self._n, 1), 2))
-
-
-def _find_place(row: Mapping[str, Any]) -> float:
-    """Where the row stands in an order that depends on its request alone, from 0 to 1."""
-    key = row["request_key"] or digest_bytes((row["input"] or "").encode())
-    return int(key[:8], 16) / _KEY_SPACE
-
-
-def _tell_language(text: str) -> str | None:
-    return find_language(text[:_MAX_READ])
+        return Lengths(self._n, bins, sorted(self._sample.values), round(self._total / max(self._n, 1), 2))
 
 
 def _is_category(found: Counter[str] | None) -> bool:

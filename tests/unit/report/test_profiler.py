@@ -7,7 +7,8 @@ from typing import Any
 from overnight.keys import digest_bytes
 from overnight.prompts import parse_prompt
 from overnight.records import Prompt
-from overnight.report.profile import N_LENGTHS, RARE, Counts, Profile, Rate
+from overnight.report.drift import compare_profiles
+from overnight.report.profile import N_LANGUAGES, N_LENGTHS, RARE, Counts, Profile, Rate
 from overnight.report.profiler import Profiler
 
 _FRONT = (
@@ -35,6 +36,7 @@ def make_row(at: int, **changes: Any) -> dict[str, Any]:
     given = {"body": f"row {at}", "channel": "app"} | changes.pop("given", {})
     output = {"label": "red", "quote": "short", "urgent": False} | (changes.pop("output", {}) or {})
     row = {
+        "row_id": f"r{at}",
         "input": json.dumps(given),
         "state": "accepted",
         "request_key": digest_bytes(str(at).encode()),
@@ -116,5 +118,43 @@ def test_a_sample_of_lengths_is_bounded_and_the_same_whatever_the_order() -> Non
     one = profile(rows).lengths["input.body.length"]
     random.Random(1).shuffle(rows)  # noqa: S311 - a test's dice
     assert profile(rows).lengths["input.body.length"] == one
-    assert 0.9 * N_LENGTHS < len(one.sample) < 1.1 * N_LENGTHS
+    assert len(one.sample) == N_LENGTHS
     assert sum(one.bins.values()) == one.n == len(rows)
+
+
+def make_thanks(seed: int, n: int = 6_000) -> list[dict[str, Any]]:
+    """Rows of which every tenth says the same, by one request; the seed is the night's, and its prompt's version."""
+    dice = random.Random(seed)  # noqa: S311 - a test's dice
+    texts = ["thanks!!" if dice.random() < 0.1 else "x " * dice.randint(20, 200) for _ in range(n)]
+    keys = (digest_bytes(f"{seed} {text}".encode()) for text in texts)
+    return [
+        make_row(at, row_id=f"{seed}-{at}", request_key=key, given={"body": text})
+        for at, (text, key) in enumerate(zip(texts, keys, strict=True))
+    ]
+
+
+def test_rows_that_repeat_one_text_are_in_the_sample_as_often_as_among_all() -> None:
+    nights = [profile(make_thanks(seed)) for seed in range(8)]
+    for night in nights:
+        sample = night.lengths["input.body.length"].sample
+        assert 0.07 < sample.count(len("thanks!!")) / len(sample) < 0.13
+    changes = [c for at in range(0, 8, 2) for c in compare_profiles(nights[at], nights[at + 1])]
+    assert changes == []
+
+
+def test_samples_are_bounded_also_where_all_rows_are_one_request() -> None:
+    rows = [make_row(1, row_id=f"r{at}", given={"body": GERMAN}) for at in range(2 * N_LENGTHS)]
+    profiler = Profiler(make_prompt(), len(rows))
+    for row in rows:
+        profiler.take(row)
+    found = profiler.finish({})
+    assert len(found.lengths["input.body.length"].sample) == N_LENGTHS
+    assert found.counts["input.body.language"] == Counts(N_LANGUAGES, {"de": N_LANGUAGES})
+    assert len(profiler.keys) <= 1
+
+
+def test_a_request_that_many_rows_share_is_followed_once() -> None:
+    profiler = Profiler(make_prompt(), 30)
+    for at in range(30):
+        profiler.take(make_row(at % 3, row_id=f"r{at}"))
+    assert len(profiler.keys) == len(set(profiler.keys)) == 3
