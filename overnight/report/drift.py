@@ -11,6 +11,7 @@ from overnight.report.change import Change
 from overnight.report.drift_words import tell_lengths, tell_mix, tell_rate, tell_share
 from overnight.report.likelihood import judge_counts, judge_lengths, judge_shares, measure_psi, pool_rare
 from overnight.report.profile import RARE, Counts, Profile, Rate
+from overnight.report.rare import list_all, match
 
 #: All tests of a comparison together may err so often where nothing has changed.
 ALPHA = 0.001
@@ -88,7 +89,8 @@ def _compare_counts(before: Profile, after: Profile) -> Iterator[_Found]:
         old, new = before.counts[what], after.counts[what]
         if min(old.n, new.n) < _LEAST:
             continue
-        pairs = pool_rare(old.values, new.values)
+        old, new = match(what, old, new)
+        pairs = pool_rare(list_all(old), list_all(new))
         if len(pairs) > 1:
             value = measure_psi(pairs)
             yield _Found(what, "psi", value, judge_counts(pairs), old.n, new.n, tell_mix(what, old, new, value))

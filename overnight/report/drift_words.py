@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from overnight.report.profile import Counts, Lengths, Rate
+from overnight.report.profile import RARE, Counts, Lengths, Rate
 
 #: Values named in one line, and characters of each.
 _N_NAMED, _N_CHARS = 3, 40
@@ -20,7 +20,8 @@ def tell_share(what: str, value: str, instead: str | None, old: Counts, new: Cou
 
 
 def tell_mix(what: str, old: Counts, new: Counts, index: float) -> str:
-    """The values that moved most."""
+    """The values that moved most; those without a name are one of them."""
+    old, new = _pool(old), _pool(new)
     shares = {v: new.values.get(v, 0) / new.n - old.values.get(v, 0) / old.n for v in {*old.values, *new.values}}
     most = sorted(shares, key=lambda v: (-abs(shares[v]), v))[:_N_NAMED]
     moved = ", ".join(_move(value, old, new) for value in most)
@@ -36,6 +37,10 @@ def tell_lengths(what: str, old: Lengths, new: Lengths, distance: float) -> str:
 def tell_rate(what: str, old: Rate, new: Rate) -> str:
     """As in: rate.refusals: 0 % of 700 → 5.1 % of 700."""
     return f"{what}: {_percent(old.n, old.of)} of {old.of:,} → {_percent(new.n, new.of)} of {new.of:,}"
+
+
+def _pool(side: Counts) -> Counts:
+    return Counts(side.n, side.values | {RARE: sum(side.rare.values())}) if side.rare else side
 
 
 def _move(value: str, old: Counts, new: Counts, verb: str = "") -> str:

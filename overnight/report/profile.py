@@ -9,9 +9,9 @@ N_LENGTHS = 2_000
 N_LANGUAGES = 1_000
 #: Values of one column that are told apart; a column with more of them is no category.
 MAX_VALUES = 200
-#: A value of an input is kept by name where so many rows share it; it names nobody.
+#: A value of an input is kept by name where so many rows share it: then it names nobody.
 MIN_SHARED = 5
-#: Stands for the values that are not kept by name.
+#: Stands for all values that are not kept by name, in words and in profiles from before they had numbers.
 RARE = "(rare)"
 
 
@@ -21,6 +21,8 @@ class Counts:
 
     n: int
     values: dict[str, int]
+    #: Of the values that are not kept by name, by the number that stands for each: n = those of `values` + these.
+    rare: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,14 @@ from overnight.checks.language import find_language
 from overnight.records import Prompt, RowState
 from overnight.report.profile import (
     MAX_VALUES,
-    MIN_SHARED,
     N_LANGUAGES,
     N_LENGTHS,
-    RARE,
     Counts,
     Lengths,
     Profile,
     Rate,
 )
+from overnight.report.rare import find_number, hide_rare
 from overnight.report.sampling import Sample, find_place
 from overnight.report.shape import LENGTH_BINS, describe_shape, find_bin
 
@@ -58,6 +57,7 @@ class Profiler:
         self._followed: set[str] = set()
         self._values: dict[str, Counter[str] | None] = {}
         self._counts: dict[str, Counter[str]] = {}
+        self._uncommon: dict[str, Counter[str]] = {}
         self._languages: dict[str, Sample[str | None]] = {}
         self._lengths: dict[str, _Lengths] = {}
         self._hedges: Sample[bool] = Sample(N_FOLLOWED, n_rows)
@@ -94,10 +94,12 @@ class Profiler:
 
     def finish(self, rates: Mapping[str, Rate]) -> Profile:
         """The profile; with the rates that were counted elsewhere."""
-        counts = {name: _keep(found) for name, found in self._counts.items()}
+        counts = {name: _keep(found, self._uncommon.get(name)) for name, found in self._counts.items()}
         languages = {name: Counter(filter(None, found.values)) for name, found in self._languages.items()}
         counts |= {f"{name}.language": _keep(found) for name, found in languages.items() if found}
-        counts |= {name: _hide_rare(found) for name, found in self._values.items() if _is_category(found)}
+        counts |= {
+            name: hide_rare(name, found) for name, found in self._values.items() if found and _is_category(found)
+        }
         quarantined = {"rate.quarantined": self._quarantined.total()}
         quarantined |= {f"rate.quarantined.{name}": n for name, n in self._quarantined.items()}
         return Profile(
@@ -161,7 +163,10 @@ class Profiler:
 
     def _count(self, what: str, value: str) -> None:
         found = self._counts.setdefault(what, Counter())
-        found[value if value in found or len(found) < MAX_VALUES else RARE] += 1
+        if value in found or len(found) < MAX_VALUES:
+            found[value] += 1
+        else:
+            self._uncommon.setdefault(what, Counter())[find_number(what, value)] += 1
 
     def _measure(self, what: str, length: int, place: float) -> None:
         if what not in self._lengths:
@@ -187,17 +192,10 @@ class _Lengths:
         return Lengths(self._n, bins, sorted(self._sample.values), round(self._total / max(self._n, 1), 2))
 
 
-def _is_category(found: Counter[str] | None) -> bool:
-    return found is not None and found.total() >= _ROWS_PER_VALUE * len(found)
+def _is_category(found: Counter[str]) -> bool:
+    return found.total() >= _ROWS_PER_VALUE * len(found)
 
 
-def _keep(found: Counter[str]) -> Counts:
-    return Counts(found.total(), dict(sorted(found.items())))
-
-
-def _hide_rare(found: Counter[str] | None) -> Counts:
-    """Values that few rows share are counted together: one may be a person's."""
-    known = found or Counter()
-    shared = {value: n for value, n in sorted(known.items()) if n >= MIN_SHARED}
-    n_rare = known.total() - sum(shared.values())
-    return Counts(known.total(), shared | ({RARE: n_rare} if n_rare else {}))
+def _keep(found: Counter[str], uncommon: Counter[str] | None = None) -> Counts:
+    rare = uncommon or Counter()
+    return Counts(found.total() + rare.total(), dict(sorted(found.items())), dict(sorted(rare.items())))

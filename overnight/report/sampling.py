@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from typing import Generic, TypeVar
 
-from overnight.keys import digest_parts
+from overnight.keys import digest_bytes
 
 T = TypeVar("T")
 #: Places are spread evenly, not exactly so: of so many more rows than are kept, hardly ever too few are in reach.
@@ -20,7 +20,7 @@ def find_place(row_id: str, given: str | None) -> float:
     By its id too: rows that repeat one text are then in the sample as often as among all rows. Its request would
     place them all at once, inside or outside.
     """
-    return int(digest_parts("place", [row_id, given or ""])[:12], 16) / _N_PLACES
+    return int(digest_bytes(f"{row_id}\0{given}".encode())[:12], 16) / _N_PLACES
 
 
 class Sample(Generic[T]):

@@ -9,7 +9,7 @@ import pytest
 from overnight.checks import DriftRule
 from overnight.report.change import Change
 from overnight.report.drift import compare_profiles
-from overnight.report.profile import Counts, Lengths, Profile, Rate
+from overnight.report.profile import RARE, Counts, Lengths, Profile, Rate
 
 LABELS = [f"label_{n}" for n in range(77)]
 #: As traffic is: few labels are common, many are rare.
@@ -158,3 +158,10 @@ def test_a_class_of_failure_that_nothing_failed_with_before_is_compared_with_non
 def test_a_thing_that_one_run_does_not_have_is_not_compared(night) -> None:
     assert compare_profiles(Profile(), profile(night)) == []
     assert compare_profiles(profile(night), Profile()) == []
+
+
+def test_where_values_were_kept_without_numbers_those_without_a_name_on_either_side_are_one() -> None:
+    old = Profile(counts={"input.channel": Counts(400, {"app": 300, "web": 20, RARE: 80})})
+    new = Profile(counts={"input.channel": Counts(400, {"app": 300, "mail": 20}, {"0a1": 40, "0a2": 40})})
+    assert compare_profiles(old, new) == []
+    assert compare_profiles(new, old) == []

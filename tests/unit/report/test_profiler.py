@@ -8,7 +8,7 @@ from overnight.keys import digest_bytes
 from overnight.prompts import parse_prompt
 from overnight.records import Prompt
 from overnight.report.drift import compare_profiles
-from overnight.report.profile import N_LANGUAGES, N_LENGTHS, RARE, Counts, Profile, Rate
+from overnight.report.profile import N_LANGUAGES, N_LENGTHS, Counts, Profile, Rate
 from overnight.report.profiler import Profiler
 
 _FRONT = (
@@ -73,9 +73,47 @@ def test_a_column_of_few_values_is_a_category_and_its_rare_values_have_no_name()
     rows = [make_row(at, given={"channel": ["app", "web"][at % 2]}) for at in range(40)]
     rows.append(make_row(40, given={"channel": "Mrs Miller"}))
     found = profile(rows)
-    assert found.counts["input.channel"] == Counts(41, {"app": 20, "web": 20, RARE: 1})
+    [number] = found.counts["input.channel"].rare
+    assert found.counts["input.channel"] == Counts(41, {"app": 20, "web": 20}, {number: 1})
     assert "input.body" not in found.counts
     assert "Miller" not in str(found)
+
+
+def draw_night(n: int, n_values: int, seed: int) -> Profile:
+    dice = random.Random(seed)  # noqa: S311 - a test's dice
+    return profile([make_row(at, given={"channel": f"value {dice.randrange(n_values)}"}) for at in range(n)])
+
+
+def test_categories_of_many_values_that_did_not_change_hardly_ever_differ() -> None:
+    dice, raised = random.Random(7), []  # noqa: S311 - a test's dice
+    for at in range(25):
+        n, n_values = dice.randint(400, 1400), dice.randint(60, 200)
+        raised += compare_profiles(draw_night(n, n_values, 2 * at), draw_night(n, n_values, 2 * at + 1))[:1]
+    assert raised == []
+
+
+def test_a_value_that_was_just_common_enough_for_a_name_is_not_none_when_it_is_not() -> None:
+    def draw(n_web: int) -> Profile:
+        return profile([make_row(at, given={"channel": "web" if at < n_web else "app"}) for at in range(40)])
+
+    [(_, change)] = [(c.of, c) for c in compare_profiles(draw(25), draw(4)) if c.of == "web"]
+    assert change.words == "input.channel: web 62.5 % → 10.0 %; in its place app rose 37.5 % → 90.0 %"
+    assert compare_profiles(draw(5), draw(4)) == []
+
+
+def test_a_value_whose_rows_all_went_is_found_by_name() -> None:
+    old = profile([make_row(at, given={"channel": ["app", "web", f"n{at % 7}"][at % 3]}) for at in range(120)])
+    new = profile([make_row(at, given={"channel": ["app", "app", f"n{at % 7}"][at % 3]}) for at in range(120)])
+    found = {c.of: c.words for c in compare_profiles(old, new)}
+    assert found["web"] == "input.channel: web 33.3 % → 0 %; in its place app rose 33.3 % → 66.7 %"
+
+
+def test_structures_beyond_those_kept_by_name_are_counted_alike_whatever_came_first() -> None:
+    rows = [make_row(at, output={"label": None, f"key{at % 300}": 1}) for at in range(1500)]
+    one, other = profile(rows), profile(rows[::-1])
+    assert one.counts["answer.structure"] != other.counts["answer.structure"]
+    assert sum(one.counts["answer.structure"].rare.values()) == 500
+    assert compare_profiles(one, other) == []
 
 
 def test_languages_are_told_of_texts_that_are_long_enough() -> None:
