@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -13,6 +14,8 @@ from overnight.ledger.schema import runs
 from overnight.ledger.trace_schema import measures
 
 _M = measures.c
+#: Nights that are tried, the last first, where one after the other cannot be compared with.
+_N_LOOKED_BACK = 100
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,12 @@ def find_measures(connection: sa.Connection, run_id: str) -> dict[int, Measures]
 
 
 def find_reference(
-    connection: sa.Connection, prompt_name: str, before_run: str, *, since: str | None = None
+    connection: sa.Connection,
+    prompt_name: str,
+    before_run: str,
+    *,
+    since: str | None = None,
+    serves: Callable[[Measures], bool] = lambda _: True,
 ) -> Measures | None:
     """
     What a run is compared with: the last earlier night of its flow whose release was approved.
@@ -68,6 +76,7 @@ def find_reference(
         prompt_name: Whose answers are compared.
         before_run: The run that is compared.
         since: A run that was accepted by name, approved or not; a later one that was approved takes its place.
+        serves: Whether anything can be held against it; where not, an earlier one is looked for, but for `since`.
     """
     this = runs.alias()
     is_approved = sa.exists(
@@ -77,16 +86,16 @@ def find_reference(
     )
     is_earlier = (runs.c.flow == this.c.flow) & (runs.c.started_at <= this.c.started_at)
     query = (
-        sa.select(measures)
+        sa.select(_M.run_id, _M.step)
         .join(runs, runs.c.run_id == _M.run_id)
         .join(this, (this.c.run_id == before_run) & (this.c.run_id != runs.c.run_id))
         .where(_M.prompt_name == prompt_name, runs.c.kind == "night")
         .where((is_earlier & is_approved) | (runs.c.run_id == since))
         .order_by(runs.c.started_at.desc(), runs.c.run_id.desc())
-        .limit(1)
+        .limit(_N_LOOKED_BACK)
     )
-    row = connection.execute(query).one_or_none()
-    return Measures(**as_dict(row)) if row else None
+    found = (find_measures(connection, row.run_id)[row.step] for row in connection.execute(query).all())
+    return next((kept for kept in found if kept.run_id == since or serves(kept)), None)
 
 
 def list_measures(

@@ -12,8 +12,8 @@ class Change:
 
     #: "output.intent", "input.query.length", "rate.refusals".
     what: str
-    measure: Literal["psi", "ks", "share", "rate"]
-    #: Of "share" and "rate" in percentage points.
+    measure: Literal["psi", "ks", "share", "rate", "gone"]
+    #: Of "share", "rate" and "gone" in percentage points.
     value: float
     limit: float
     severity: Literal["hold", "warning"]

@@ -10,7 +10,7 @@ from overnight.ledger import Ledger
 from overnight.ledger.measures import Measures, find_measures, find_reference, record_measures
 from overnight.ledger.queries import get_run
 from overnight.report.drift import compare_profiles
-from overnight.report.kept import StepMeasures, dump_json, find_profile, read_measures
+from overnight.report.kept import StepMeasures, dump_json, find_profile, is_comparable, read_measures
 from overnight.report.measuring import measure_step
 
 
@@ -63,4 +63,4 @@ def _find_reference(run_id: str, prompt: str, checks: Checks, ledger: Ledger) ->
                 f"Prompt {prompt}: checks.json names run {since!r} at drift_since, which has no figures of this prompt."
                 " Name the run whose changes are wanted, or take the line out, and run again."
             )
-        return find_reference(connection, prompt, run_id, since=since)
+        return find_reference(connection, prompt, run_id, since=since, serves=is_comparable)

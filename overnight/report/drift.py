@@ -9,14 +9,13 @@ from typing import Literal
 from overnight.checks import DriftLimit, DriftRule, find_limit
 from overnight.report.change import Change
 from overnight.report.drift_words import tell_lengths, tell_mix, tell_rate, tell_share
+from overnight.report.gone import compare_gone
 from overnight.report.likelihood import judge_counts, judge_lengths, judge_shares, measure_psi, pool_rare
-from overnight.report.profile import RARE, Counts, Profile, Rate
+from overnight.report.profile import LEAST, RARE, Counts, Profile, Rate
 from overnight.report.rare import list_all, match
 
 #: All tests of a comparison together may err so often where nothing has changed.
 ALPHA = 0.001
-#: With fewer on either side nothing is compared.
-_LEAST = 20
 #: A share that doubled or halved counts from this part of its limit in points: a label of 2 % that is gone is one.
 _PART_OF_LIMIT = 0.25
 _FOLD = 2.0
@@ -28,7 +27,7 @@ class _Found:
     """A difference before anybody asks whether it is chance."""
 
     what: str
-    measure: Literal["psi", "ks", "share", "rate"]
+    measure: Literal["psi", "ks", "share", "rate", "gone"]
     value: float
     p: float
     n_before: int
@@ -50,6 +49,7 @@ def compare_profiles(before: Profile, after: Profile, rules: Sequence[DriftRule]
         rules: The limits that were declared; others hold for what they do not name.
     """
     found = [*_compare_counts(before, after), *_compare_lengths(before, after), *_compare_rates(before, after)]
+    found += [_Found(g.what, "gone", g.value, g.p, g.n_before, g.n_after, g.words) for g in compare_gone(before, after)]
     # Bonferroni: with a hundred labels one of them is always unusual.
     found = [replace(f, p=min(1.0, f.p * len(found))) for f in found]
     judged = [_judge(f, find_limit(rules, f.what)) for f in found]
@@ -87,7 +87,7 @@ def _judge(found: _Found, limit: DriftLimit) -> Change | None:
 def _compare_counts(before: Profile, after: Profile) -> Iterator[_Found]:
     for what in sorted({*before.counts} & {*after.counts}):
         old, new = before.counts[what], after.counts[what]
-        if min(old.n, new.n) < _LEAST:
+        if min(old.n, new.n) < LEAST:
             continue
         old, new = match(what, old, new)
         pairs = pool_rare(list_all(old), list_all(new))
@@ -135,21 +135,26 @@ def _compare_lengths(before: Profile, after: Profile) -> Iterator[_Found]:
         column = what.removesuffix(".length")
         if column in before.counts and column in after.counts:
             continue  # of a category the values themselves are compared
-        if min(len(old.sample), len(new.sample)) < _LEAST:
+        if min(len(old.sample), len(new.sample)) < LEAST:
             continue
         value, p = judge_lengths(old.sample, new.sample)
         yield _Found(what, "ks", value, p, len(old.sample), len(new.sample), tell_lengths(what, old, new, value))
 
 
 def _compare_rates(before: Profile, after: Profile) -> Iterator[_Found]:
-    wholes = _find_wholes(before), _find_wholes(after)
-    for what in sorted({*before.rates, *after.rates}):
-        old, new = (_find_rate(side, what, whole) for side, whole in zip((before, after), wholes, strict=True))
-        if min(old.of, new.of) < _LEAST:
+    for what, old, new in pair_rates(before, after):
+        if min(old.of, new.of) < LEAST:
             continue
         value = 100 * (new.n / new.of - old.n / old.of)
         p = judge_shares((old.n, old.of), (new.n, new.of))
         yield _Found(what, "rate", value, p, old.of, new.of, tell_rate(what, old, new))
+
+
+def pair_rates(before: Profile, after: Profile) -> Iterator[tuple[str, Rate, Rate]]:
+    """Each rate of either side with that of the other: of a class that nothing failed with it is 0."""
+    wholes = _find_wholes(before), _find_wholes(after)
+    for what in sorted({*before.rates, *after.rates}):
+        yield what, _find_rate(before, what, wholes[0]), _find_rate(after, what, wholes[1])
 
 
 def _find_wholes(profile: Profile) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from overnight.report.profile import RARE, Counts, Lengths, Rate
+from overnight.report.profile import MAX_CATEGORY, RARE, Counts, Lengths, Rate, Spread
 
 #: Values named in one line, and characters of each.
 _N_NAMED, _N_CHARS = 3, 40
@@ -26,6 +26,20 @@ def tell_mix(what: str, old: Counts, new: Counts, index: float) -> str:
     most = sorted(shares, key=lambda v: (-abs(shares[v]), v))[:_N_NAMED]
     moved = ", ".join(_move(value, old, new) for value in most)
     return f"{what}: shares moved, stability index {index:.2f}; most: {moved}"
+
+
+def tell_spread(what: str, n_known: int, n_before: int, new: Spread) -> str:
+    """As in: input.channel: no category any more, 4 different values in 700 rows → 650 in 650."""
+    long = f", {new.n_long:,} with more than {MAX_CATEGORY} characters" if new.n_long else ""
+    return (
+        f"{what}: no category any more, {n_known:,} different values in {n_before:,} rows →"
+        f" {new.n_values:,} in {new.n:,}{long}"
+    )
+
+
+def tell_missing(what: str, n: int, n_before: int, n_after: int) -> str:
+    """As in: input.channel: missing, in 700 of 700 rows → in none of 650."""
+    return f"{what}: missing, in {n:,} of {n_before:,} rows → in none of {n_after:,}"
 
 
 def tell_lengths(what: str, old: Lengths, new: Lengths, distance: float) -> str:

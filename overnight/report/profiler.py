@@ -12,6 +12,7 @@ from overnight.approve.seeds.labels import find_enum, get_facts
 from overnight.checks.hedges import find_hedge
 from overnight.checks.language import find_language
 from overnight.records import Prompt, RowState
+from overnight.report.column import Column
 from overnight.report.profile import (
     MAX_VALUES,
     N_LANGUAGES,
@@ -20,17 +21,16 @@ from overnight.report.profile import (
     Lengths,
     Profile,
     Rate,
+    Spread,
 )
-from overnight.report.rare import find_number, hide_rare
+from overnight.report.rare import find_number
 from overnight.report.sampling import Sample, find_place
 from overnight.report.shape import LENGTH_BINS, describe_shape, find_bin
 
 #: Rows whose texts are searched for hedges; requests that are followed through earlier runs.
 N_FOLLOWED = 20_000
-#: Longer texts are no categories, and of longer ones the language is told from their beginning.
-_MAX_CATEGORY, _MAX_READ = 40, 1_000
-#: A column is a category where so many rows share a value on average.
-_ROWS_PER_VALUE = 3
+#: Of longer texts the language is told from their beginning.
+_MAX_READ = 1_000
 #: Of a request's key, as many as place it among all.
 _N_DIGITS = 12
 
@@ -55,7 +55,7 @@ class Profiler:
         }
         self._n_rows = max(n_rows, 1)
         self._followed: set[str] = set()
-        self._values: dict[str, Counter[str] | None] = {}
+        self._columns: dict[str, Column] = {}
         self._counts: dict[str, Counter[str]] = {}
         self._uncommon: dict[str, Counter[str]] = {}
         self._languages: dict[str, Sample[str | None]] = {}
@@ -97,13 +97,13 @@ class Profiler:
         counts = {name: _keep(found, self._uncommon.get(name)) for name, found in self._counts.items()}
         languages = {name: Counter(filter(None, found.values)) for name, found in self._languages.items()}
         counts |= {f"{name}.language": _keep(found) for name, found in languages.items() if found}
-        counts |= {
-            name: hide_rare(name, found) for name, found in self._values.items() if found and _is_category(found)
-        }
+        columns = {name: found.keep(name) for name, found in self._columns.items()}
+        counts |= {name: found for name, found in columns.items() if isinstance(found, Counts)}
         quarantined = {"rate.quarantined": self._quarantined.total()}
         quarantined |= {f"rate.quarantined.{name}": n for name, n in self._quarantined.items()}
         return Profile(
             counts=counts,
+            spreads={name: found for name, found in columns.items() if isinstance(found, Spread)},
             lengths={name: found.keep() for name, found in self._lengths.items()},
             rates={
                 **rates,
@@ -128,7 +128,9 @@ class Profiler:
                 self._measure(f"{what}.length", len(value), place)
             if name in self._private or isinstance(value, dict | list):
                 continue
-            self._take_value(what, value)
+            if what not in self._columns:
+                self._columns[what] = Column(self._n_rows)
+            self._columns[what].take(value, place)
             if isinstance(value, str):
                 self._take_language(what, value, place)
 
@@ -137,16 +139,6 @@ class Profiler:
             self._languages[what] = Sample(N_LANGUAGES, self._n_rows)
         if self._languages[what].wants(place):
             self._languages[what].take(place, find_language(text[:_MAX_READ]))
-
-    def _take_value(self, what: str, value: Any) -> None:
-        """Counted exactly, until there are too many different ones."""
-        found = self._values.setdefault(what, Counter())
-        if found is None:
-            return
-        text = "(none)" if value is None else str(value)
-        found[text] += 1
-        if len(text) > _MAX_CATEGORY or len(found) > MAX_VALUES:
-            self._values[what] = None
 
     def _take_output(self, output: Mapping[str, Any], text: str, place: float) -> None:
         self._measure("answer.length", len(text), place)
@@ -190,10 +182,6 @@ class _Lengths:
     def keep(self) -> Lengths:
         bins = {str(LENGTH_BINS[at]): self._bins[at] for at in sorted(self._bins)}
         return Lengths(self._n, bins, sorted(self._sample.values), round(self._total / max(self._n, 1), 2))
-
-
-def _is_category(found: Counter[str]) -> bool:
-    return found.total() >= _ROWS_PER_VALUE * len(found)
 
 
 def _keep(found: Counter[str], uncommon: Counter[str] | None = None) -> Counts:

@@ -16,7 +16,7 @@ from tasks.run import Run
 from tests.conftest import House
 from tests.fakes.provider import FakeProvider
 from tests.trials.conftest import pick
-from tests.trials.drifting import Nights, Sorter, make_rows
+from tests.trials.drifting import TOPICS, Nights, Sorter, make_rows
 
 N_ROWS = pick(short=400, long=800)
 N_FEWER = N_ROWS // 2
@@ -87,9 +87,8 @@ def test_a_limit_that_holds_is_met_before_anybody_is_asked_and_a_wanted_change_g
     drift = [{"of": "output.intent", "points": 5}, {"of": "*.length", "severity": "warning"}]
     checked, prompt = nights.work("night-1", make_rows(N_FEWER, 1), drift=drift)
     hold(house, "night-1", checked)
-    assert measure("night-1", ledger=house.ledger, home=house.home, now=9.0).compared == (
-        "route: there was no approved run to compare with, or its rows were not all checked.",
-    )
+    [said] = measure("night-1", ledger=house.ledger, home=house.home, now=9.0).compared
+    assert said.startswith("route: there was no approved run to compare with that has 20 accepted rows or more")
     nights.approve("night-1", checked, prompt)
 
     nights.sorter.swallows = {"card_arrival": "lost_card"}
@@ -111,3 +110,25 @@ def test_a_limit_that_holds_is_met_before_anybody_is_asked_and_a_wanted_change_g
     checked, _ = nights.work("night-4", make_rows(N_FEWER, 4), drift=drift, drift_since="night-2")
     hold(house, "night-4", checked)
     assert list_last(house).compared_with == "night-3"
+
+
+def test_a_night_of_few_rows_neither_is_compared_with_nor_hides_that_nothing_was(nights: Nights, house: House) -> None:
+    drift = [{"of": "output.intent", "points": 5}]
+    for run_id, n in (("night-1", 60), ("night-2", 12)):
+        checked, prompt = nights.work(run_id, make_rows(n, n), drift=drift)
+        hold(house, run_id, checked)
+        nights.approve(run_id, checked, prompt)
+    [said] = measure("night-2", ledger=house.ledger, home=house.home, now=9.0).compared
+    assert said.startswith(
+        "route: compared with run night-1, nothing changed over its limit; nothing could be compared"
+    )
+    assert said.endswith(": fewer than 20 rows in one of them.")
+
+    nights.sorter.swallows = dict.fromkeys(TOPICS, "refund")
+    checked, _ = nights.work("night-3", make_rows(60, 3), drift=drift)
+    with pytest.raises(RunEnded, match="Run night-3 is held: it differs from run night-1"):
+        hold(house, "night-3", checked)
+    # A run that is named is the one, however small: that nothing is held against it is said.
+    checked, _ = nights.work("night-4", make_rows(60, 4), drift=drift, drift_since="night-2")
+    hold(house, "night-4", checked)
+    assert list_last(house).compared_with == "night-2"

@@ -9,7 +9,8 @@ import pytest
 from overnight.checks import DriftRule
 from overnight.report.change import Change
 from overnight.report.drift import compare_profiles
-from overnight.report.profile import RARE, Counts, Lengths, Profile, Rate
+from overnight.report.profile import RARE, Counts, Lengths, Profile, Rate, Spread
+from overnight.report.uncompared import tell_uncompared
 
 LABELS = [f"label_{n}" for n in range(77)]
 #: As traffic is: few labels are common, many are rare.
@@ -165,3 +166,69 @@ def test_where_values_were_kept_without_numbers_those_without_a_name_on_either_s
     new = Profile(counts={"input.channel": Counts(400, {"app": 300, "mail": 20}, {"0a1": 40, "0a2": 40})})
     assert compare_profiles(old, new) == []
     assert compare_profiles(new, old) == []
+
+
+CATEGORY = Profile(counts={"input.channel": Counts(1000, {"app": 500, "web": 490}, {"0a1": 10})})
+
+
+def test_a_column_that_is_no_category_any_more_is_found_under_its_own_limit() -> None:
+    after = Profile(spreads={"input.channel": Spread(600, 600, 0)})
+    [change] = compare_profiles(CATEGORY, after, [DriftRule("input.channel", psi=0.1)])
+    assert (change.what, change.measure, change.severity, change.value) == ("input.channel", "gone", "hold", 99.5)
+    assert change.words == "input.channel: no category any more, 3 different values in 1,000 rows → 600 in 600"
+    assert compare_profiles(CATEGORY, after, [DriftRule("input.channel", severity="ignore")]) == []
+
+
+def test_a_column_whose_values_became_long_is_no_category_any_more() -> None:
+    [change] = compare_profiles(CATEGORY, Profile(spreads={"input.channel": Spread(600, 2, 300)}))
+    assert change.severity == "warning"
+    assert change.words.endswith(" → 2 in 600, 300 with more than 40 characters")
+
+
+def test_a_column_at_the_edge_of_a_category_is_not_said_to_be_none() -> None:
+    shared = {f"value {at}": 5 for at in range(60)}
+    before = Profile(counts={"input.shop": Counts(420, shared, {f"{at:03x}": 1 for at in range(120)})})
+    assert compare_profiles(before, Profile(spreads={"input.shop": Spread(420, 190, 0)})) == []
+
+
+def test_a_column_a_label_or_a_text_that_is_missing_is_found() -> None:
+    text = Lengths(700, {}, [9] * 700, 9.0)
+    before = Profile(
+        counts=CATEGORY.counts | {"output.intent": Counts(700, {"a": 700})},
+        lengths={"output.reason.length": text, "answer.length": text},
+    )
+    after = Profile(counts={"input.other": Counts(500, {"x": 500})}, lengths={"answer.length": text})
+    found = {c.what: (c.measure, c.severity, c.words) for c in compare_profiles(before, after, [DriftRule("input.*")])}
+    assert found == {
+        "input.channel": ("gone", "hold", "input.channel: missing, in 1,000 of 1,000 rows → in none of 500"),
+        "output.intent": ("gone", "warning", "output.intent: missing, in 700 of 700 rows → in none of 700"),
+        "output.reason.length": (
+            "gone",
+            "warning",
+            "output.reason.length: missing, in 700 of 700 rows → in none of 700",
+        ),
+    }
+
+
+def test_a_language_that_few_texts_had_is_not_missing_where_few_texts_are_left() -> None:
+    text = Lengths(1000, {}, [9] * 1000, 9.0)
+    before = Profile(counts={"input.body.language": Counts(25, {"en": 25})}, lengths={"input.body.length": text})
+    after = Profile(lengths={"input.body.length": Lengths(40, {}, [9] * 40, 9.0)})
+    assert compare_profiles(before, after) == []
+
+
+def test_a_declared_limit_that_nothing_was_held_against_is_told_with_the_reason() -> None:
+    few = Profile(counts={"output.intent": Counts(15, {"a": 15})}, rates={"rate.quarantined": Rate(0, 15)})
+    many = Profile(counts={"output.intent": Counts(900, {"b": 900})}, rates={"rate.quarantined": Rate(9, 900)})
+    assert tell_uncompared(few, many, []) == "nothing could be compared: fewer than 20 rows in one of them"
+    some = Profile(counts=few.counts, rates={"rate.quarantined": Rate(85, 100)})
+    assert tell_uncompared(some, many, [DriftRule("output.*"), DriftRule("input.body", psi=0.1)]) == (
+        "not compared: output.intent (fewer than 20 rows in one of them);"
+        " input.body (not measured, or no category, in one of them)"
+    )
+    assert tell_uncompared(some, many, [DriftRule("output.intent", severity="ignore")]) is None
+    assert tell_uncompared(some, many, []) is None
+
+
+def test_where_all_is_compared_nothing_is_left_out(night, next_night) -> None:
+    assert tell_uncompared(profile(night), profile(next_night), [DriftRule("*")]) is None

@@ -8,7 +8,7 @@ from overnight.keys import digest_bytes
 from overnight.prompts import parse_prompt
 from overnight.records import Prompt
 from overnight.report.drift import compare_profiles
-from overnight.report.profile import N_LANGUAGES, N_LENGTHS, Counts, Profile, Rate
+from overnight.report.profile import N_LANGUAGES, N_LENGTHS, N_SPREAD, Counts, Profile, Rate, Spread
 from overnight.report.profiler import Profiler
 
 _FRONT = (
@@ -114,6 +114,28 @@ def test_structures_beyond_those_kept_by_name_are_counted_alike_whatever_came_fi
     assert one.counts["answer.structure"] != other.counts["answer.structure"]
     assert sum(one.counts["answer.structure"].rare.values()) == 500
     assert compare_profiles(one, other) == []
+
+
+def test_of_a_column_that_is_no_category_it_is_told_how_many_values_it_has() -> None:
+    rows = [
+        make_row(at, given={"channel": f"n{at}" if at % 4 else "a channel with a name that is long indeed"})
+        for at in range(3_000)
+    ]
+    found = profile(rows)
+    assert not {"input.channel", "input.body"} & {*found.counts}
+    assert found.spreads["input.body"] == Spread(N_SPREAD, N_SPREAD, 0)
+    told = found.spreads["input.channel"]
+    assert (told.n, told.n_values + told.n_long) == (N_SPREAD, N_SPREAD)
+    assert 0.2 * N_SPREAD < told.n_long < 0.3 * N_SPREAD
+
+
+def test_a_category_that_turns_into_different_values_is_found() -> None:
+    before = profile([make_row(at, given={"channel": ["app", "web"][at % 2]}) for at in range(100)])
+    after = profile([make_row(at, given={"channel": f"person {at}"}) for at in range(100)])
+    assert [(c.what, c.measure) for c in compare_profiles(before, after)] == [
+        ("input.channel", "gone"),
+        ("input.channel.length", "ks"),
+    ]
 
 
 def test_languages_are_told_of_texts_that_are_long_enough() -> None:
