@@ -27,6 +27,11 @@ TEXTS = [
     *("refuse that PIN", "top up failed again", "is Apple Pay supported", " "),
 ]
 SOURCE = "quarantine:night-1"
+TICKETS = {
+    "T-1": "My parcel is lost and I am furious so call me now",
+    "T-2": "This is urgent since I forgot my password today",
+    "T-3": "You charged me twice and I need that back at once",
+}
 
 
 def _refuse_some(body: dict[str, Any]) -> Scripted | dict[str, Any]:
@@ -181,34 +186,44 @@ def _publish_as(project: Project, run_id: str) -> None:
 
 
 def test_a_row_refused_in_a_later_step_goes_through_the_first_by_what_is_known(project: Project) -> None:
-    Path("tickets.csv").write_text("ticket_id,body\nT-1,I am furious\nT-2,This is urgent\nT-3,Very urgent\n")
-    folder = project.folder / "prompts" / "draft_reply" / "checks.json"
-    folder.write_text(json.dumps(json.loads(folder.read_text()) | {"max_quarantined": 0.9}))
-
-    def answer(body: dict[str, Any]) -> Scripted | dict[str, Any]:
-        found = answer_by_schema(body)
-        if "urgency" in found:
-            return found | {"urgency": "high"}
-        return Scripted(refusal="I may not.") if "furious" in str(body["messages"][-1]) else found
+    Path("tickets.csv").write_text("ticket_id,body\n" + "".join(f"{name},{text}\n" for name, text in TICKETS.items()))
+    checks = project.folder / "prompts" / "draft_reply" / "checks.json"
+    checks.write_text(json.dumps(json.loads(checks.read_text()) | {"max_quarantined": 0.9}))
 
     def run(run_id: str, source: str) -> Ended:
         sink = f"file:{project.out}"
         return project.call(run_id, answer_urgent_tickets, source=source, model="openai:gpt-fake", sink=sink)
 
-    project.fake.answer = answer
+    project.fake.answer = lambda body: (
+        Scripted(refusal="I may not.")
+        if "letter" in answer_by_schema(body) and "furious" in str(body)
+        else _reply(body)
+    )
     first = run("night-1", "tickets.csv")
     assert (first.summary.accepted, first.summary.quarantined, first.summary.calls) == (2, 1, 6)
     project.decide("night-1")
     assert run("night-1", "tickets.csv").summary.published == 2
-    project.fake.answer = lambda body: (
-        answer_by_schema(body) | {"urgency": "high"} if "urgency" in str(body) else answer_by_schema(body)
-    )
+    project.fake.answer = _reply
     again = run("retry-1", SOURCE)
     s = again.summary
     assert (again.name, s.rows, s.accepted, s.calls, s.hits) == ("COMPLETED Waiting", 1, 1, 1, 1)
     project.decide("retry-1")
-    assert run("retry-1", SOURCE).summary.published == 1
+    done = run("retry-1", SOURCE)
+    assert done.summary.published == 1
+    assert _balances(done)
     assert _rows_out(project.out) == ["T-2", "T-3", "T-1"]
+    letters = [json.loads(line)["letter"] for line in project.out.read_text().splitlines()]
+    assert ["furious" in letter for letter in letters] == [False, False, True]
+
+
+def _reply(body: dict[str, Any]) -> dict[str, Any]:
+    """What passes the rules of both prompts: each letter names the ticket's own trouble, and echoes none."""
+    found, ticket = answer_by_schema(body), str(body["messages"][-1])
+    about = next(word for word in ("furious", "password", "twice") if word in ticket)
+    if "urgency" in found:
+        words = {"urgency": "high", "summary": f"A ticket about: {about}.", "category": "other"}
+        return found | words | {"reply": f"We have read what you wrote about {about} and look into it."}
+    return found | {"greeting": "Good day,", "letter": f"We are sorry to hear about {about}. A colleague looks at it."}
 
 
 def test_the_flow_says_in_one_line_where_there_is_nothing_to_start(night: Project) -> None:
