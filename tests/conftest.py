@@ -115,17 +115,17 @@ class House:
         self.ledger.write(lambda c: record_prompt(c, prompt, 1.0))
         return prompt
 
-    def read_batch(self, texts: Sequence[str], n: int = 1) -> Batch:
-        """The texts as a batch of rows r1, r2, …, through intake; an empty text is quarantined there."""
+    def read_batch(self, texts: Sequence[str], n: int = 1, *, first: int = 1) -> Batch:
+        """The texts as rows r1, r2, …, or from a later number, through intake; an empty one is quarantined there."""
         source = self.home / f"source-{n}.csv"
         source.parent.mkdir(parents=True, exist_ok=True)
-        source.write_text("id,body\n" + "".join(f'r{i},"{t}"\n' for i, t in enumerate(texts, 1)))
+        source.write_text("id,body\n" + "".join(f'r{i},"{t}"\n' for i, t in enumerate(texts, first)))
         [batch] = read_batches(str(source), id_column="id", inputs=("body",), optional_inputs=(), home=self.home)
         return replace(batch, n=n)
 
-    def check(self, texts: Sequence[str], prompt: Prompt, n: int = 1) -> CheckedBatch:
-        """The texts as accepted rows r1, r2, … that the check step has passed and recorded."""
-        part = write_part([_accepted_row(i, text, prompt) for i, text in enumerate(texts, 1)], self.home)
+    def check(self, texts: Sequence[str], prompt: Prompt, n: int = 1, *, first: int = 1) -> CheckedBatch:
+        """The texts as accepted rows r1, r2, …, or from a later number, that the check step has passed and recorded."""
+        part = write_part([_accepted_row(i, text, prompt) for i, text in enumerate(texts, first)], self.home)
         checked = CheckedBatch(n, part, prompt.prompt_hash, prompt.checks_hash, len(texts), 0, 0)
         self.ledger.write(lambda c: record_part(c, f"check-{part.digest}-{n}", checked, 1.0))
         return checked

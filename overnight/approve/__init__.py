@@ -2,7 +2,7 @@
 
 from overnight.approve.answers import Answers, find_answers, parse_answers
 from overnight.approve.conclude import Decision
-from overnight.approve.continued import find_continued
+from overnight.approve.continued import find_continued, find_retried_before
 from overnight.approve.decide import decide
 from overnight.approve.draw import open_round
 from overnight.approve.form import fill_form, name_field, read_form
@@ -23,6 +23,7 @@ __all__ = [
     "find_answers",
     "find_continued",
     "find_held",
+    "find_retried_before",
     "find_standing",
     "name_field",
     "offer_release",

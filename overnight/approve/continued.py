@@ -1,22 +1,27 @@
-"""Rows that a retry released: at a sink that holds one release they join what left before, or are refused."""
+"""A run and its retries at one sink: each row is one run's to release, and no release takes another's place."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
 from overnight.failures import ApprovalRefused
 from overnight.ledger import Ledger
 from overnight.ledger.approvals import find_approval
-from overnight.ledger.promises import find_last_at_sink, find_promises
+from overnight.ledger.promises import find_last_at_sink, find_promises, list_continued
 from overnight.ledger.releases import find_release, get_release
-from overnight.ledger.retries import list_retried, list_retries
+from overnight.ledger.retries import find_taken, list_family, lock_family
 from overnight.ledger.reviews import find_last_answer
-from overnight.records import RunState, SinkFacts
+from overnight.ledger.sinks import lock_sink
+from overnight.records import Release, RunState, SinkFacts
 
 _CLOSED = {RunState.HELD, RunState.REJECTED}
+#: Rows that a message names.
+_N_NAMED = 3
 
 
-def find_continued(ledger: Ledger, of_run: str, sink: SinkFacts) -> str | None:
+def find_continued(ledger: Ledger, of_run: str, sink: SinkFacts, *, run_id: str | None = None) -> str | None:
     """
     The release that a retry's rows join at the sink; None where they stand there by themselves.
 
@@ -24,6 +29,7 @@ def find_continued(ledger: Ledger, of_run: str, sink: SinkFacts) -> str | None:
         ledger: Where releases are recorded.
         of_run: The run whose quarantined rows are retried.
         sink: Where they would go.
+        run_id: The retry, where it has begun.
 
     Raises:
         ApprovalRefused: The sink holds one release, and that one would be lost, or would take these rows' place.
@@ -31,14 +37,10 @@ def find_continued(ledger: Ledger, of_run: str, sink: SinkFacts) -> str | None:
     if sink.operation != "replace":
         return None
     with ledger.reading() as connection:
-        retried = list_retried(connection, of_run)
-        for run_id in retried:
-            _refuse_open(connection, run_id, sink.name)
+        family = list_family(connection, of_run)
+        _refuse_open(connection, [one for one in family if one != run_id], sink.name)
         last = find_last_at_sink(connection, sink.name)
-        if last is None:
-            return None
-        kin = {*retried, *(retry.run_id for retry in list_retries(connection, retried[-1]))}
-        if get_release(connection, last).run_id in kin:
+        if last is None or get_release(connection, last).run_id in family:
             return last
     raise ApprovalRefused(
         f"{sink.name} holds release {last}, which is not of run {of_run}, and the retried rows would take its place."
@@ -46,19 +48,76 @@ def find_continued(ledger: Ledger, of_run: str, sink: SinkFacts) -> str | None:
     )
 
 
-def _refuse_open(connection: sa.Connection, run_id: str, sink: str) -> None:
-    """What the run itself still has to deliver there would take the place of the retried rows."""
-    release = find_release(connection, run_id, sink)
-    last = find_last_answer(connection, release.release_id) if release else None
-    if release is None or (last and last.outcome in _CLOSED):
+def find_retried_before(ledger: Ledger, run_id: str, sink: SinkFacts) -> str | None:
+    """
+    The release of a retry that left before the run's own, which joins it at the sink; None where there is none.
+
+    Then the run's release takes the place of whatever is there.
+
+    Raises:
+        ApprovalRefused: A retry's release is still to be delivered there: one would take the other's place.
+    """
+    if sink.operation != "replace":
+        return None
+    with ledger.reading() as connection:
+        retries = [one for one in list_family(connection, run_id) if one != run_id]
+        _refuse_open(connection, retries, sink.name)
+        last = find_last_at_sink(connection, sink.name)
+        return last if last and get_release(connection, last).run_id in retries else None
+
+
+def refuse_kin(
+    connection: sa.Connection, release: Release, row_ids: Sequence[str], *, prompt: str, held_of: str | None
+) -> None:
+    """
+    Refuse what another run of the family has offered meanwhile, or would be lost with at the sink.
+
+    For the transaction that records the release: nobody else of the family offers anything until it ends.
+
+    Raises:
+        ApprovalRefused: So it is; nothing was recorded.
+    """
+    others = [one for one in lock_family(connection, release.run_id) if one != release.run_id]
+    if not others:
         return
+    taken = find_taken(connection, release.run_id, prompt=prompt, sink=release.sink)
+    if twice := [row_id for row_id in row_ids if row_id in taken]:
+        more = f" and {len(twice) - _N_NAMED:,} more" if len(twice) > _N_NAMED else ""
+        raise ApprovalRefused(
+            f"Rows {', '.join(twice[:_N_NAMED])}{more} of run {release.run_id} were offered by run {taken[twice[0]]}"
+            " meanwhile, and a row leaves once. Run the flow again: it leaves them to that run, and makes no call."
+        )
+    if release.operation == "replace":
+        lock_sink(connection, release.sink)
+        _refuse_open(connection, others, release.sink)
+        last = find_last_at_sink(connection, release.sink)
+        chain = [*list_continued(connection, held_of), held_of] if held_of else []
+        if last and last not in chain and get_release(connection, last).run_id in others:
+            raise ApprovalRefused(
+                f"{release.sink} holds release {last} since, whose rows these would take the place of. Run the flow"
+                f" again: where it can, it joins them. Or give run {release.run_id} another --sink."
+            )
+
+
+def _refuse_open(connection: sa.Connection, run_ids: Sequence[str], sink: str) -> None:
+    """What one of these runs still has to deliver there, and what is offered now, could not both stay there."""
+    for run_id in run_ids:
+        release = find_release(connection, run_id, sink)
+        if release and _is_open(connection, release):
+            raise ApprovalRefused(
+                f"Release {release.release_id} of run {run_id} is still to be delivered to {sink}, and one of the two"
+                f" would take the other's place. First `overnight review {run_id}`, or give these rows another --sink."
+            )
+
+
+def _is_open(connection: sa.Connection, release: Release) -> bool:
+    last = find_last_answer(connection, release.release_id)
+    if last and last.outcome in _CLOSED:
+        return False
     approval = find_approval(connection, release_id=release.release_id)
-    if (
+    open_states = ["promised", "sending", "unknown"]
+    return (
         approval is None
         or approval.state == "approved"
-        or find_promises(connection, approval.approval_id, ["promised", "sending", "unknown"])
-    ):
-        raise ApprovalRefused(
-            f"Release {release.release_id} of run {run_id} is still to be delivered to {sink}, and would take the place"
-            f" of retried rows. First `overnight review {run_id}`, or give these rows another --sink."
-        )
+        or bool(find_promises(connection, approval.approval_id, open_states))
+    )

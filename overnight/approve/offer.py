@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import sqlalchemy as sa
 
+from overnight.approve.continued import refuse_kin
 from overnight.approve.draw import open_round
 from overnight.approve.held import find_held_keys
 from overnight.failures import ApprovalRefused
 from overnight.keys import digest_parts, release_digest
 from overnight.ledger import Ledger
 from overnight.ledger.bodies import make_body
-from overnight.ledger.releases import ReleaseRow, find_release, record_release
+from overnight.ledger.releases import ReleaseRow, find_release, is_release, record_release
 from overnight.ledger.runs import is_recorded
 from overnight.ledger.shadows import find_shadow_asking
 from overnight.parts import read_part
@@ -59,11 +61,12 @@ def offer_release(
         policy: How much of it has to be read, with all of its values.
         now: Seconds since the epoch.
         held_of: Offer only the rows that this release's review held back.
-        continues: The release whose rows these join at a sink that holds one release: a retry's.
+        continues: The release whose rows these join at a sink that holds one release, where a retry is in it.
         rng: Who draws what is shown; by default what nobody can foresee.
 
     Raises:
-        ApprovalRefused: A batch was not made by the check step, or there is no row to offer.
+        ApprovalRefused: A batch was not made by the check step, there is no row to offer, or another run of the
+            family has offered one of them, or has to deliver there first.
     """
     _refuse_unchecked(checked, ledger)
     _refuse_shadow(checked, run_id, ledger)
@@ -90,12 +93,16 @@ def offer_release(
     )
     rows = _release_rows(offered)
     bodies = [make_body(o.payload.body) for o in offered]
-    ledger.write(
-        lambda connection: record_release(
+
+    def record(connection: sa.Connection) -> None:
+        if not is_release(connection, release.release_id):
+            refuse_kin(connection, release, [row.row_id for row in rows], prompt=prompt.name, held_of=of)
+        record_release(
             connection, release, rows, bodies, prompt_hash=prompt.prompt_hash, model=prompt.model,
             checks_hash=prompt.checks_hash, checks_digest=results, held_of=of, now=now,
-        )
-    )  # fmt: skip
+        )  # fmt: skip
+
+    ledger.write(record)
     with ledger.reading() as connection:
         recorded = find_release(connection, run_id, sink.name) or release
     return open_round(recorded, ledger=ledger, home=home, now=now, rng=rng)

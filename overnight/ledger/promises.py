@@ -65,7 +65,7 @@ def find_earlier_part(connection: sa.Connection, approval: Approval) -> list[Pro
     first.
     """
     found: list[Promise] = []
-    for release_id in _list_continued(connection, approval.release_id):
+    for release_id in list_continued(connection, approval.release_id):
         query = sa.select(*PROMISE).join(approvals, approvals.c.approval_id == _C.approval_id)
         query = query.where(approvals.c.release_id == release_id, _C.state == "delivered").order_by(_C.position)
         found += [Promise(*row) for row in connection.execute(query)]
@@ -79,7 +79,7 @@ def find_other_tenant(connection: sa.Connection, approval: Approval) -> str | No
     None where it is one of those that this one continues, or where this one continues none: then it takes the place of
     whatever is there.
     """
-    chain = _list_continued(connection, approval.release_id)
+    chain = list_continued(connection, approval.release_id)
     last = find_last_at_sink(connection, approval.sink, but=approval.approval_id)
     return last if chain and last and last not in chain else None
 
@@ -94,7 +94,7 @@ def find_last_at_sink(connection: sa.Connection, sink: str, *, but: str = "") ->
     return connection.execute(query.order_by(c.turn.desc()).limit(1)).scalar()
 
 
-def _list_continued(connection: sa.Connection, release_id: str) -> list[str]:
+def list_continued(connection: sa.Connection, release_id: str) -> list[str]:
     """The releases that this one goes on from, the first of them first."""
     chain, of = list[str](), release_id
     while of := connection.execute(sa.select(releases.c.held_of).where(releases.c.release_id == of)).scalar_one():

@@ -70,6 +70,12 @@ def record_release(
     connection.execute(insert(release_rows).on_conflict_do_nothing(), values)
 
 
+def is_release(connection: sa.Connection, release_id: str) -> bool:
+    """Whether it has been recorded."""
+    query = sa.select(releases.c.release_id).where(releases.c.release_id == release_id)
+    return connection.execute(query).first() is not None
+
+
 def find_release(connection: sa.Connection, run_id: str, sink: str | None = None) -> Release | None:
     """
     The newest release of the run, for this sink or any, with the number of answers that it has had.

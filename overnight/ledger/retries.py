@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from overnight.ledger.batching import batched
-from overnight.ledger.release_schema import release_rows, releases
-from overnight.ledger.schema import attempts, quarantines, run_prompts, runs
+from overnight.ledger.release_schema import approvals, release_rows, releases
+from overnight.ledger.review_schema import review_answers
+from overnight.ledger.schema import attempts, prompts, quarantines, run_prompts, runs
 from overnight.ledger.trace_schema import lifted_refusals
 from overnight.records import RunState
 
@@ -60,15 +61,69 @@ def list_retried(connection: sa.Connection, run_id: str) -> list[str]:
     return found
 
 
+def list_family(connection: sa.Connection, run_id: str) -> list[str]:
+    """The night that the run belongs to, and all retries of its rows: each row has one release among them."""
+    night = list_retried(connection, run_id)[-1]
+    return [night, *(retry.run_id for retry in list_retries(connection, night))]
+
+
+def lock_family(connection: sa.Connection, run_id: str) -> list[str]:
+    """The same, and nobody else of it offers anything until the transaction ends; SQLite's exclude each other."""
+    night = list_retried(connection, run_id)[-1]
+    # Not from those who only name the run in rows of theirs.
+    connection.execute(sa.select(runs.c.run_id).where(runs.c.run_id == night).with_for_update(key_share=True))
+    return list_family(connection, run_id)
+
+
 def find_offered(connection: sa.Connection, run_id: str) -> dict[str, str]:
-    """Rows that a retry of the run has offered to a reviewer who did not reject it: the retry by row id."""
-    names = [retry.run_id for retry in list_retries(connection, run_id) if retry.state != RunState.REJECTED]
+    """Rows that any retry of the run's family has offered to a reviewer who did not reject it: the retry by row id."""
+    return _find_rows(connection, list_family(connection, run_id)[1:], sa.true())
+
+
+def find_taken(
+    connection: sa.Connection, run_id: str, *, prompt: str | None = None, sink: str | None = None
+) -> dict[str, str]:
+    """
+    Rows that are another run's of the family to release: that run by row id.
+
+    Args:
+        connection: To the ledger.
+        run_id: Whose family.
+        prompt: Only what answers the prompt of this name: a flow may offer what each of its steps made.
+        sink: Also whatever was offered to this one.
+    """
+    others = [one for one in list_family(connection, run_id) if one != run_id]
+    at_sink = releases.c.sink == sink if sink else sa.false()
+    return _find_rows(connection, others, sa.or_(prompts.c.name == prompt, at_sink) if prompt else sa.true())
+
+
+def find_left(connection: sa.Connection, run_id: str, *, prompt: str | None = None) -> dict[str, str]:
+    """The same, without what the run has offered itself: that stays as it was offered."""
+    own = _find_rows(connection, [run_id], sa.true())
+    return {row: run for row, run in find_taken(connection, run_id, prompt=prompt).items() if row not in own}
+
+
+def _find_rows(connection: sa.Connection, run_ids: Sequence[str], condition: sa.ColumnElement[bool]) -> dict[str, str]:
+    """The rows that stand offered by these runs: the run by row id."""
     query = sa.select(release_rows.c.row_id, releases.c.run_id)
     query = query.join(releases, releases.c.release_id == release_rows.c.release_id)
+    query = query.join(prompts, prompts.c.prompt_hash == releases.c.prompt_hash).where(_stands(), condition)
     found: dict[str, str] = {}
-    for some in batched(names):
+    for some in batched(run_ids):
         found |= dict(connection.execute(query.where(releases.c.run_id.in_(some))).tuples().all())
     return found
+
+
+def _stands() -> sa.ColumnElement[bool]:
+    """That a release can still let rows out, or has: it was not rejected, and no other took its place unapproved."""
+    # By the answers, not by the run's state: of a run whose held rows were rejected, the others have left.
+    c, a, later = releases.c, review_answers.c, releases.alias()
+    is_rejected = sa.exists().where(a.release_id == c.release_id, a.outcome == RunState.REJECTED)
+    is_replaced = sa.exists().where(
+        later.c.run_id == c.run_id, later.c.sink == c.sink, later.c.offered_at > c.offered_at
+    )
+    is_approved = sa.exists().where(approvals.c.release_id == c.release_id)
+    return sa.and_(~is_rejected, sa.or_(~is_replaced, is_approved))
 
 
 def list_asking(connection: sa.Connection, prompt_hash: str) -> list[str]:

@@ -22,8 +22,13 @@ def tell_release(release: dict[str, Any], step: dict[str, Any], now: float | Non
     node = Node(
         f"release {release['release_id']} to {release['sink']}", when=f"offered {tell_time(release['offered_at'], now)}"
     )
-    if release.get("held_of"):
-        node.lines.append(f"offered once more: release {release['held_of']} held it back")
+    if held_of := release.get("held_of"):
+        is_own = held_of.rpartition("-")[0] == release["release_id"].rpartition("-")[0]
+        once_more, joining = (
+            f"offered once more: release {held_of} held it back",
+            f"joins what release {held_of} let out",
+        )
+        node.lines.append(once_more if is_own else joining)
     if release["warning"]:
         node.lines.append(f"a check warned: {release['warning']}")
     if release["review"] == "open":
