@@ -61,6 +61,10 @@ class FailureClass(StrEnum):
     BATCH_RULE = "batch_rule"
 
 
+#: The rule, of class batch_rule, that sets aside what another run of the family has offered.
+OFFERED_ELSEWHERE = "offered_elsewhere"
+
+
 class Step(StrEnum):
     """One way of asking again."""
 

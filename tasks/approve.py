@@ -14,6 +14,7 @@ from overnight.approve import (
     decide,
     find_continued,
     find_held,
+    find_retried_before,
     find_standing,
     offer_release,
     open_round,
@@ -63,8 +64,7 @@ def ask_approval(checked: list[CheckedBatch], sink: str, policy: ReviewPolicy | 
     held_of = find_held(run.ledger, run.run_id, facts.name) if run.settings.offers_held else None
     if standing is None or held_of:
         hold_on_failures(checked, run)
-        retry = run.find_retry()
-        continues = find_continued(run.ledger, retry.of_run, facts) if retry and not held_of else None
+        continues = None if held_of else _find_continued(run, facts)
         standing = _ask(_offer(checked, facts, policy, run, held_of=held_of, continues=continues), run)
     if isinstance(standing, Approval):
         run.set_state(RunState.RUNNING)
@@ -73,6 +73,13 @@ def ask_approval(checked: list[CheckedBatch], sink: str, policy: ReviewPolicy | 
         standing,
         f"Run {run.run_id} was {standing} by its reviewer: nothing leaves. `overnight why ROW` has the verdicts.",
     )
+
+
+def _find_continued(run: Run, sink: SinkFacts) -> str | None:
+    """What the release joins at a sink that holds one: a retry what its family has there, a night what a retry has."""
+    if retry := run.find_retry():
+        return find_continued(run.ledger, retry.of_run, sink, run_id=run.run_id)
+    return find_retried_before(run.ledger, run.run_id, sink)
 
 
 def _offer(

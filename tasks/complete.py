@@ -13,7 +13,15 @@ from prefect.futures import as_completed
 from prefect.logging import get_run_logger
 
 from overnight import complete
-from overnight.complete import RunContext, complete_in_passes, describe_halt, get_engine, refuse_unpriced, take_back
+from overnight.complete import (
+    RunContext,
+    complete_in_passes,
+    describe_halt,
+    get_engine,
+    leave_taken,
+    refuse_unpriced,
+    take_back,
+)
 from overnight.failpoints import reach
 from overnight.failures import RunHalted
 from overnight.ledger.runs import record_batches, record_part
@@ -52,7 +60,10 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
         return _complete_all(some, prompt, run, pass_n)
 
     asked = complete_in_passes(left, complete_all, context=context, engine=run.engine)
-    by_number = settled | {b.n: b for b in [*asked, *_take_back(left, asked, prompt, context)]}
+    made = {b.n: b for b in [*asked, *_take_back(left, asked, prompt, context)]}
+    # Not in the tasks: what the cache serves is for runs of other families too.
+    left_to = run.find_left(prompt.name)
+    by_number = settled | {b.n: b for b in leave_taken(list(made.values()), left_to, run.settings.home)}
     completed = [by_number[n] for n in sorted(by_number)]
     run.ledger.write(lambda connection: record_batches(connection, run.run_id, completed))
     if context.halted:

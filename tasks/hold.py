@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from overnight.checks import find_excess, parse_checks
+from overnight.complete import count_left
 from overnight.ledger.runs import find_batches
 from overnight.llm import parse_model
 from overnight.records import Batch, CheckedBatch, RunState
@@ -52,6 +53,8 @@ def _hold_on_share(checked: list[CheckedBatch], run: Run) -> None:
     with run.ledger.reading() as connection:
         given = find_batches(connection, run.run_id, Batch, step=checked[0].step)
     n_quarantined = sum(batch.n_quarantined for batch in checked) - sum(batch.n_quarantined for batch in given)
+    # A retry has offered these: they are its reviewer's to judge.
+    n_quarantined -= count_left(checked, run.find_left(), run.settings.home)
     n_answered = n_quarantined + sum(batch.n_accepted for batch in checked)
     least = find_excess(n_quarantined, n_answered, limit)
     if least is not None:

@@ -24,7 +24,7 @@ from overnight.ledger import Ledger, open_ledger
 from overnight.ledger import runs as ledger_runs
 from overnight.ledger.attempts import record_prompt
 from overnight.ledger.releases import find_release
-from overnight.ledger.retries import RETRY, Retry, find_retry
+from overnight.ledger.retries import RETRY, Retry, find_left, find_retry
 from overnight.ledger.reviews import find_last_answer
 from overnight.parts import is_whole
 from overnight.prompts import load_prompt, parse_prompt
@@ -85,6 +85,11 @@ class Run:
         home = self.settings.home
         return {b.n: b for b in completed if b.n_pending or (b.n_quarantined and is_whole(b.part, home))}
 
+    def find_left(self, prompt: str | None = None) -> dict[str, str]:
+        """Rows that are left to another run of its family, as answers to this prompt or any: that run by row id."""
+        with self.ledger.reading() as connection:
+            return find_left(connection, self.run_id, prompt=prompt)
+
     def forget_input(self, prompt: Prompt) -> None:
         """What an earlier pass of the run had this prompt read, where it reads nothing now."""
 
@@ -142,7 +147,7 @@ def refuse_lost_rows(run: Run, sink: SinkFacts) -> None:
         retry = find_retry(connection, run.run_id)
         is_offered = find_release(connection, run.run_id, sink.name) is not None
     if retry and not is_offered:
-        find_continued(run.ledger, retry.of_run, sink)
+        find_continued(run.ledger, retry.of_run, sink, run_id=run.run_id)
 
 
 def find_pinned(ledger: Ledger, run_id: str, name: str) -> Prompt | None:

@@ -4,6 +4,7 @@ from overnight.complete.batch import complete_batch
 from overnight.complete.context import Progress, RunContext
 from overnight.complete.engine import Engine, get_engine
 from overnight.complete.estimate import Estimate, Range, describe_halt, estimate
+from overnight.complete.left import count_left, leave_taken
 from overnight.complete.passes import complete_in_passes, take_back
 from overnight.complete.resolve import refuse_unpriced, resolve_prompt
 from overnight.complete.sources import read_source
@@ -16,9 +17,11 @@ __all__ = [
     "RunContext",
     "complete_batch",
     "complete_in_passes",
+    "count_left",
     "describe_halt",
     "estimate",
     "get_engine",
+    "leave_taken",
     "read_source",
     "refuse_unpriced",
     "resolve_prompt",

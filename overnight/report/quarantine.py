@@ -153,7 +153,7 @@ def _group(rows: Iterable[QuarantinedRow]) -> tuple[QuarantineGroup, ...]:
             reason=some[0].reason,
             examples=tuple(row.row_id for row in some[:_EXAMPLES]),
             answer=next((row.answer for row in some if row.answer is not None), None),
-            what_to_do=describe_treatment(key[1]),
+            what_to_do=describe_treatment(key[1], key[2]),
             retried=_count(some),
         )
         for key, some in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))

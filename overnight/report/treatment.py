@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from overnight.taxonomy import TREATMENTS, FailureClass
+from overnight.taxonomy import OFFERED_ELSEWHERE, TREATMENTS, FailureClass
 
 _SOURCE = "Mend the row in the source and run the flow on it: a retry has nothing to ask."
 _PROMPT = "Mend the prompt, or the check where it asks too much, and retry."
@@ -33,8 +33,10 @@ _WHAT_TO_DO: dict[FailureClass, str] = {
 }
 
 
-def describe_treatment(failure_class: str) -> str:
+def describe_treatment(failure_class: str, rule: str = "") -> str:
     """What it was recognised by, and what to do."""
+    if rule == OFFERED_ELSEWHERE:
+        return "Nothing here: that run's reviewer decides. Where it is rejected there, retry."
     try:
         known = FailureClass(failure_class)
     except ValueError:

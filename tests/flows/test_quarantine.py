@@ -131,17 +131,58 @@ def test_a_refusal_of_the_retry_itself_stands_and_costs_no_second_call(night: Pr
     second = _retry(night, "retry-2")
     assert (second.name, second.summary.accepted, second.summary.quarantined) == ("COMPLETED Waiting", 1, 1)
     assert len(night.fake.calls) == n_calls + 4
-    # What one has offered is left to it.
-    third = _retry(night, "retry-3")
+    # What one has offered is left to it, also by a retry of another; and the file, until that one is delivered.
+    other = f"file:{night.folder}/other.jsonl"
+    refused = _retry(night, "retry-0")
+    assert (refused.name, len(night.fake.calls)) == ("FAILED Halted", n_calls + 4)
+    assert "of run retry-2 is still to be delivered" in str(refused.state.message)
+    third = _retry(night, "retry-3", sink=other)
     assert (third.summary.rows, third.summary.quarantined) == (1, 1)
+    fourth = _retry(night, "retry-4", "quarantine:retry-1", sink=other)
+    assert (fourth.summary.rows, fourth.summary.quarantined) == (1, 1)
     found = find_quarantine("night-1", ledger=night.ledger, home=Settings.from_env().home)
-    [refused] = [group for group in found.groups if group.failure_class == "refusal"]
-    assert refused.retried == {
+    [group] = [group for group in found.groups if group.failure_class == "refusal"]
+    assert group.retried == {
         "retry-1": {"quarantined": 2},
         "retry-2": {"quarantined": 1, "accepted": 1},
         "retry-3": {"quarantined": 1},
+        "retry-4": {"quarantined": 1},
     }
     assert found.n_to_retry == 1
+
+
+def test_a_night_that_was_held_leaves_what_its_retry_offered_to_the_retry(project: Project) -> None:
+    Path("queries.csv").write_text("id,text\n" + "".join(f"{n},{text}\n" for n, text in enumerate(TEXTS, 1)))
+    checks: Any = json.loads(project.checks.read_text())
+    project.checks.write_text(json.dumps(checks | {"max_quarantined": 0.01}))
+    project.fake.answer = _refuse_some
+    held = project.run("night-1")
+    assert (held.name, held.summary.quarantined, held.summary.release) == ("FAILED Held", 3, None)
+    project.fake.answer, n_calls = answer_by_schema, len(project.fake.calls) + 2
+    assert _retry(project, "retry-1").name == "COMPLETED Waiting"
+    early = project.run("night-1")
+    assert (early.name, early.summary.quarantined) == ("FAILED Halted", 3)
+    assert "of run retry-1 is still to be delivered" in str(early.state.message)
+    retried = _publish(project, "retry-1", **{"2": "wrong"})
+    assert (retried.summary.published, retried.summary.held) == (1, 1)
+
+    # The others of the night are not held for these any more, and join the file.
+    assert project.run("night-1").name == "COMPLETED Waiting"
+    assert project.run("night-1").name == "COMPLETED Waiting"
+    done = _publish(project, "night-1")
+    assert (done.summary.published, done.summary.quarantined, done.summary.held) == (5, 3, 0)
+    assert _balances(done)
+    assert _balances(retried)
+    assert _rows_out(project.out) == ["5", "1", "3", "4", "6", "7"]
+    found = find_quarantine("night-1", ledger=project.ledger, home=Settings.from_env().home)
+    assert found.n_to_retry == 0
+    [group] = [group for group in found.groups if group.rule == "offered_elsewhere"]
+    assert (group.n_rows, group.examples) == (2, ("2", "5"))
+    assert group.reason == "Run retry-1 has offered this row: it leaves from there, or not at all."
+    assert group.what_to_do.startswith("Nothing here: that run's reviewer decides.")
+    # A later night has all answers: what was left to the retry is no matter of its own batches.
+    later = project.run("night-2", sink=f"file:{project.folder}/later.jsonl")
+    assert (later.summary.accepted, later.summary.calls, len(project.fake.calls)) == (7, 0, n_calls)
 
 
 def test_rows_that_intake_set_aside_have_nothing_to_ask(night: Project) -> None:

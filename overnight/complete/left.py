@@ -1,0 +1,53 @@
+"""Rows that another run of the family has offered: they stay quarantined here, so that each row leaves once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from overnight.parts import read_part, write_part
+from overnight.records import CheckedBatch, CompletedBatch, RowState
+from overnight.taxonomy import OFFERED_ELSEWHERE, FailureClass
+
+
+def leave_taken(completed: Sequence[CompletedBatch], taken: Mapping[str, str], home: Path) -> list[CompletedBatch]:
+    """
+    The batches with the accepted rows among these quarantined.
+
+    Args:
+        completed: The run's batches.
+        taken: The run that has offered a row, by row id.
+        home: Where the parts are.
+
+    Raises:
+        PartRefused: A part is missing or altered.
+    """
+    return [_leave(batch, taken, home) if taken and batch.n_accepted else batch for batch in completed]
+
+
+def count_left(batches: Sequence[CheckedBatch], taken: Mapping[str, str], home: Path) -> int:
+    """How many rows that stand quarantined here are another run's to release."""
+    return sum(
+        row["state"] == RowState.QUARANTINED and row["row_id"] in taken
+        for batch in batches
+        if taken and batch.n_quarantined
+        for row in read_part(batch.part, home).select(["row_id", "state"]).to_pylist()
+    )
+
+
+def _leave(batch: CompletedBatch, taken: Mapping[str, str], home: Path) -> CompletedBatch:
+    rows = read_part(batch.part, home).to_pylist()
+    left = [row for row in rows if row["state"] == RowState.ACCEPTED and row["row_id"] in taken]
+    for row in left:
+        why = f"Run {taken[row['row_id']]} has offered this row: it leaves from there, or not at all."
+        row |= {"state": RowState.QUARANTINED.value, "failure_class": FailureClass.BATCH_RULE.value}
+        row |= {"rule": OFFERED_ELSEWHERE, "reason": why}
+    if not left:
+        return batch
+    return replace(
+        batch,
+        part=write_part(rows, home),
+        n_accepted=batch.n_accepted - len(left),
+        n_quarantined=batch.n_quarantined + len(left),
+    )
