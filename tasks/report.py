@@ -11,6 +11,7 @@ from overnight.ledger.queries import summarize
 from overnight.records import CheckedBatch, Receipt, RunState, Summary
 from overnight.report import RunReport, escape_markdown, measure, render_markdown
 from overnight.report.brief import find_figures, name_columns
+from tasks.comparison import publish_comparison
 from tasks.measure import measure_rest
 from tasks.run import Run, current_run
 
@@ -35,6 +36,7 @@ def publish_artifacts(run: Run) -> RunReport:
         create_table_artifact(_table(report), key=f"quarantine-{run.run_id}", description="Rows set aside, by reason")
     if report.docs:
         create_link_artifact(report.docs.as_uri(), link_text="Data Docs", key=f"docs-{run.run_id}")
+    publish_comparison(run)
     return report
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
 from overnight.complete import get_engine
@@ -15,9 +15,10 @@ from overnight.ledger.runs import find_batches, record_batches, set_state
 from overnight.ledger.shadows import find_shadow, is_asked, name_shadow, open_shadow
 from overnight.records import Batch, Prompt, RunState
 from overnight.report.diff import compare
-from overnight.report.diff_text import render_diff_markdown
 from overnight.report.shadow import tell_shadow
+from overnight.report.under_review import tell_withheld
 from overnight.settings import Settings
+from tasks.comparison import write_comparison
 from tasks.nightly import batch_task
 from tasks.plan import find_planning
 from tasks.run import Run, current_run, find_pinned, refuse_unfit_checks
@@ -96,12 +97,12 @@ def ask_shadow_rows(run_id: str) -> None:
         engine=get_engine(settings),
     )
     ledger.write(lambda connection: record_batches(connection, shadow_id, [completed]))
-    diff = compare(run_id, shadow_id, ledger=ledger, home=settings.home)
+    diff = compare(run_id, shadow_id, ledger=ledger, home=settings.home, limit=0)
     line = tell_shadow(diff, completed, halted)
     state = RunState.HALTED if halted else RunState.COMPARED
     ledger.write(lambda connection: set_state(connection, shadow_id, state, line))
-    description = f"Shadow run {shadow_id}: nothing of it is offered"
-    create_markdown_artifact(render_diff_markdown(diff), key=f"shadow-{run_id}", description=description)
+    # The run's own rows are about to be offered.
+    write_comparison(replace(diff, withheld=tell_withheld(run_id)), run_id, shadow_id)
     if halted:
         get_run_logger().warning("Shadow run %s: %s", shadow_id, line)
     else:

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import sqlalchemy as sa
 
 from overnight.ledger import Ledger
 from overnight.report.diff_columns import ACCEPTED, PENDING, QUARANTINED, Columns, read_columns
 from overnight.report.diff_examples import Example, pick_examples
 from overnight.report.diff_figures import Figures, measure_side
-from overnight.report.diff_pairs import Pairs, pair_rows
+from overnight.report.diff_pairs import Flags, Pairs, pair_rows
 from overnight.report.diff_said import Said, find_said
 from overnight.report.diff_sides import Side, describe_side, find_sides
+from overnight.report.under_review import find_keys_under_review, find_open_review, tell_withheld
 
 #: Changes of labels that are listed, the most frequent first.
 _MOST_CHANGES = 15
@@ -81,6 +83,8 @@ class Diff:
     only_in_b: tuple[str, ...]
     label_changes: tuple[LabelChange, ...]
     examples: tuple[Example, ...]
+    #: Why some or all pairs are no examples: they are under review.
+    withheld: str | None
     said: Said
     figures: tuple[Figures, Figures]
 
@@ -97,7 +101,7 @@ def compare(
     show_private: bool = False,
 ) -> Diff:
     """
-    Compare two sides over the rows that both have.
+    Compare two sides over the rows that both have; those that reviewers read now are counted, and are no examples.
 
     Args:
         a: A run's id, a prompt hash or its beginning, NAME@last, NAME@previous, or PROVIDER:NAME.
@@ -122,6 +126,7 @@ def compare(
         common = [name for name in first.side.fields if name in second.side.fields]
         changes = [change for name in common for change in _count_changes(name, pairs)]
         said, words = find_said(pairs, connection)
+        shown, withheld = _find_shown(pairs, connection, home)
         return Diff(
             *sides,
             paired_by="row id and input" if by_id else "input",
@@ -136,13 +141,28 @@ def compare(
             only_in_a=tuple(name for name in first.side.fields if name not in common),
             only_in_b=tuple(name for name in second.side.fields if name not in common),
             label_changes=_hide_labels(_take_most(changes), sides, show_private),
-            examples=pick_examples(pairs, words, limit, connection=connection, home=home, show_private=show_private),
+            examples=pick_examples(
+                pairs, words, limit, shown=shown, connection=connection, home=home, show_private=show_private
+            ),
+            withheld=withheld,
             said=said,
             figures=(
                 measure_side(first, pairs.at_a, describe_side(sides[0]), connection),
                 measure_side(second, pairs.at_b, describe_side(sides[1]), connection),
             ),
         )
+
+
+def _find_shown(pairs: Pairs, connection: sa.Connection, home: Path) -> tuple[Flags, str | None]:
+    """Which pairs may be examples, and a line where some may not."""
+    runs = [side.run_id for side in (pairs.a.side, pairs.b.side) if side.run_id]
+    for run_id in runs:
+        if offering := find_open_review(connection, run_id):
+            return np.zeros(len(pairs), bool), tell_withheld(offering)
+    keys = np.array([int(key[:16], 16) for key in find_keys_under_review(connection, home)], np.uint64)
+    is_read = np.isin(pairs.a.keys[pairs.at_a], keys) | np.isin(pairs.b.keys[pairs.at_b], keys)
+    n = int(is_read.sum())
+    return ~is_read, f"Pairs that are under review, and are not shown until it has ended: {n:,}." if n else None
 
 
 def agree(n_same: int, n: int) -> Agreement:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from overnight.masking import Veil
 from overnight.report.diff_columns import ACCEPTED, QUARANTINED, STATES, Row, get_row
-from overnight.report.diff_pairs import Pairs, Places
+from overnight.report.diff_pairs import Flags, Pairs, Places
 from overnight.report.diff_said import Words
 from overnight.report.understood import find_answers
 
@@ -51,11 +51,11 @@ class Example:
 
 
 def pick_examples(
-    pairs: Pairs, words: Words, limit: int, *, connection: sa.Connection, home: Path, show_private: bool
+    pairs: Pairs, words: Words, limit: int, *, shown: Flags, connection: sa.Connection, home: Path, show_private: bool
 ) -> tuple[Example, ...]:
     """Pairs that changed: one of each kind in turn, the most frequent first; of each, those that people judged."""
     kinds = sorted(_find_kinds(pairs), key=lambda kind: (kind[0] == _WORDS, -len(kind[1]), kind[0]))
-    orders = [[(name, at) for at in _order(places, limit, pairs, words)] for name, places in kinds]
+    orders = [[(name, at) for at in _order(places[shown[places]], limit, pairs, words)] for name, places in kinds]
     turns = (found for found in chain.from_iterable(zip_longest(*orders)) if found)
     chosen: dict[int, str] = {}
     for name, at in turns:

@@ -50,6 +50,7 @@ def render_diff(diff: Diff) -> str:
         *[line for said in say_said(diff) for line in _wrap(said)],
         "",
         *_render_figures(diff),
+        *(["", *_wrap(diff.withheld)] if diff.withheld else []),
         *_render_examples(diff.examples),
     ]
     return "\n".join(lines)
@@ -153,6 +154,7 @@ def render_diff_markdown(diff: Diff) -> str:
     lines += [*(f"- {e(line)}" for line in say_said(diff)), ""]
     figures = [(n, *list_figures(f)) for n, f in zip("AB", diff.figures, strict=True)]
     lines += [*_table(("", *FIGURES), figures), "", e(FIGURES_NOTE)]
+    lines += ["", e(diff.withheld)] if diff.withheld else []
     for number, example in enumerate(diff.examples, 1):
         lines += _list_example(number, example)
     return "\n".join(lines)

@@ -19,18 +19,15 @@ from overnight.ledger.asked import find_reasked
 from overnight.ledger.completions import find_refusals, rows_of
 from overnight.ledger.queries import get_run, list_runs
 from overnight.ledger.readings import find_readings
-from overnight.ledger.release_schema import release_rows
-from overnight.ledger.releases import find_release
-from overnight.ledger.reviews import ENDED, find_last_answer
 from overnight.ledger.runs import find_latest_batches
 from overnight.ledger.schema import attempts, run_prompts
 from overnight.parts import read_part
 from overnight.records import Answered, RowState, RunState
+from overnight.report.under_review import find_keys_under_review, find_open_review
 
 RANDOM = "random"
-#: Runs that have ended, whatever came of them, and how many are searched for those that wait.
+#: Runs that have ended, whatever came of them.
 _ENDED = [RunState.RELEASED, RunState.HELD, RunState.REJECTED]
-_N_RUNS = 1000
 #: Rows that are named for what they cost, took or made the model think, and in which words.
 _N_EXTREME = 5
 _EXTREMES = {
@@ -74,7 +71,8 @@ def find_readable_run(connection: sa.Connection, run_id: str | None) -> str:
 
     Raises:
         OvernightError: There is no such run.
-        ReviewRefused: Its review is open: what its rows say would tell which items are seeds.
+        ReviewRefused: Its review is open, or that of the run it shadows: what its rows say would tell which items are
+            seeds.
     """
     if run_id is None:
         ended = list_runs(connection, 1, states=list(_ENDED))
@@ -82,19 +80,12 @@ def find_readable_run(connection: sa.Connection, run_id: str | None) -> str:
             raise ReviewRefused("No run has ended yet. `overnight runs` lists the runs.")
         run_id = str(ended[0]["run_id"])
     get_run(connection, run_id)
-    if is_under_review(connection, run_id):
+    if offering := find_open_review(connection, run_id):
         raise ReviewRefused(
-            f"The review of run {run_id} is open, and its rows in full would tell which items are seeds. Read them once"
-            " it has ended."
+            f"The review of run {offering} is open, and its rows in full would tell which items are seeds. Read them"
+            " once it has ended."
         )
     return run_id
-
-
-def is_under_review(connection: sa.Connection, run_id: str) -> bool:
-    """Whether a release of the run waits for its reviewers."""
-    release = find_release(connection, run_id)
-    last = find_last_answer(connection, release.release_id) if release else None
-    return release is not None and (last is None or last.outcome not in ENDED)
 
 
 def pick_rows_to_read(run_id: str, *, n_rows: int, ledger: Ledger, home: Path) -> list[RowToRead]:
@@ -115,7 +106,7 @@ def pick_rows_to_read(run_id: str, *, n_rows: int, ledger: Ledger, home: Path) -
     with ledger.reading() as connection:
         rows = list(_list_rows(connection, run_id, home))
         read = {(r.request_key, r.output_digest): r for r in find_readings(connection, [r.request_key for r in rows])}
-        hidden = _find_under_review(connection)
+        hidden = find_keys_under_review(connection, home)
         left = [r for r in rows if (r.request_key, r.output_digest) not in read and r.request_key not in hidden]
         doubted = {key for key, reading in read.items() if reading.verdict != "correct"}
         risky = list(_rank(connection, run_id, left, doubted))
@@ -155,18 +146,6 @@ def _list_rows(connection: sa.Connection, run_id: str, home: Path) -> Iterator[_
             reason=row["reason"],
             failure_class=row["failure_class"] if row["state"] == RowState.QUARANTINED else None,
         )
-
-
-def _find_under_review(connection: sa.Connection) -> set[str]:
-    """The requests whose answers reviewers read now, of whichever run."""
-    waiting = list_runs(connection, _N_RUNS, states=[RunState.WAITING])
-    found: set[str] = set()
-    for run in waiting:
-        if is_under_review(connection, run["run_id"]) and (release := find_release(connection, run["run_id"])):
-            c = release_rows.c
-            keys = sa.select(c.request_key).where(c.release_id == release.release_id)
-            found |= set(connection.execute(keys).scalars())
-    return found
 
 
 def _rank(

@@ -13,11 +13,17 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.answer_urgent_tickets import answer_urgent_tickets
 from flows.route_banking_query import route_banking_query
+from overnight.failures import ReviewRefused
 from overnight.ledger.queries import list_runs
 from overnight.ledger.runs import find_batches
 from overnight.ledger.shadows import find_shadow
 from overnight.records import Batch, CheckedBatch, CompletedBatch
 from overnight.report import measure
+from overnight.report.brief.reading import find_rows
+from overnight.report.diff import Diff, compare
+from overnight.report.diff_page import render_diff_page
+from overnight.report.diff_text import render_diff
+from overnight.report.to_read import find_readable_run
 from overnight.settings import Settings
 from tasks.plan import plan_flow
 from tests.fakes.provider import Scripted, answer_by_schema
@@ -70,11 +76,47 @@ def test_a_sample_is_asked_after_the_night_s_own_rows_and_compared_before_the_ga
     report = measure("night-1", ledger=shadowed.ledger, home=Settings.from_env().home, now=time.time())
     assert report.shadow is not None
     assert report.shadow.endswith("`overnight diff night-1 night-1-shadow`")
+    [text] = _list_artifacts("night-1")
+    assert "| A accepts | 3 | 0 |" in text
+
+
+def _list_artifacts(run_id: str) -> list[str]:
+    """What the shadow's artifact has said, the oldest first."""
     with get_client(sync_client=True) as client:
-        [artifact] = client.read_artifacts(
-            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["shadow-night-1"]))
-        )
-    assert "| A accepts | 3 | 0 |" in str(artifact.data)
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[f"shadow-{run_id}"])))
+    return [str(artifact.data) for artifact in sorted(found, key=lambda artifact: str(artifact.created))]
+
+
+def test_no_row_of_a_shadow_is_shown_before_the_review_has_ended(shadowed: Project) -> None:
+    def answer(body: dict[str, Any]) -> dict[str, Any]:
+        return answer_by_schema(body) | ({"intent": "lost_or_stolen_card"} if _is_shadow(body) else {})
+
+    def find_diff() -> Diff:
+        return compare("night-2", "night-2-shadow", ledger=shadowed.ledger, home=home)
+
+    shadowed.fake.answer, home = answer, Settings.from_env().home
+    _run(shadowed, "night-2")
+    line = "No row is shown until the review of run night-2 has ended"
+    [before] = _list_artifacts("night-2")
+    assert (line in before, "## 1." in before) == (True, False)
+    assert (find_diff().examples, str(find_diff().withheld).startswith(line)) == ((), True)
+    shown = find_diff()
+    assert all(line in " ".join(text.split()) for text in (render_diff(shown), render_diff_page(shown)))
+    with shadowed.ledger.reading() as connection, pytest.raises(ReviewRefused, match="The review of run night-2 is"):
+        find_readable_run(connection, "night-2-shadow")
+    rows, said = find_rows("night-2-shadow", ledger=shadowed.ledger, home=home)
+    assert (rows, said.startswith(line)) == ((), True)
+    # Nor by the prompts' names.
+    with_names = compare("second@last", "route_banking_query@last", ledger=shadowed.ledger, home=home)
+    assert (with_names.examples, with_names.label_changes[0].n > 0, "under review" in str(with_names.withheld)) == (
+        (), True, True,
+    )  # fmt: skip
+    shadowed.decide("night-2")
+    _run(shadowed, "night-2")
+    assert ("## 1." in _list_artifacts("night-2")[-1], line in _list_artifacts("night-2")[-1]) == (True, False)
+    assert (len(find_diff().examples), find_diff().withheld) == (3, None)
+    with shadowed.ledger.reading() as connection:
+        assert find_readable_run(connection, "night-2-shadow") == "night-2-shadow"
 
 
 def test_no_answer_of_a_shadow_reaches_the_sink_and_it_is_asked_once(shadowed: Project) -> None:

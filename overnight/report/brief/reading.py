@@ -19,7 +19,8 @@ from overnight.parts import read_part
 from overnight.records import RowState
 from overnight.report.brief.model import ShownRow
 from overnight.report.reviews import say_count
-from overnight.report.to_read import RANDOM, is_under_review, pick_rows_to_read
+from overnight.report.to_read import RANDOM, pick_rows_to_read
+from overnight.report.under_review import find_open_review, tell_withheld
 from overnight.report.understood import find_answers
 
 #: Rows that a page shows, and of those that were set aside while a review is open.
@@ -41,7 +42,10 @@ def find_rows(run_id: str, *, ledger: Ledger, home: Path) -> tuple[tuple[ShownRo
         home: Where the parts are; rows of one that is gone are not shown.
     """
     with ledger.reading() as connection:
-        is_open = is_under_review(connection, run_id)
+        offering = find_open_review(connection, run_id)
+    if offering and offering != run_id:
+        return (), tell_withheld(offering)
+    is_open = offering is not None
     try:
         chosen = _choose(run_id, ledger, home, is_open=is_open)
         with ledger.reading() as connection:
