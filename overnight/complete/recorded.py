@@ -14,6 +14,7 @@ from overnight.complete.resolve import resolve_prompt
 from overnight.failures import OvernightError
 from overnight.ledger.bodies import get_body
 from overnight.ledger.replays import find_asking_run, find_purged_answer, find_recorded
+from overnight.ledger.shadows import find_private_beside
 from overnight.prompts import parse_prompt
 from overnight.records import Prompt
 from overnight.taxonomy import TREATMENTS, FailureClass, FailureKind
@@ -64,6 +65,8 @@ class Recorded:
     other_model: str | None
     #: The run whose row checks judge it; None: none that is known.
     checks_of: str | None
+    #: Whose values are not shown, in its input and in any answer.
+    private: frozenset[str]
 
 
 def get_recorded(connection: sa.Connection, key: str, run_id: str | None = None) -> Recorded:
@@ -88,9 +91,10 @@ def get_recorded(connection: sa.Connection, key: str, run_id: str | None = None)
         connection, found["prompt_hash"], None
     )
     attempt = found["attempt"] or {}
+    prompt = _read_prompt(found, asking or {})
     return Recorded(
         key=key,
-        prompt=_read_prompt(found, asking or {}),
+        prompt=prompt,
         given=orjson.loads(found["input"]),
         body=get_body(connection, found["body"]),
         answer=_read_answer(found, attempt),
@@ -98,6 +102,7 @@ def get_recorded(connection: sa.Connection, key: str, run_id: str | None = None)
         cause=attempt.get("cause"),
         other_model=attempt.get("model"),
         checks_of=asking["run_id"] if asking else None,
+        private=find_private_beside(connection, found["prompt_hash"]).union(prompt.private),
     )
 
 

@@ -155,7 +155,23 @@ def replace_input(connection: sa.Connection, run_id: str, name: str, step: int, 
 
 
 def find_private(connection: sa.Connection, run_id: str) -> dict[int, tuple[str, ...]]:
-    """What the prompts of a run declare private, by the step that each is; what one declares holds for later ones."""
+    """
+    What the prompts of a run declare private, by the step that each is; what one declares holds for later ones.
+
+    A shadow is given another run's rows: what that one's prompts declare holds for each of its steps.
+    """
+    c = runs.c
+    shadowed = connection.execute(sa.select(c.of_run).where(c.run_id == run_id, c.kind == "shadow")).scalar()
+    found = _read_declared(connection, run_id)
+    if shadowed is None:
+        return found
+    beside = _read_declared(connection, shadowed)
+    names = tuple(dict.fromkeys(name for declared in (found, beside) for each in declared.values() for name in each))
+    # It asks the rows of one step, whose number its own prompt does not have.
+    return dict.fromkeys([*found, *beside], names)
+
+
+def _read_declared(connection: sa.Connection, run_id: str) -> dict[int, tuple[str, ...]]:
     c = run_prompts.c
     found: dict[int, tuple[str, ...]] = {}
     so_far: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ import orjson
 import sqlalchemy as sa
 
 from overnight.ledger.attempts import record_prompt
-from overnight.ledger.runs import open_pass, pin_model, pin_prompt, record_batches
+from overnight.ledger.runs import find_private, open_pass, pin_model, pin_prompt, record_batches
 from overnight.ledger.schema import run_prompts, runs
 from overnight.records import Batch, Prompt, RunState
 
@@ -84,6 +84,14 @@ def find_shadow_asking(connection: sa.Connection, run_id: str, prompt_hash: str)
     query = sa.select(c.run_id).join(runs, runs.c.run_id == c.run_id)
     query = query.where(c.prompt_hash == prompt_hash, runs.c.kind == KIND).order_by(runs.c.started_at)
     return connection.execute(query.limit(1)).scalar()
+
+
+def find_private_beside(connection: sa.Connection, prompt_hash: str) -> frozenset[str]:
+    """What runs declare private whose rows shadows have asked of the prompt: it may declare less."""
+    c = run_prompts.c
+    query = sa.select(c.run_id).join(runs, runs.c.run_id == c.run_id)
+    shadows = connection.execute(query.where(c.prompt_hash == prompt_hash, runs.c.kind == KIND)).scalars().all()
+    return frozenset(name for each in shadows for names in find_private(connection, each).values() for name in names)
 
 
 def is_asked(shadow: Shadow) -> bool:

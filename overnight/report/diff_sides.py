@@ -13,7 +13,8 @@ from overnight.failures import OvernightError, PromptRefused
 from overnight.ledger.asked import PromptVersion
 from overnight.ledger.comparing import get_version, list_asked_versions
 from overnight.ledger.queries import find_run
-from overnight.ledger.runs import find_batches
+from overnight.ledger.runs import find_batches, find_private
+from overnight.ledger.shadows import find_private_beside
 from overnight.llm import parse_model
 from overnight.prompts import parse_prompt
 from overnight.records import CheckedBatch, CompletedBatch
@@ -105,7 +106,8 @@ def _pick(
             f"{name} was never asked: the ledger has {len(versions)} such prompts. `overnight why ROW` has the hash of"
             " the prompt that a row was asked."
         )
-    return _make_side(name, get_version(connection, versions[turn].prompt_hash))
+    version = get_version(connection, versions[turn].prompt_hash)
+    return _make_side(name, version, find_private_beside(connection, version.prompt_hash))
 
 
 def _make_run(connection: sa.Connection, run_id: str, step: int | None, *, is_shadow: bool) -> Side:
@@ -115,7 +117,8 @@ def _make_run(connection: sa.Connection, run_id: str, step: int | None, *, is_sh
     if not taken:
         raise OvernightError(f"Run {run_id} has asked nothing in step {step}: there is nothing to compare.")
     latest: dict[int, Asked] = taken | {b.n: b for b in find_batches(connection, run_id, CheckedBatch, step=step)}
-    side = _make_side(run_id, get_version(connection, next(iter(taken.values())).prompt_hash))
+    declared = frozenset(find_private(connection, run_id).get(step, ()))
+    side = _make_side(run_id, get_version(connection, next(iter(taken.values())).prompt_hash), declared)
     batches = tuple(latest[n] for n in sorted(latest))
     return replace(side, run_id=run_id, step=step, is_shadow=is_shadow, batches=batches)
 
@@ -126,10 +129,11 @@ def _take_completed(connection: sa.Connection, side: Side) -> Side:
     return replace(side, batches=tuple(find_batches(connection, side.run_id, CompletedBatch, step=side.step)))
 
 
-def _make_side(name: str, version: PromptVersion) -> Side:
+def _make_side(name: str, version: PromptVersion, private: frozenset[str]) -> Side:
+    """The side; what is private besides what its own prompt declares."""
     properties = orjson.loads(version.schema).get("properties", {})
     labels = frozenset(field for field, kind in properties.items() if _is_label(kind))
-    return Side(name, version, tuple(properties), labels, frozenset(_find_private(version)))
+    return Side(name, version, tuple(properties), labels, private.union(_find_private(version)))
 
 
 def _is_label(kind: object) -> bool:

@@ -166,7 +166,7 @@ def _hide(answer: Answer, replay: Replay, show_private: bool) -> dict[str, Any] 
 
 
 def _veil(replay: Replay, answer: Answer, show_private: bool) -> Veil:
-    private = () if show_private else {*replay.recorded.prompt.private, *replay.prompt.private}
+    private = () if show_private else {*replay.recorded.private, *replay.prompt.private}
     return Veil(private, replay.recorded.given, answer.output)
 
 

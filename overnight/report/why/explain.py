@@ -15,6 +15,8 @@ from overnight.ledger import Ledger
 from overnight.ledger.history import find_request
 from overnight.ledger.offers import find_releases_of
 from overnight.ledger.queries import find_run
+from overnight.ledger.runs import find_private
+from overnight.ledger.shadows import KIND, find_private_beside
 from overnight.ledger.steps import find_pinned, list_changes, list_runs_of
 from overnight.report.why.checked import judge_again
 from overnight.report.why.find import Found, Search
@@ -70,8 +72,9 @@ def explain_row(
         told = _tell(connection, found, step, beside) if found else None
         if told is None:
             raise _refuse(start, run_id, step, found)
+        private = _find_private_beside(connection, told)
     told |= {"now": time.time() if now is None else now, "is_private_shown": shows_private}
-    return told if shows_private else hide_private(told)
+    return told if shows_private else hide_private(told, private)
 
 
 def _tell(connection: sa.Connection, found: Found, step: int | None, beside: Surroundings) -> dict[str, Any] | None:
@@ -82,6 +85,15 @@ def _tell(connection: sa.Connection, found: Found, step: int | None, beside: Sur
         return None
     explained = [_explain(connection, row, beside) for row in found.rows]
     return explained[at] | {"earlier": explained[:at], "later": explained[at + 1 :]}
+
+
+def _find_private_beside(connection: sa.Connection, told: dict[str, Any]) -> frozenset[str]:
+    """What is private for the run that a shadow is of; of a request without a run, for all whose shadows asked so."""
+    if told["run_id"] is None:
+        return find_private_beside(connection, told["request"]["prompt_hash"])
+    if not told["run"] or told["run"]["kind"] != KIND:
+        return frozenset()
+    return frozenset(name for names in find_private(connection, told["run_id"]).values() for name in names)
 
 
 def _find_first(found: Found, step: int | None) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,9 +26,15 @@ _BODIES = {"request", "sent", "response"}
 _QUOTING = {"reason", "message", "reasoning", "detail", "verdict_reason", "note"}
 
 
-def hide_private(told: dict[str, Any]) -> dict[str, Any]:
-    """The same without the values that a prompt of the row's chain declares private."""
-    names = _list_private(told)
+def hide_private(told: dict[str, Any], beside: Collection[str] = ()) -> dict[str, Any]:
+    """
+    The same without the values that a prompt of the row's chain declares private.
+
+    Args:
+        told: What is told of a row.
+        beside: What is private besides, whatever these prompts declare.
+    """
+    names = _list_private(told) | frozenset(beside)
     if not names:
         return told | {"private": []}
     values: dict[str, list[str]] = {}
