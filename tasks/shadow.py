@@ -11,8 +11,9 @@ from prefect.logging import get_run_logger
 from overnight.complete import get_engine
 from overnight.complete.shadow import ask_sample, draw_sample, load_shadow
 from overnight.ledger import open_ledger
-from overnight.ledger.runs import find_batches, record_batches, set_state
-from overnight.ledger.shadows import find_shadow, is_asked, name_shadow, open_shadow
+from overnight.ledger.queries import summarize
+from overnight.ledger.runs import find_batches, record_batches
+from overnight.ledger.shadows import begin_shadow, end_shadow, find_shadow, is_asked, name_shadow, open_shadow
 from overnight.records import Batch, Prompt, RunState
 from overnight.report.diff import compare
 from overnight.report.shadow import tell_shadow
@@ -74,7 +75,7 @@ def ask_shadow(run: Run) -> None:
     if asking.state.is_completed():
         return
     line = f"It failed: {asking.state.message}"
-    run.ledger.write(lambda connection: set_state(connection, shadow.run_id, RunState.HALTED, line))
+    run.ledger.write(lambda connection: end_shadow(connection, shadow.run_id, RunState.HALTED, line, time.time()))
     get_run_logger().warning("Shadow run %s: %s", shadow.run_id, line)
 
 
@@ -88,6 +89,7 @@ def ask_shadow_rows(run_id: str) -> None:
     assert shadow is not None, "it is opened before it is asked"  # noqa: S101 - narrows the type
     prompt = find_pinned(ledger, shadow_id, shadow.parameters["shadow"].partition("@")[0])
     assert prompt is not None, "it is pinned with its shadow"  # noqa: S101 - the same
+    ledger.write(lambda connection: begin_shadow(connection, shadow_id, time.time()))
     completed, halted = ask_sample(
         sample,
         prompt,
@@ -98,9 +100,10 @@ def ask_shadow_rows(run_id: str) -> None:
     )
     ledger.write(lambda connection: record_batches(connection, shadow_id, [completed]))
     diff = compare(run_id, shadow_id, ledger=ledger, home=settings.home, limit=0)
-    line = tell_shadow(diff, completed, halted)
+    with ledger.reading() as connection:
+        line = tell_shadow(diff, summarize(connection, shadow_id, time.time()), halted)
     state = RunState.HALTED if halted else RunState.COMPARED
-    ledger.write(lambda connection: set_state(connection, shadow_id, state, line))
+    ledger.write(lambda connection: end_shadow(connection, shadow_id, state, line, time.time()))
     # The run's own rows are about to be offered.
     write_comparison(replace(diff, withheld=tell_withheld(run_id)), run_id, shadow_id)
     if halted:

@@ -10,8 +10,8 @@ import orjson
 import sqlalchemy as sa
 
 from overnight.ledger.attempts import record_prompt
-from overnight.ledger.runs import find_private, open_pass, pin_model, pin_prompt, record_batches
-from overnight.ledger.schema import run_prompts, runs
+from overnight.ledger.runs import find_private, open_pass, pin_model, pin_prompt, record_batches, set_state
+from overnight.ledger.schema import passes, run_prompts, runs
 from overnight.records import Batch, Prompt, RunState
 
 KIND = "shadow"
@@ -63,6 +63,17 @@ def open_shadow(
     pin_prompt(connection, run_id, prompt)
     pin_model(connection, run_id, prompt)
     record_batches(connection, run_id, [sample])
+
+
+def begin_shadow(connection: sa.Connection, run_id: str, now: float) -> None:
+    """Record that the shadow is asked from now on: it was opened before the night's own rows were asked."""
+    connection.execute(sa.update(passes).where(passes.c.run_id == run_id).values(started_at=now))
+
+
+def end_shadow(connection: sa.Connection, run_id: str, state: RunState, reason: str, now: float) -> None:
+    """Record what came of the shadow, and that it takes no longer."""
+    set_state(connection, run_id, state, reason)
+    connection.execute(sa.update(passes).where(passes.c.run_id == run_id).values(ended_at=now))
 
 
 def find_shadow(connection: sa.Connection, of_run: str) -> Shadow | None:

@@ -14,7 +14,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from flows.answer_urgent_tickets import answer_urgent_tickets
 from flows.route_banking_query import route_banking_query
 from overnight.failures import ReviewRefused
-from overnight.ledger.queries import list_runs
+from overnight.ledger.queries import list_passes, list_runs, summarize
 from overnight.ledger.runs import find_batches
 from overnight.ledger.shadows import find_shadow
 from overnight.records import Batch, CheckedBatch, CompletedBatch
@@ -133,6 +133,23 @@ def test_no_answer_of_a_shadow_reaches_the_sink_and_it_is_asked_once(shadowed: P
     assert len(shadowed.out.read_text().splitlines()) == 3
     assert "lost_or_stolen_card" not in shadowed.out.read_text()
     assert "0 of 3 that both accept the same" in _find(shadowed).reason
+
+
+def test_a_second_night_of_hits_costs_nothing_and_takes_no_time_once_it_has_ended(shadowed: Project) -> None:
+    for run_id, told in (
+        ("night-1", "answered 3 of 3 rows for 0.0"),
+        ("night-2", "rows (3 of them hits) for 0.0000 USD"),
+    ):
+        _run(shadowed, run_id)
+        assert told in _find(shadowed, run_id).reason
+    with shadowed.ledger.reading() as connection:
+        [one] = list_passes(connection, "night-2-shadow")
+        summary = summarize(connection, "night-2-shadow", time.time() + 3600)
+        [night] = list_passes(connection, "night-2")
+    assert one["ended_at"] is not None
+    assert summary.seconds == pytest.approx(one["ended_at"] - one["started_at"], abs=0.001)
+    # It was opened long before it was asked.
+    assert night["started_at"] < one["started_at"] <= one["ended_at"] <= night["ended_at"]
 
 
 def test_a_faulty_shadow_is_refused_before_anything_is_paid(shadowed: Project) -> None:
