@@ -13,6 +13,7 @@ from overnight.ledger.queries import get_run, list_runs
 from overnight.ledger.replays import find_keys
 from overnight.ledger.runs import find_latest_batches
 from overnight.parts import read_part
+from overnight.records import RowState
 
 #: Runs that are searched for a row, newest first.
 _N_RUNS = 1000
@@ -43,15 +44,15 @@ def get_request_key(name: str, *, run_id: str | None, ledger: Ledger, home: Path
         if run_id:
             get_run(connection, run_id)
         runs = [run_id] if run_id else [run["run_id"] for run in list_runs(connection, _N_RUNS)]
+        unasked: list[tuple[str, str]] = []
         for run in runs:
-            is_there, key = _find_key(connection, run, name, home)
+            state, key = _find_key(connection, run, name, home)
             if key:
                 return key, run
-            if is_there:
-                raise OvernightError(
-                    f"Row {name!r} was never asked in run {run}: it was set aside at intake. `overnight why` has its"
-                    " reason."
-                )
+            # One that halted before it was asked says nothing of the nights before.
+            unasked += [(run, state)] if state else []
+    if unasked:
+        raise _refuse_unasked(name, *unasked[0])
     where = f"run {run_id}" if run_id else "any run"
     raise OvernightError(
         f"{name!r} is no row of {where} and begins no request key of at least {LEAST_DIGITS} digits. `overnight why"
@@ -59,15 +60,26 @@ def get_request_key(name: str, *, run_id: str | None, ledger: Ledger, home: Path
     )
 
 
-def _find_key(connection: sa.Connection, run_id: str, row_id: str, home: Path) -> tuple[bool, str | None]:
-    """Whether the run holds the row, and the key of the last step that asked it."""
-    is_there, key = False, None
+def _refuse_unasked(row_id: str, run_id: str, state: str) -> OvernightError:
+    asked = f"Row {row_id!r} was never asked in run {run_id}"
+    if state == RowState.QUARANTINED:
+        return OvernightError(f"{asked}: it was set aside at intake. `overnight why` has its reason.")
+    return OvernightError(
+        f"{asked}: it is {state}, and no earlier run that was searched has asked it. `overnight runs` says where the"
+        " run stands; continue it first."
+    )
+
+
+def _find_key(connection: sa.Connection, run_id: str, row_id: str, home: Path) -> tuple[str | None, str | None]:
+    """Where the row stands in the run, if it is there, and the key of the last step that asked it."""
+    state, key = None, None
     for _, batch in sorted(find_latest_batches(connection, run_id).items()):
         try:
-            table = read_part(batch.part, home).select(["row_id", "request_key"])
+            table = read_part(batch.part, home).select(["row_id", "state", "request_key"])
         except PartRefused:
             continue
         names = table["row_id"].to_pylist()
         if row_id in names:
-            is_there, key = True, table["request_key"][names.index(row_id)].as_py() or key
-    return is_there, key
+            at = names.index(row_id)
+            state, key = str(table["state"][at].as_py()), table["request_key"][at].as_py() or key
+    return state, key

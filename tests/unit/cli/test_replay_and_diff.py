@@ -49,6 +49,17 @@ def test_a_request_is_named_by_its_row_its_key_or_the_beginning_of_it(
     assert len(fake.calls) == 2 + 3
 
 
+def test_a_row_that_a_halted_run_left_is_that_of_the_run_before(cli: Cli, night: House) -> None:
+    night.begin("night-2", now=2.0)
+    batch = night.read_batch(["one", "two", "", "four"], n=2)
+    night.ledger.write(lambda c: record_batches(c, "night-2", [batch]))
+    code, out, _ = cli("replay", "r1", "--json")
+    assert (code, json.loads(out)["request_key"]) == (0, _find_key(night, "one"))
+    for row, said in (("r4", "it is pending, and no earlier run"), ("r3", "it was set aside at intake")):
+        code, out, err = cli("replay", row)
+        assert (code, out, err.count("\n"), f"in run night-2: {said}" in err) == (1, "", 1, True), err
+
+
 def test_what_differs_is_told_and_a_replay_that_is_no_answer_is_exit_code_1(
     cli: Cli, night: House, fake: FakeProvider
 ) -> None:
