@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
-import orjson
 
 from overnight.cli.show import find_login, get_ledger, print_json
 from overnight.failures import ReviewRefused
 from overnight.ledger import Ledger
-from overnight.ledger.runs import find_private
-from overnight.masking import Veil
 from overnight.report import explain_row, render_row, show_value
 from overnight.report.reading import Said, parse_said, record_said
 from overnight.report.to_read import RowToRead, find_readable_run, pick_rows_to_read
@@ -33,63 +30,27 @@ def read_rows(
     ledger = get_ledger(settings)
     with ledger.reading() as connection:
         run_id = find_readable_run(connection, run_id)
-        private = {} if show_private else find_private(connection, run_id)
     sample = pick_rows_to_read(run_id, n_rows=n_rows, ledger=ledger, home=settings.home)
     reader = reader or find_login()
     if answers is not None:
         done = record_said(sample, parse_said(_read_file(answers)), reader=reader, ledger=ledger, now=time.time())
         click.echo(f"{len(done)} readings of run {run_id} are recorded.", err=True)
+        if as_json:
+            print_json([asdict(reading) for reading in done])
     elif as_json:
-        print_json([asdict(row) | {"trace": _explain(row, private, ledger, settings)} for row in sample])
+        print_json([asdict(row) | {"trace": _explain(row, ledger, settings, show_private)} for row in sample])
     elif not sample:
         click.echo(f"Run {run_id} has no row left to read.")
     else:
-        _read_in_terminal(sample, private, reader, ledger, settings)
+        _read_in_terminal(sample, reader, ledger, settings, show_private)
 
 
-def _explain(
-    row: RowToRead, private: Mapping[int, Sequence[str]], ledger: Ledger, settings: Settings
-) -> dict[str, Any]:
-    found = explain_row(row.row_id, run_id=row.run_id, ledger=ledger, home=settings.home)
-    return hide_private(found, private) if any(private.values()) else found
-
-
-def hide_private(found: dict[str, Any], private: Mapping[int, Sequence[str]]) -> dict[str, Any]:
-    """A row's trace without the values that its prompts declare private, wherever they stand in it."""
-    steps = [*found["earlier"], found]
-    veils = [veil for step in steps for veil in _make_veils(step, private)]
-    shown = [_hide_step(step, private, veils) for step in steps]
-    return shown[-1] | {"earlier": shown[:-1]}
-
-
-def _make_veils(step: Mapping[str, Any], private: Mapping[int, Sequence[str]]) -> list[Veil]:
-    """For texts as they are, and as they stand in bodies, which are JSON."""
-    names, given, output = private.get(step["step"], ()), step["input"], step["output"]
-    return [Veil(names, given, output), Veil(names, _as_written(given), _as_written(output))]
-
-
-def _hide_step(step: Mapping[str, Any], private: Mapping[int, Sequence[str]], veils: Sequence[Veil]) -> dict[str, Any]:
-    hidden = {name: value for name, value in step.items() if name not in ("input", "output", "earlier")}
-    for veil in veils:
-        hidden = veil.hide(hidden)
-    own = _make_veils(step, private)[0]
-    hidden["input"] = own.hide_input(step["input"]) if step["input"] else step["input"]
-    hidden["output"] = own.hide_output(step["output"]) if step["output"] else step["output"]
-    return hidden
-
-
-def _as_written(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if values is None:
-        return None
-    return {k: orjson.dumps(v).decode()[1:-1] if isinstance(v, str) else v for k, v in values.items()}
+def _explain(row: RowToRead, ledger: Ledger, settings: Settings, show_private: bool) -> dict[str, Any]:
+    return explain_row(row.row_id, run_id=row.run_id, ledger=ledger, home=settings.home, shows_private=show_private)
 
 
 def _read_in_terminal(
-    sample: Sequence[RowToRead],
-    private: Mapping[int, Sequence[str]],
-    reader: str,
-    ledger: Ledger,
-    settings: Settings,
+    sample: Sequence[RowToRead], reader: str, ledger: Ledger, settings: Settings, show_private: bool
 ) -> None:
     if not sys.stdin.isatty():
         raise ReviewRefused(
@@ -100,7 +61,7 @@ def _read_in_terminal(
     try:
         for number, row in enumerate(sample, 1):
             click.echo(f"\nrow {number} of {len(sample)}, picked for: {show_value(row.why)}\n")
-            click.echo(render_row(_explain(row, private, ledger, settings)))
+            click.echo(render_row(_explain(row, ledger, settings, show_private)))
             said = _ask()
             record_said(sample, {row.row_id: said}, reader=reader, ledger=ledger, now=time.time())
             n_read += 1

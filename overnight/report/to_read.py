@@ -19,10 +19,11 @@ from overnight.ledger.asked import find_reasked
 from overnight.ledger.completions import find_refusals, rows_of
 from overnight.ledger.queries import get_run, list_runs
 from overnight.ledger.readings import find_readings
-from overnight.ledger.runs import find_latest_batches
+from overnight.ledger.runs import find_latest_batches, find_private
 from overnight.ledger.schema import attempts, run_prompts
 from overnight.parts import read_part
 from overnight.records import Answered, RowState, RunState
+from overnight.report.measure import hide_reason
 from overnight.report.under_review import find_keys_under_review, find_open_review
 
 RANDOM = "random"
@@ -133,6 +134,7 @@ def _list_rows(connection: sa.Connection, run_id: str, home: Path) -> Iterator[_
         for row in read_part(batch.part, home).to_pylist():
             if row["request_key"] and row["state"] != RowState.PENDING:
                 found[row["row_id"]] = step, row
+    private = find_private(connection, run_id)
     refused = find_refusals(connection, [row["request_key"] for _, row in found.values() if not row["output"]])
     for step, row in found.values():
         output = row["output"] or getattr(refused.get(row["request_key"]), "output", None)
@@ -143,7 +145,8 @@ def _list_rows(connection: sa.Connection, run_id: str, home: Path) -> Iterator[_
             input=orjson.loads(row["input"]),
             output=orjson.loads(output) if output else None,
             output_digest=digest_output(output) if output else None,
-            reason=row["reason"],
+            # It may quote them, and is kept with what a reader says.
+            reason=hide_reason(row | {"output": output}, private.get(step, ())) if row["reason"] else None,
             failure_class=row["failure_class"] if row["state"] == RowState.QUARANTINED else None,
         )
 
