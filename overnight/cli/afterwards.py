@@ -11,13 +11,13 @@ from typing import Any
 
 import click
 
-from overnight.cli.options import by, json_, private
+from overnight.cli.options import MOST, by, json_, private
 
 
 @click.command()
 @click.argument("row")
 @click.option("--run", "run_id", help="The run to look in. Default: the newest that holds the row.")
-@click.option("--step", type=click.IntRange(1), help="The step of a chain to begin with. Default: the last.")
+@click.option("--step", type=click.IntRange(1, MOST), help="The step of a chain to begin with. Default: the last.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it as a page.")
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 @click.option("--full", "is_full", is_flag=True, help="Show long texts whole.")
@@ -69,7 +69,7 @@ def quarantine(run: str | None, *, retry: bool, by_row: bool, show_private: bool
 
 @click.command()
 @click.argument("run", required=False)
-@click.option("-n", "n_rows", type=click.IntRange(1), default=10, show_default=True, help="How many rows.")
+@click.option("-n", "n_rows", type=click.IntRange(1, MOST), default=10, show_default=True, help="How many rows.")
 @click.option(
     "--answers", type=click.Path(path_type=Path), help="A JSON file with the verdicts, or - for standard input."
 )
@@ -98,7 +98,7 @@ def report(run: str | None, *, opens: bool, as_json: bool) -> None:
 @click.argument("key")
 @click.option("--model", help="PROVIDER:NAME of another model. Default: the recorded one, where it was asked.")
 @click.option("--prompt", "prompt_name", help="Today's prompt of this name on the recorded input.")
-@click.option("--times", type=click.IntRange(1), default=1, show_default=True, help="How often.")
+@click.option("--times", type=click.IntRange(1, MOST), default=1, show_default=True, help="How often.")
 @click.option("--run", "run_id", help="The run to look for a row in. Default: the newest that holds it.")
 @private
 @json_
@@ -113,8 +113,8 @@ def replay(key: str, **options: Any) -> None:
 @click.argument("a")
 @click.argument("b")
 @click.option("--prompt", "prompt_name", help="Where a model is named that has answered several prompts: which.")
-@click.option("--step", type=click.IntRange(1), help="Of runs: which step.  [default: the last]")
-@click.option("--limit", type=click.IntRange(0), default=5, show_default=True, help="How many examples.")
+@click.option("--step", type=click.IntRange(1, MOST), help="Of runs: which step.  [default: the last]")
+@click.option("--limit", type=click.IntRange(0, MOST), default=5, show_default=True, help="How many examples.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page to this file too.")
 @private
 @json_

@@ -10,7 +10,7 @@ import click
 
 from overnight import __version__
 from overnight.cli.afterwards import AFTERWARDS
-from overnight.cli.options import json_
+from overnight.cli.options import MOST, json_
 from overnight.cli.outward import OUTWARD
 from overnight.failures import OvernightError
 
@@ -76,7 +76,7 @@ def review(run: str | None, **options: Any) -> None:
 
 
 @cli.command()
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many runs.")
+@click.option("--limit", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many runs.")
 @json_
 def runs(limit: int, *, as_json: bool) -> None:
     """List the newest runs and where they stand."""

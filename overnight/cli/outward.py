@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from overnight.cli.options import by, json_
+from overnight.cli.options import MOST, by, json_
 
 
 @click.command()
@@ -15,7 +15,7 @@ from overnight.cli.options import by, json_
 @click.option("--arrived", "arrived", multiple=True, metavar="ROW", help="A row of unknown fate did arrive.")
 @click.option("--resend", "resend", multiple=True, metavar="ROW", help="It did not, and is to be sent again.")
 @click.option("--reason", default="", help="How you know; it is kept.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="How many releases.")
+@click.option("--limit", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many releases.")
 @by
 @json_
 def outbox(release: str | None, **options: Any) -> None:

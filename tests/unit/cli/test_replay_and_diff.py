@@ -73,6 +73,15 @@ def test_what_differs_is_told_and_a_replay_that_is_no_answer_is_exit_code_1(
 
 
 @pytest.mark.parametrize(
+    "command", [["diff", RUN, RUN, "--limit"], ["runs", "--limit"], ["outbox", "--limit"], ["read", "-n"],
+    ["replay", "r1", "--times"], ["diff", RUN, RUN, "--step"], ["why", "r1", "--step"]]
+)  # fmt: skip
+def test_a_number_that_is_far_too_large_is_refused_in_words(cli: Cli, night: House, command: list[str]) -> None:
+    code, out, err = cli(*command, "99999999999999999999999")
+    assert (code, out, "Traceback" in err, "1000000" in err) == (2, "", False, True), err
+
+
+@pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["r9"], "'r9' is no row of any run"),
