@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-import webbrowser
 
 import click
 
+from overnight.cli.browser import open_page
 from overnight.cli.show import get_ledger, print_json
 from overnight.failures import OvernightError
 from overnight.ledger import Ledger
@@ -26,8 +26,8 @@ def show_report(run_id: str | None, *, opens: bool, as_json: bool) -> None:
         print_json(summarize_brief(brief) | {"page": str(path)})
     else:
         click.echo("\n".join([*describe_brief(brief), "", f"The page: {path}"]))
-    if opens and not webbrowser.open(path.as_uri()):
-        raise OvernightError(f"No browser could be opened here. Open {path} yourself.")
+    if opens:
+        open_page(path)
 
 
 def _find_run(run_id: str | None, ledger: Ledger) -> str:

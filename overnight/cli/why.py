@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from overnight.cli.browser import open_page
 from overnight.cli.show import get_ledger, print_json
 from overnight.failures import OvernightError
 from overnight.settings import Settings
@@ -38,15 +39,16 @@ def show_why(
         approval_key=settings.approval_key,
         shows_private=show_private,
     )
+    path = html or settings.home / "reports" / "why.html"
     if html or opens:
-        path = _write_page(told, html or settings.home / "reports" / "why.html")
+        _write_page(told, path)
         click.echo(f"The page is {path}.", err=as_json)
-        if opens:
-            click.launch(path.absolute().as_uri())
     if as_json:
         print_json(told)
     elif not (html or opens):
         click.echo(render_row(told, is_full=is_full))
+    if opens:
+        open_page(path)
 
 
 def _read_start() -> Any:
@@ -56,7 +58,7 @@ def _read_start() -> Any:
     return read_line(line, "Standard input")
 
 
-def _write_page(told: dict[str, Any], path: Path) -> Path:
+def _write_page(told: dict[str, Any], path: Path) -> None:
     from overnight.report.why.page import render_page  # noqa: PLC0415 - templates are only needed here
 
     page = render_page(told)
@@ -65,4 +67,3 @@ def _write_page(told: dict[str, Any], path: Path) -> Path:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise OvernightError(f"The page cannot be written to {path} ({error.strerror}). Give --html FILE.") from error
-    return path

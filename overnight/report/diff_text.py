@@ -1,4 +1,4 @@
-"""A comparison for the terminal, at 100 columns, and as markdown."""
+"""A comparison for the terminal, at its width, and as markdown."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from overnight.report.diff_words import (
     say_whole,
 )
 from overnight.report.measure import escape_markdown
-from overnight.report.text import show_value
+from overnight.report.text import find_width, show_value
 
-_WIDTH = 100
-#: Of one half of an example, and its lines.
-_HALF = 47
+#: Lines of one half of an example.
 _MOST_LINES = 14
-_GUTTER = " | "
+_MARGIN, _GUTTER = "   ", " | "
+#: Of a figure in a table whose rows are the sides.
+_CELL = 12
 
 
 def render_diff(diff: Diff) -> str:
@@ -61,7 +61,8 @@ def _render_fields(diff: Diff) -> list[str]:
     width = max((len(name) for name in diff.fields), default=0)
     for name, found in diff.fields.items():
         changed = found.n - found.n_same
-        lines.append(f"  {name:{width}}  same {found.n_same:>9,}  changed {changed:>9,}  {say_agreement(found)}")
+        line = f"  {name:{width}}  same {found.n_same:>9,}  changed {changed:>9,}  {say_agreement(found)}"
+        lines += _wrap(line, "      ")
     for names, who in ((diff.only_in_a, "A"), (diff.only_in_b, "B")):
         if names:
             lines += _wrap(f"  only {who} has {', '.join(names)}", "  ")
@@ -72,12 +73,15 @@ def _render_changes(diff: Diff) -> list[str]:
     if not diff.label_changes:
         return []
     lines = [f"  {c.n:>6,}  {c.field}: {show_value(c.a)} -> {show_value(c.b)}" for c in diff.label_changes]
-    return ["", "labels that changed", *(line[:_WIDTH] for line in lines)]
+    return ["", "labels that changed", *(line[: find_width()] for line in lines)]
 
 
 def _render_figures(diff: Diff) -> list[str]:
     rows = [("", *FIGURES), *((n, *list_figures(f)) for n, f in zip("AB", diff.figures, strict=True))]
-    table = ["".join([f"{cells[0]:2}", *(f"{cell:>12}" for cell in cells[1:])]) for cells in rows]
+    first = 2
+    if first + _CELL * len(FIGURES) > find_width():
+        rows, first = list(zip(*rows, strict=True)), max(map(len, FIGURES))
+    table = ["".join([f"{cells[0]:{first}}", *(f"{cell:>{_CELL}}" for cell in cells[1:])]) for cells in rows]
     return [*table, *_wrap(FIGURES_NOTE)]
 
 
@@ -89,21 +93,22 @@ def _render_example(number: int, example: Example) -> list[str]:
     named = f", row {show_value(example.row_id)}" if example.row_id else ""
     lines = ["", *_wrap(f"{number}. {show_value(example.kind)}{named}")]
     for name, value in example.input.items():
-        lines += _clip(_wrap(f"{name}: {_flat(value)}", "     ", "   "))
-    halves = [_list_half("A", example.a, example), _list_half("B", example.b, example)]
-    for left, right in zip_longest(*(_clip(half) for half in halves), fillvalue=""):
-        lines.append(f"   {left:{_HALF}}{_GUTTER}{right}".rstrip())
+        lines += _clip(_wrap(f"{name}: {_flat(value)}", "     ", _MARGIN))
+    half = (find_width() - len(_MARGIN) - len(_GUTTER)) // 2
+    halves = [_list_half("A", example.a, example, half), _list_half("B", example.b, example, half)]
+    for left, right in zip_longest(*map(_clip, halves), fillvalue=""):
+        lines.append(f"{_MARGIN}{left:{half}}{_GUTTER}{right}".rstrip())
     return lines
 
 
-def _list_half(name: str, half: Half, example: Example) -> list[str]:
+def _list_half(name: str, half: Half, example: Example, width: int) -> list[str]:
     said = f", people: {half.said}" if half.said else ""
     lines = [f"{name} {half.state}{said}"]
     for field, value in (half.output or {}).items():
         mark = "* " if field in example.changed else "  "
-        lines += textwrap.wrap(f"{mark}{field}: {_flat(value)}", _HALF, subsequent_indent="    ")
+        lines += textwrap.wrap(f"{mark}{field}: {_flat(value)}", width, subsequent_indent="    ")
     if half.failure_class:
-        lines += textwrap.wrap(f"  {half.failure_class}: {_flat(half.reason)}", _HALF, subsequent_indent="    ")
+        lines += textwrap.wrap(f"  {half.failure_class}: {_flat(half.reason)}", width, subsequent_indent="    ")
     return lines
 
 
@@ -116,7 +121,7 @@ def _flat(value: Any) -> str:
 
 
 def _wrap(text: str, indent: str = "", first: str = "") -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=first, subsequent_indent=indent) or [""]
+    return textwrap.wrap(text, find_width(), initial_indent=first, subsequent_indent=indent) or [""]
 
 
 def render_diff_markdown(diff: Diff) -> str:

@@ -11,9 +11,7 @@ from overnight.complete.recorded import Answer, Recorded
 from overnight.complete.replay import Replay
 from overnight.keys import canonical_json
 from overnight.masking import Veil
-from overnight.report.text import show_value
-
-_WIDTH = 100
+from overnight.report.text import find_width, show_value
 
 
 def as_object(replay: Replay, *, show_private: bool = False) -> dict[str, Any]:
@@ -43,11 +41,11 @@ def count_agreed(replay: Replay) -> dict[str, int]:
 
 
 def describe(replay: Replay, *, show_private: bool = False) -> str:
-    """The same in words, to be read at 100 columns."""
+    """The same in words, at the width of the terminal."""
     recorded, n = replay.recorded, len(replay.answers)
     lines = [
         f"request {recorded.key}",
-        f"  recorded: {recorded.prompt.name} {recorded.prompt.prompt_hash[:12]}, {_name_model(recorded)}",
+        *_wrap(f"recorded: {recorded.prompt.name} {recorded.prompt.prompt_hash[:12]}, {_name_model(recorded)}", "  "),
         *_wrap(f"now:      {_describe_request(replay)}", "  "),
         f"  answered {n} {'time' if n == 1 else 'times'}; kept as replays, which are never published",
         *_describe_cause(recorded),
@@ -138,7 +136,8 @@ def _describe_costs(answers: Sequence[tuple[str, Answer]]) -> list[str]:
         took = "?" if a.latency_s is None else f"{a.latency_s:.2f}"
         again = f", sent {a.n_sends} times" if a.n_sends > 1 else ""
         counts = f"{_count(a.input_tokens):>9} {_count(a.output_tokens):>7} {cost:>10} {took:>8}"
-        lines.append(f"{who:10} {counts}  {show_value(a.model_served or '?')}{again}")
+        line = f"{who:10} {counts}  {show_value(a.model_served or '?')}{again}"
+        lines += textwrap.wrap(line, find_width(), subsequent_indent="    ")
     return lines
 
 
@@ -172,4 +171,4 @@ def _veil(replay: Replay, answer: Answer, show_private: bool) -> Veil:
 
 def _wrap(text: str, indent: str) -> list[str]:
     flat = " ".join(text.split())
-    return textwrap.wrap(flat, _WIDTH, initial_indent=indent, subsequent_indent=indent + "  ") or [indent]
+    return textwrap.wrap(flat, find_width(), initial_indent=indent, subsequent_indent=indent + "  ") or [indent]

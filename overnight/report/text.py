@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import unicodedata
 from typing import Any
 
@@ -21,6 +22,16 @@ _EFFECTS = {
     "reversible": "It can be undone: `overnight recall RELEASE`.",
     "irreversible": "What has been sent cannot be undone.",
 }
+
+
+#: Columns of a text for the terminal: at most, and where nobody reads it in one; and at the least.
+_MOST_COLUMNS, _LEAST_COLUMNS = 100, 80
+
+
+def find_width() -> int:
+    """How many columns a text for the terminal may take."""
+    columns = shutil.get_terminal_size((_MOST_COLUMNS, 24)).columns
+    return max(_LEAST_COLUMNS, min(columns, _MOST_COLUMNS))
 
 
 def describe_effect(release: Release) -> str:

@@ -72,6 +72,16 @@ def test_what_differs_is_told_and_a_replay_that_is_no_answer_is_exit_code_1(
     assert (code, "replay 1 failed, schema_invalid" in out) == (1, True)
 
 
+def test_a_replay_is_told_at_the_width_of_the_terminal(
+    cli: Cli, night: House, fake: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    fake.answer = lambda _body: {"label": "blue", "quote": "word " * 12}
+    code, out, err = cli("replay", "r1")
+    assert (code, err) == (0, "")
+    assert 70 < max(map(len, out.splitlines())) <= 80
+
+
 @pytest.mark.parametrize(
     "command", [["diff", RUN, RUN, "--limit"], ["runs", "--limit"], ["outbox", "--limit"], ["read", "-n"],
     ["replay", "r1", "--times"], ["diff", RUN, RUN, "--step"], ["why", "r1", "--step"]]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import webbrowser
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,15 @@ def test_a_page_is_written_where_it_was_asked_for(cli: Cli, out: Path, tmp_path:
     code, told, _ = cli("why", "r1", "--html", "pages/r1.html")
     assert (code, told) == (0, "The page is pages/r1.html.\n")
     assert "row r1 in run" in (tmp_path / "pages" / "r1.html").read_text()
+
+
+def test_a_page_that_no_browser_opens_is_written_and_told_in_a_line(
+    cli: Cli, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webbrowser, "_tryorder", [])
+    code, told, err = cli("why", "r1", "--html", "r1.html", "--open")
+    assert (code, told, (tmp_path / "r1.html").is_file()) == (1, "The page is r1.html.\n", True)
+    assert err == "overnight: No browser could be opened here. Open r1.html yourself.\n"
 
 
 def test_a_page_that_cannot_be_written_is_one_line(cli: Cli, out: Path, tmp_path: Path) -> None:

@@ -219,7 +219,20 @@ def test_an_open_review_tells_nothing(house: House) -> None:
         assert list_verdicts(connection, prompt_hash) == []
 
 
-def test_the_text_is_read_at_a_hundred_columns(diff: Diff) -> None:
+@pytest.mark.parametrize(("columns", "most"), [("60", 80), ("80", 80), ("91", 91), ("200", 100)])
+def test_no_line_is_wider_than_the_terminal(
+    diff: Diff, monkeypatch: pytest.MonkeyPatch, columns: str, most: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    long = Diff(**vars(diff) | {"fields": {"a_field_with_a_name_of_forty_characters_": diff.fields["label"]}})
+    text = render_diff(long)
+    assert most - 25 < max(map(len, text.splitlines())) <= most
+    assert "cost" not in text
+    assert "USD a row" in text
+
+
+def test_the_text_is_read_at_a_hundred_columns(diff: Diff, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     text = render_diff(diff)
     assert max(map(len, text.splitlines())) <= 100
     for wanted in (
