@@ -146,7 +146,7 @@ def _list_rows(connection: sa.Connection, run_id: str, home: Path) -> Iterator[_
             output=orjson.loads(output) if output else None,
             output_digest=digest_output(output) if output else None,
             # It may quote them, and is kept with what a reader says.
-            reason=hide_reason(row | {"output": output}, private.get(step, ())) if row["reason"] else None,
+            reason=hide_reason(row | {"output": output}, private.get(step, ()), None) if row["reason"] else None,
             failure_class=row["failure_class"] if row["state"] == RowState.QUARANTINED else None,
         )
 
