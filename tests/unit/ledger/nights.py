@@ -31,11 +31,11 @@ class Nights:
         self.house, self.fake, self.engine = house, fake, engine
         self.prompt: Prompt = house.make_prompt(endpoint=fake.openai_base_url)
 
-    def ask(self, texts: list[str] = TEXTS, run_id: str = RUN) -> CheckedBatch:
+    def ask(self, texts: list[str] = TEXTS, run_id: str = RUN, *, first: int = 1) -> CheckedBatch:
         """The texts asked by a run, and checked."""
         house, prompt, write = self.house, self.prompt, self.house.ledger.write
         house.begin(run_id)
-        batch = house.read_batch(texts)
+        batch = house.read_batch(texts, first=first)
         write(lambda c: (record_prompt(c, prompt, 1.0), pin_prompt(c, run_id, prompt)))
         write(lambda c: (pin_model(c, run_id, prompt), record_batches(c, run_id, [batch])))
         completed = complete_batch(batch, prompt, run_id=run_id, engine=self.engine)
@@ -60,10 +60,12 @@ class Nights:
         approval = self.house.approve(release, **verdicts)
         deliver_release(approval, ledger=self.house.ledger, settings=self.house.settings)
 
-    def offer_retry(self, run_id: str, of_run: str, texts: Sequence[str] = ("a mended blue car",)) -> Release:
-        """What a retry, which has begun, adds to the rows of the run."""
+    def offer_retry(
+        self, run_id: str, of_run: str, texts: Sequence[str] = ("a mended blue car",), *, first: int = 11
+    ) -> Release:
+        """What a retry, which has begun, adds to the rows of the run: rows that nobody has offered."""
         house = self.house
-        checked = self.ask(list(texts), run_id)
+        checked = self.ask(list(texts), run_id, first=first)
         continues = find_continued(house.ledger, of_run, describe_sink(house.sink, house.settings))
         return house.offer_checked([checked], self.prompt, run_id=run_id, continues=continues, now=time.time())
 

@@ -106,7 +106,7 @@ def test_a_retry_of_a_retry_keeps_what_both_go_on_from(nights: Nights) -> None:
     nights.end("retry-1")
     before = time.time()
     nights.house.begin("retry-2", retries="retry-1", now=before)
-    release = nights.offer_retry("retry-2", "retry-1", ["twice mended red"])
+    release = nights.offer_retry("retry-2", "retry-1", ["twice mended red"], first=21)
     nights.purge(before=before)
     nights.deliver(release)
     assert len(nights.house.out.read_text().splitlines()) == len(TEXTS) + 2
