@@ -16,7 +16,8 @@ from overnight.failures import OvernightError
 
 #: Digits that a part of a request key needs at the least, and those of a whole one.
 _LEAST_DIGITS, _N_DIGITS = 8, 64
-_LINE_OF_FILE = re.compile(r"(?P<file>.+):(?P<number>[1-9]\d*)", re.DOTALL)
+#: No file has a line whose number is longer, and Python reads no number of any length.
+_LINE_OF_FILE = re.compile(r"(?P<file>.+):(?P<number>[1-9]\d{0,17})", re.DOTALL)
 _FORM = 'Give a line of an output file: a JSON object with "request_key" or "row_id".'
 
 
@@ -43,12 +44,19 @@ def read_start(given: str) -> Start:
     Raises:
         OvernightError: The file has no such line, or the line is no row that was written.
     """
-    if (match := _LINE_OF_FILE.fullmatch(given)) and Path(match["file"]).is_file():
+    if (match := _LINE_OF_FILE.fullmatch(given)) and _is_file(Path(match["file"])):
         return _read_row(_find_line(Path(match["file"]), int(match["number"])), given)
     if given.lstrip().startswith("{"):
         return read_line(given, "What was given")
     is_hex = re.fullmatch(rf"[0-9a-fA-F]{{{_LEAST_DIGITS},{_N_DIGITS}}}", given)
     return Start(row_id=given, digits=given.lower() if is_hex else None)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return False  # a name that no file can have, such as one that is too long: a row's id may look like any
 
 
 def read_line(text: str | bytes, where: str) -> Start:

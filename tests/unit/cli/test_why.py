@@ -71,3 +71,15 @@ def test_standard_input_without_a_row_is_one_line(cli: Cli, out: Path, monkeypat
     code, _, err = cli("why", "-")
     assert (code, err.count("\n")) == (1, 1)
     assert "Standard input is not JSON" in err
+
+
+@pytest.mark.parametrize(
+    "row", ["x" * 400 + ":1", "x/" * 4000 + "x:1", "out.jsonl:1" + "0" * 5000], ids=["name", "path", "number"]
+)
+def test_a_name_that_no_file_can_have_and_a_line_that_no_file_can_have_are_one_line(
+    cli: Cli, out: Path, row: str
+) -> None:
+    Path("out.jsonl").write_bytes(out.read_bytes())
+    code, told, err = cli("why", row)
+    assert (code, told, err.count("\n")) == (1, "", 1)
+    assert "is not in any run" in err
