@@ -33,10 +33,13 @@ def make_outline(told: dict[str, Any]) -> Node:
 
 def _list_facts(told: dict[str, Any], now: float | None) -> list[str]:
     lines = [_say_state(told)] if told.get("state") else []
-    lines += [fate for release in told.get("releases", ()) if (fate := _say_fate(release, now))]
+    fates = (_say_fate(release, told.get("run_id"), now) for release in told.get("releases", ()))
+    lines += [fate for fate in fates if fate]
     if run := told.get("run"):
         kind = "" if run["kind"] == "night" else f", a {run['kind']} of run {run['of_run']}"
         lines.append(f"flow {run['flow']}{kind}, {run['state']}, begun {tell_time(run['started_at'], now)}")
+        if run["reason"]:
+            lines.append(f"why it is {run['state']}: {run['reason']}")
         if run["source"]:
             row = f", row {told['row_number']}" if told.get("row_number") else ""
             lines.append(f"source {run['source']}{row}")
@@ -56,14 +59,15 @@ def _list_facts(told: dict[str, Any], now: float | None) -> list[str]:
     return lines
 
 
-def _say_fate(release: dict[str, Any], now: float | None) -> str:
-    """What became of the row at one sink, in a line; nothing while its review is open."""
+def _say_fate(release: dict[str, Any], run_id: str | None, now: float | None) -> str:
+    """What became of the row at one sink, in a line, and by which run if not this; nothing while its review is open."""
+    by = "" if run_id in (None, release.get("run_id")) else f" by run {release['run_id']}"
     if release.get("held_as"):
-        return f"held back from {release['sink']}: {release['held_as']}"
+        return f"held back{by} from {release['sink']}: {release['held_as']}"
     if sent := release.get("delivery"):
         corrected = ", as a reviewer corrected it" if release.get("corrected_digest") else ""
         when = f", {tell_time(sent['settled_at'], now)}" if sent["settled_at"] else ""
-        return f"{sent['state']}: {release['sink']}{corrected}{when}"
+        return f"{sent['state']}{by}: {release['sink']}{corrected}{when}"
     return ""
 
 
@@ -120,6 +124,8 @@ def _tell_checks(step: dict[str, Any]) -> Node:
 
 
 def _tell_changes(changes: dict[str, Any]) -> Node:
-    with_ = f" beside run {changes['compared_with']}" if changes["compared_with"] else ""
+    if changes["compared_with"] is None:
+        return Node("figures of its run", lines=["were compared with no run"])
     lines = [str(one.get("words", one)) if isinstance(one, dict) else str(one) for one in changes["changes"]]
-    return Node(f"figures of its run{with_}", "wait" if lines else "plain", lines=lines or ["nothing had changed"])
+    title = f"figures of its run beside run {changes['compared_with']}"
+    return Node(title, "wait" if lines else "plain", lines=lines or ["nothing had changed"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 
 from overnight.approve import record_refusal
 from overnight.failures import LedgerRefused, OvernightError, ReviewRefused
+from overnight.ledger.measures import Measures, record_measures
 from overnight.ledger.offers import find_releases_of
 from overnight.ledger.releases import find_release_rows
-from overnight.records import Release
+from overnight.ledger.runs import list_last_batches, record_batches, set_state
+from overnight.records import Release, RunState
 from overnight.report import explain_row, render_row
 from tests.conftest import RUN, House
 
@@ -61,6 +64,30 @@ def test_what_is_told_reads_from_input_to_delivery(night: House) -> None:
         places = [told.find(part) for part in (*parts, *review, "delivery: delivered")]
         assert -1 not in places
         assert places == sorted(places)
+
+
+def test_a_row_of_a_held_run_says_why_its_run_is_held(checked_night: House) -> None:
+    checked_night.ledger.write(lambda c: set_state(c, RUN, RunState.HELD, "40 % of the rows were set aside."))
+    told = render_row(_explain(checked_night, "r1"))
+    assert "  why it is held: 40 % of the rows were set aside.\n" in told
+
+
+@pytest.mark.parametrize(("row_id", "fate"), [("r1", "delivered"), ("r2", "held back")])
+def test_what_another_run_did_with_a_row_is_told_as_that_run_s(night: House, row_id: str, fate: str) -> None:
+    with night.ledger.reading() as connection:
+        batches = list_last_batches(connection, RUN)
+    night.begin("night-2", retries=RUN, now=2.0)
+    night.ledger.write(lambda c: record_batches(c, "night-2", batches))
+    assert f"\n  {fate} by run {RUN}" in render_row(_explain(night, row_id, "night-2"))
+    assert "by run" not in render_row(_explain(night, row_id, RUN))
+
+
+def test_figures_that_were_compared_with_nothing_are_not_said_to_be_as_before(night: House) -> None:
+    kept = Measures(RUN, 1, "sort", "0" * 64, "{}", "{}", "[]", None, 3.0)
+    for compared_with, words in ((None, "were compared with no run"), ("night-0", "nothing had changed")):
+        night.ledger.write(lambda c, of=compared_with: record_measures(c, replace(kept, compared_with=of)))  # type: ignore[misc]
+        told = render_row(_explain(night, "r1")).split("figures of its run")[1]
+        assert words in told.splitlines()[1]
 
 
 def test_a_held_row_says_what_its_reviewer_said(night: House) -> None:
