@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from overnight.records import Batch, CheckedBatch, CompletedBatch, RowState
+from overnight.report.why.rules import judge_rules, read_rules
 from overnight.taxonomy import FailureClass
 
 #: What a row fails with where a row check refused its answer.
@@ -18,7 +19,9 @@ def judge_again(
     row: Mapping[str, Any], batch: Batch | CompletedBatch | CheckedBatch | None, checks: str | None
 ) -> dict[str, Any]:
     """
-    Each check by its name with its result for the row: "passed", "failed", "warned" or "not reached".
+    Each check by its name with its result for the row: "passed", "failed", "warned", "not reached" or "not known".
+
+    Of rules that have one name each has its number too, from 1 in checks.json.
 
     Args:
         row: As its part has it.
@@ -31,7 +34,7 @@ def judge_again(
         "is_recorded": checks is not None,
         "is_checked": is_checked,
         "row": list(_judge_row(row, rules.get("row", ()))),
-        "batch": [_judge_batch(row, batch, rule) for rule in rules.get("batch", ())],
+        "batch": list(_judge_batch(row, batch, rules.get("batch", ()))),
         "batch_failures": list(batch.batch_failures) if isinstance(batch, CheckedBatch) else [],
         "docs": batch.docs if isinstance(batch, CheckedBatch) else None,
     }
@@ -53,29 +56,12 @@ def _judge_row(row: Mapping[str, Any], rules: Sequence[Mapping[str, Any]]) -> It
 
 
 def _judge_batch(
-    row: Mapping[str, Any], batch: Batch | CompletedBatch | CheckedBatch | None, rule: Mapping[str, Any]
-) -> dict[str, Any]:
-    label = _name(rule)
-    is_judged = row["state"] == RowState.ACCEPTED or row["failure_class"] == FailureClass.BATCH_RULE
-    if not isinstance(batch, CheckedBatch) or not is_judged:
-        return {"check": label, "result": "not reached", "reason": None}
-    if row["rule"] == label and row["failure_class"] == FailureClass.BATCH_RULE:
-        return {"check": label, "result": "failed", "reason": row["reason"]}
-    for result, lines in (("failed", batch.batch_failures), ("warned", batch.warnings)):
-        if line := next((line for line in lines if line.startswith(f"{label}: ")), None):
-            return {
-                "check": label,
-                "result": result,
-                "reason": f"of the whole batch: {line.removeprefix(label + ': ')}",
-            }
-    if row["rule"] == label and row["state"] == RowState.ACCEPTED:
-        return {"check": label, "result": "warned", "reason": row["reason"]}
-    return {"check": label, "result": "passed", "reason": None}
-
-
-def _name(rule: Mapping[str, Any]) -> str:
-    """As the check step calls it: `type(column)`."""
-    kwargs = rule.get("kwargs") or {}
-    single = [kwargs[key] for key in ("column", "column_A", "column_B") if kwargs.get(key) is not None]
-    columns = [str(column) for column in single or kwargs.get("column_list") or ()]
-    return f"{rule['type']}({', '.join(columns)})" if columns else str(rule["type"])
+    row: Mapping[str, Any],
+    batch: Batch | CompletedBatch | CheckedBatch | None,
+    rules: Sequence[Mapping[str, Any]],
+) -> Iterator[dict[str, Any]]:
+    read = read_rules(rules)
+    labels = [rule.label for rule in read]
+    for rule, (result, reason) in zip(read, judge_rules(row, batch, read), strict=True):
+        found = {"check": rule.label, "result": result, "reason": reason}
+        yield found | ({"number": rule.number} if labels.count(rule.label) > 1 else {})

@@ -10,7 +10,13 @@ from overnight.report.why.offered import tell_release
 from overnight.report.why.words import tell_time, write_out
 
 _TONES: dict[str, Tone] = {"accepted": "good", "quarantined": "bad", "pending": "wait"}
-_RESULTS: dict[str, str] = {"passed": "passed", "failed": "FAILED", "warned": "warned", "not reached": "not reached"}
+_RESULTS: dict[str, str] = {
+    "passed": "passed",
+    "failed": "FAILED",
+    "warned": "warned",
+    "not reached": "not reached",
+    "not known": "not known",
+}
 
 
 def make_outline(told: dict[str, Any]) -> Node:
@@ -107,7 +113,7 @@ def _tell_checks(step: dict[str, Any]) -> Node:
     checks, tone = step["checks"], _TONES.get(step.get("state") or "", "plain")
     node = Node("checks", tone)
     results = {one["result"] for one in (*checks["row"], *checks["batch"])}
-    if step["state"] == "accepted" and checks["is_checked"] and not results & {"failed", "warned"}:
+    if step["state"] == "accepted" and checks["is_checked"] and results <= {"passed"}:
         node.lines.append("every row check and every rule of its batch passed")
     elif not checks["is_recorded"]:
         node.lines.append("which checks the run pinned is not recorded")
@@ -116,7 +122,8 @@ def _tell_checks(step: dict[str, Any]) -> Node:
     for kind, ones in (("row check", checks["row"]), ("rule of the batch", checks["batch"])):
         for one in ones:
             reason = f": {one['reason']}" if one["reason"] else ""
-            node.lines.append(f"{kind} {one['check']}: {_RESULTS[one['result']]}{reason}")
+            number = f", number {one['number']} of checks.json" if one.get("number") else ""
+            node.lines.append(f"{kind} {one['check']}{number}: {_RESULTS[one['result']]}{reason}")
     node.lines += [f"its batch is held: {line}" for line in checks["batch_failures"]]
     if checks["docs"]:
         node.lines.append(f"Data Docs: {checks['docs']}, in the project's home")

@@ -62,7 +62,8 @@ def test_a_rule_is_called_what_the_check_step_calls_it(kwargs: dict[str, Any]) -
 def test_a_rule_of_the_batch_is_told_for_the_row(row: dict[str, Any], line: str | None, result: str) -> None:
     whole = {"state": "accepted", "rule": None, "failure_class": None, "reason": None} | row
     batch = CheckedBatch(1, Part("p", "d", 1), "h", "c", 1, 0, 0, batch_failures=(line,) if line else ())
-    checks = _write({"row": [], "batch": [{"type": "expect", "kwargs": {"column": "a"}}]})
+    severity = "warning" if result == "warned" else "critical"
+    checks = _write({"row": [], "batch": [{"type": "expect", "kwargs": {"column": "a"}, "severity": severity}]})
     assert [one["result"] for one in judge_again(whole, batch, checks)["batch"]] == [result]
 
 
