@@ -34,6 +34,14 @@ class PartRefused(OvernightError):
     """A recorded part is missing or differs from its digest."""
 
 
+class PartMissing(PartRefused):
+    """A recorded part is not there: it was lost, or purged."""
+
+
+class PartPurged(PartRefused):
+    """A purge dropped the rows of the run."""
+
+
 class SuiteRefused(OvernightError):
     """The batch checks do not fit the rows they are to judge."""
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from overnight.failpoints import reach
-from overnight.failures import PartRefused
+from overnight.failures import PartMissing, PartRefused
 from overnight.keys import digest_bytes
 from overnight.records import Part
 
@@ -82,17 +82,33 @@ def read_part(part: Part, home: Path) -> pa.Table:
     Raises:
         PartRefused: The file is missing, or its bytes are not those that were written.
     """
+    data = _read_bytes(part, home)
+    # Not `read_table`: it imports pyarrow's datasets and pandas with them, a second that `why` would wait for.
+    # One thread: another of pyarrow's may let go of the bytes only while the process ends, which aborts it.
+    return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+
+
+def verify_part(part: Part, home: Path) -> None:
+    """
+    Make sure that a part can be read, without reading its rows.
+
+    Raises:
+        PartRefused: The file is missing, or its bytes are not those that were written.
+    """
+    _read_bytes(part, home)
+
+
+def _read_bytes(part: Part, home: Path) -> bytes:
     try:
         data = (home / part.path).read_bytes()
     except OSError as error:
-        raise PartRefused(
+        kind = PartMissing if isinstance(error, FileNotFoundError) else PartRefused
+        raise kind(
             f"Part {part.path} cannot be read ({error.strerror}). Run the flow again to make it anew."
         ) from error
     if digest_bytes(data) != part.digest:
         raise PartRefused(f"Part {part.path} was altered after it was written. Delete it and run the flow again.")
-    # Not `read_table`: it imports pyarrow's datasets and pandas with them, a second that `why` would wait for.
-    # One thread: another of pyarrow's may let go of the bytes only while the process ends, which aborts it.
-    return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+    return data
 
 
 def find_row(part: Part, home: Path, column: str, value: str) -> int | None:

@@ -9,6 +9,7 @@ from overnight.failures import InputRefused
 from overnight.intake import read_batches
 from overnight.intake.quarantine import QuarantineSource, list_set_aside, parse_quarantine, read_quarantined
 from overnight.ledger import Ledger
+from overnight.ledger.purged_runs import naming_purge
 from overnight.ledger.queries import get_run
 from overnight.ledger.retries import find_offered
 from overnight.ledger.runs import find_batches, find_latest_batches
@@ -54,7 +55,8 @@ def _read_again(
         given = find_batches(connection, source.run_id, Batch, step=1)
         latest = find_latest_batches(connection, source.run_id)
         offered = find_offered(connection, source.run_id)
-    found = [row for row in list_set_aside(latest, settings.home) if row.has_reason(source.reason)]
+        with naming_purge(connection, source.run_id):
+            found = [row for row in list_set_aside(latest, settings.home) if row.has_reason(source.reason)]
     wanted = {row.row_id for row in found if row.is_asked_again} - offered.keys()
     if not wanted:
         n_unread = sum(not row.is_asked_again for row in found)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from overnight.keys import canonical_json
 from overnight.ledger.comparing import get_asked, stream_asked
+from overnight.ledger.purged_runs import naming_purge
 from overnight.parts import read_part
 from overnight.records import RowState
 from overnight.report.diff_sides import Side
@@ -114,7 +115,8 @@ def _stream_rows(side: Side, connection: sa.Connection, home: Path) -> Iterator[
         yield from map(_read_asked, stream_asked(connection, side.version.prompt_hash))
         return
     for batch in side.batches:
-        table = read_part(batch.part, home)
+        with naming_purge(connection, side.run_id):
+            table = read_part(batch.part, home)
         for some in table.to_batches(max_chunksize=1000):
             yield from map(_read_row, some.to_pylist())
 

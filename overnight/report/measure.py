@@ -23,6 +23,7 @@ from overnight.report.retries import describe_retries
 from overnight.report.reviews import describe_reviews
 from overnight.report.shadow_line import describe_shadow
 from overnight.report.understood import find_answers
+from overnight.report.unread import leave_out_unread
 from overnight.taxonomy import FailureClass
 
 #: Row ids named beside a reason.
@@ -65,7 +66,7 @@ class RunReport:
 
 
 def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport:
-    """Gather what the ledger and the parts say of a run."""
+    """Gather what the ledger and the parts say of a run; of parts that are gone, the ledger alone."""
     with ledger.reading() as connection:
         summary = summarize(connection, run_id, now)
         batches = find_batches(connection, run_id, CheckedBatch)
@@ -76,6 +77,7 @@ def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport
         retries = describe_retries(connection, run_id)
         compared, changes = describe_drift(connection, run_id)
         shadow = describe_shadow(connection, run_id)
+        latest, unread = leave_out_unread(connection, run_id, latest, home)
     site = next((Path(b.docs) for b in reversed(batches) if b.docs), None)
     reasons = _count_reasons(list(latest.values()), home, private, ledger)
     n_masked = sum(batch.n_masked for batch in pinned)
@@ -85,7 +87,7 @@ def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport
         summary=summary,
         reasons=reasons,
         batch_failures=tuple(dict.fromkeys(line for b in batches for line in b.batch_failures)),
-        warnings=tuple(dict.fromkeys([*unknown, *told, *changes])),
+        warnings=tuple(dict.fromkeys([*unread, *unknown, *told, *changes])),
         reviews=reviews,
         docs=home / Path(*site.parts[:_SITE]) / "index.html" if site else None,
         retries=retries,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
-from overnight.failures import OvernightError, PartRefused
+from overnight.failures import OvernightError
 from overnight.ledger import Ledger
 from overnight.ledger.queries import get_run, list_runs
 from overnight.ledger.replays import find_keys
-from overnight.ledger.runs import find_latest_batches
-from overnight.parts import read_part
 from overnight.records import RowState
+from overnight.report.why.find import Search
+from overnight.report.why.start import Start
 
 #: Runs that are searched for a row, newest first.
 _N_RUNS = 1000
@@ -41,21 +42,25 @@ def get_request_key(name: str, *, run_id: str | None, ledger: Ledger, home: Path
                     f"{name} begins several request keys, such as {keys[0]} and {keys[1]}. Give more of it."
                 )
             return keys[0], run_id
-        if run_id:
-            get_run(connection, run_id)
-        runs = [run_id] if run_id else [run["run_id"] for run in list_runs(connection, _N_RUNS)]
-        unasked: list[tuple[str, str]] = []
-        for run in runs:
-            state, key = _find_key(connection, run, name, home)
-            if key:
-                return key, run
-            # One that halted before it was asked says nothing of the nights before.
-            unasked += [(run, state)] if state else []
+        return _find_of_row(connection, name, run_id, home)
+
+
+def _find_of_row(connection: sa.Connection, row_id: str, run_id: str | None, home: Path) -> tuple[str, str]:
+    """The key of the last step that asked the row, in the newest run that has asked it."""
+    if run_id:
+        get_run(connection, run_id)
+    unasked: list[tuple[str, str]] = []
+    for run in [run_id] if run_id else [run["run_id"] for run in list_runs(connection, _N_RUNS)]:
+        rows = _find_rows(connection, run, row_id, home)
+        if keys := [row["request_key"] for row in rows if row["request_key"]]:
+            return keys[-1], run
+        # One that halted before it was asked says nothing of the nights before.
+        unasked += [(run, str(rows[-1]["state"]))] if rows else []
     if unasked:
-        raise _refuse_unasked(name, *unasked[0])
+        raise _refuse_unasked(row_id, *unasked[0])
     where = f"run {run_id}" if run_id else "any run"
     raise OvernightError(
-        f"{name!r} is no row of {where} and begins no request key of at least {LEAST_DIGITS} digits. `overnight why"
+        f"{row_id!r} is no row of {where} and begins no request key of at least {LEAST_DIGITS} digits. `overnight why"
         " ROW` has a row's key."
     )
 
@@ -70,16 +75,7 @@ def _refuse_unasked(row_id: str, run_id: str, state: str) -> OvernightError:
     )
 
 
-def _find_key(connection: sa.Connection, run_id: str, row_id: str, home: Path) -> tuple[str | None, str | None]:
-    """Where the row stands in the run, if it is there, and the key of the last step that asked it."""
-    state, key = None, None
-    for _, batch in sorted(find_latest_batches(connection, run_id).items()):
-        try:
-            table = read_part(batch.part, home).select(["row_id", "state", "request_key"])
-        except PartRefused:
-            continue
-        names = table["row_id"].to_pylist()
-        if row_id in names:
-            at = names.index(row_id)
-            state, key = str(table["state"][at].as_py()), table["request_key"][at].as_py() or key
-    return state, key
+def _find_rows(connection: sa.Connection, run_id: str, row_id: str, home: Path) -> list[dict[str, Any]]:
+    """The row at each step of the run that it reached; what was offered is found where its part is gone too."""
+    found = Search(connection, home, run_id).find(Start(row_id=row_id))
+    return found.rows if found else []

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from overnight.failures import OvernightError
 from overnight.intake.quarantine import SetAside, list_set_aside
 from overnight.ledger import Ledger
+from overnight.ledger.purged_runs import naming_purge
 from overnight.ledger.queries import count_rows, get_run, list_runs
 from overnight.ledger.retries import find_offered, list_retries
 from overnight.ledger.runs import find_latest_batches, find_private
@@ -96,7 +97,8 @@ def find_quarantine(
     with ledger.reading() as connection:
         run_id = run_id or _find_newest(connection)
         run = get_run(connection, run_id)
-        found = [r for r in list_set_aside(find_latest_batches(connection, run_id), home) if r.has_reason(reason)]
+        with naming_purge(connection, run_id):
+            found = [r for r in list_set_aside(find_latest_batches(connection, run_id), home) if r.has_reason(reason)]
         retried = _find_retried(connection, run_id, home)
         offered = find_offered(connection, run_id)
         answers = find_answers(connection, [row.request_key for row in found if row.request_key])
@@ -119,7 +121,9 @@ def _find_retried(connection: sa.Connection, run_id: str, home: Path) -> dict[st
     for retry in list_retries(connection, run_id):
         # In the order of the steps: a row stands where it came to last.
         for _, batch in sorted(find_latest_batches(connection, retry.run_id).items()):
-            for row in read_part(batch.part, home).select(["row_id", "state"]).to_pylist():
+            with naming_purge(connection, retry.run_id):
+                rows = read_part(batch.part, home).select(["row_id", "state"]).to_pylist()
+            for row in rows:
                 is_waiting = isinstance(batch, Batch) and row["state"] != "quarantined"
                 found[row["row_id"]][retry.run_id] = "pending" if is_waiting else row["state"]
     return found

@@ -17,6 +17,7 @@ from overnight.keys import digest_output, digest_parts
 from overnight.ledger import Ledger
 from overnight.ledger.asked import find_reasked
 from overnight.ledger.completions import find_refusals, rows_of
+from overnight.ledger.purged_runs import naming_purge
 from overnight.ledger.queries import get_run, list_runs
 from overnight.ledger.readings import find_readings
 from overnight.ledger.runs import find_latest_batches, find_private
@@ -131,7 +132,9 @@ def _list_rows(connection: sa.Connection, run_id: str, home: Path) -> Iterator[_
     """The rows that were asked, each as of the last step that it reached; those accepted or refused."""
     found: dict[str, tuple[int, dict[str, Any]]] = {}
     for (step, _), batch in sorted(find_latest_batches(connection, run_id).items()):
-        for row in read_part(batch.part, home).to_pylist():
+        with naming_purge(connection, run_id):
+            rows = read_part(batch.part, home).to_pylist()
+        for row in rows:
             if row["request_key"] and row["state"] != RowState.PENDING:
                 found[row["row_id"]] = step, row
     private = find_private(connection, run_id)

@@ -14,12 +14,14 @@ from overnight.failures import ApprovalRefused, OvernightError
 from overnight.ledger import Ledger
 from overnight.ledger.history import find_request
 from overnight.ledger.offers import find_releases_of
+from overnight.ledger.purged_runs import find_purge
 from overnight.ledger.queries import find_run
 from overnight.ledger.runs import find_private
 from overnight.ledger.shadows import KIND, find_private_beside
 from overnight.ledger.steps import find_pinned, list_changes, list_runs_of
+from overnight.records import CheckedBatch
 from overnight.report.why.checked import judge_again
-from overnight.report.why.find import Found, Search
+from overnight.report.why.find import Found, Manifest, Search
 from overnight.report.why.hide import hide_private
 from overnight.report.why.since import compare_prompt
 from overnight.report.why.start import Start, read_start
@@ -140,10 +142,21 @@ def _explain(connection: sa.Connection, row: dict[str, Any], beside: Surrounding
         "runs": list_runs_of(connection, row["row_id"], key) if key else [],
         "request": request,
         "prompt": pinned and pinned | {"since": compare_prompt(pinned["name"], pinned["files"], beside.prompts)},
-        "checks": judge_again(row, batch, (pinned or {"files": {}})["files"].get("checks.json")),
+        "checks": judge_again(
+            row,
+            _leave_out_stripped(connection, row["run_id"], batch),
+            (pinned or {"files": {}})["files"].get("checks.json"),
+        ),
         "changes": list_changes(connection, row["run_id"], row["step"]),
         "releases": [_verify(r, beside) for r in find_releases_of(connection, key, row["row_id"])] if key else [],
     }
+
+
+def _leave_out_stripped(connection: sa.Connection, run_id: str, batch: Manifest | None) -> Manifest | None:
+    """The manifest of a batch; None where a purge has dropped what its rules said: another run keeps the part."""
+    # What was judged has Data Docs, until a purge drops them too.
+    is_suspect = isinstance(batch, CheckedBatch) and batch.docs is None
+    return None if is_suspect and find_purge(connection, run_id) else batch
 
 
 def _verify(release: dict[str, Any], beside: Surroundings) -> dict[str, Any]:

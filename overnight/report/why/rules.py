@@ -57,12 +57,12 @@ def judge_rules(
 
     Args:
         row: As its part has it.
-        batch: The manifest of its batch, of the last stage that it reached; None: it is gone.
+        batch: The manifest of its batch, of the last stage that it reached; None: what was said of the batch is gone.
         rules: All rules of the batch.
     """
     is_judged = row["state"] == RowState.ACCEPTED or row["failure_class"] == FailureClass.BATCH_RULE
     if is_judged and batch is None:
-        return [("not known", "what was recorded of the batch is gone")] * len(rules)
+        return [_judge_row(rule, row, rules) or ("not known", "what was said of the batch is gone") for rule in rules]
     if not isinstance(batch, CheckedBatch) or not is_judged:
         return [("not reached", None)] * len(rules)
     return [
