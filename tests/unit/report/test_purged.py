@@ -139,7 +139,7 @@ def test_a_row_that_a_halted_run_has_not_asked_is_found_in_the_run_before_it(nig
     _halt_another(night)
     _, run = get_request_key("r1", run_id=None, ledger=night.ledger, home=night.home)
     assert run == RUN
-    with pytest.raises(OvernightError, match="'r1' was not asked yet: run night-2 has not come to it"):
+    with pytest.raises(OvernightError, match="'r1' was never asked in run night-2: it is pending"):
         get_request_key("r1", run_id="night-2", ledger=night.ledger, home=night.home)
     with pytest.raises(OvernightError, match="'r3' was never asked in run night-2: it was set aside at intake"):
         get_request_key("r3", run_id=None, ledger=night.ledger, home=night.home)
