@@ -11,7 +11,8 @@ from pydantic import Field, create_model
 from overnight.approve import name_field
 from overnight.approve.form import ELSEWHERE
 from overnight.records import Release, ReviewItem
-from overnight.report import describe_effect, describe_private, describe_seeds, escape_field, escape_markdown
+from overnight.report.measure import escape_field, escape_markdown
+from overnight.report.text import describe_effect, describe_private, describe_seeds
 
 #: Items that a form or an artifact bears; where there are more, they are read on the page or in the terminal.
 N_FORM = 25

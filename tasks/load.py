@@ -12,7 +12,7 @@ from overnight.failures import InputRefused
 from overnight.ledger import open_ledger
 from overnight.ledger.runs import find_batches, find_source, pin_source, record_batches
 from overnight.records import Batch, Prompt
-from overnight.report import tell_masked
+from overnight.report.measure import tell_masked
 from overnight.settings import Settings
 from tasks.nightly import batch_task
 from tasks.plan import find_planning

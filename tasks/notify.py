@@ -16,7 +16,7 @@ from overnight.ledger.notices import Waiting, list_waiting, name_round, record_t
 from overnight.ledger.reviews import find_last_answer
 from overnight.notices import Notice, tell_people
 from overnight.records import Release, RunState
-from overnight.report import tell_end, tell_over, tell_soon, tell_waiting
+from overnight.report.notices import tell_end, tell_over, tell_soon, tell_waiting
 from overnight.settings import Settings
 from tasks.run import Run
 

@@ -9,8 +9,8 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 
 from overnight.ledger.queries import summarize
 from overnight.records import CheckedBatch, Receipt, RunState, Summary
-from overnight.report import RunReport, escape_markdown, measure, render_markdown
 from overnight.report.brief import find_figures, name_columns
+from overnight.report.measure import RunReport, escape_markdown, measure, render_markdown
 from tasks.comparison import publish_comparison
 from tasks.measure import measure_rest
 from tasks.run import Run, current_run

@@ -17,7 +17,7 @@ from overnight.ledger.promises import find_receipts, list_outbox
 from overnight.ledger.releases import get_release
 from overnight.ledger.sinks import ALL, hold_sink, lift_hold, list_holds
 from overnight.records import Receipt
-from overnight.report import show_value
+from overnight.report.text import show_value
 from overnight.settings import Settings
 
 #: States that somebody may have to do something about.

@@ -11,7 +11,7 @@ import orjson
 from overnight.masking import NOTHING_HIDDEN, Veil
 from overnight.page.edits import EditField, EditRefused, list_fields, read_changes
 from overnight.records import ReviewItem
-from overnight.report import show_value
+from overnight.report.text import show_value
 
 
 def edit_in_terminal(item: ReviewItem, schema: Mapping[str, Any], veil: Veil = NOTHING_HIDDEN) -> dict[str, Any] | None:

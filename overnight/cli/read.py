@@ -14,9 +14,10 @@ import click
 from overnight.cli.show import find_login, get_ledger, print_json
 from overnight.failures import ReviewRefused
 from overnight.ledger import Ledger
-from overnight.report import explain_row, render_row, show_value
 from overnight.report.reading import Said, parse_said, record_said
+from overnight.report.text import show_value
 from overnight.report.to_read import RowToRead, find_readable_run, pick_rows_to_read
+from overnight.report.why import explain_row, render_row
 from overnight.settings import Settings
 
 _KEYS = {"c": "correct", "w": "wrong", "u": "unsure"}

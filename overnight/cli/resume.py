@@ -17,7 +17,7 @@ from overnight.cli.server import find_server, is_healthy, prefect_environment
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.queries import get_run, list_passes
 from overnight.records import Release, RunState
-from overnight.report import measure
+from overnight.report.measure import measure
 from overnight.settings import Settings
 
 #: How long to wait for a worker to pick a resumed run up and finish it.

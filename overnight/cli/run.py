@@ -27,7 +27,7 @@ from overnight.ledger.queries import find_run, get_run
 from overnight.ledger.runs import set_state
 from overnight.llm import check_ready, parse_model
 from overnight.records import RunState, Summary
-from overnight.report import RunReport, measure
+from overnight.report.measure import RunReport, measure
 from overnight.settings import Settings
 from overnight.taxonomy import FailureClass
 

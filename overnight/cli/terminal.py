@@ -15,7 +15,7 @@ from overnight.page import Review
 from overnight.page.reading import ReaderRound
 from overnight.page.words import describe_kept
 from overnight.records import ReviewItem
-from overnight.report import describe_effect, describe_private, describe_task, show_value
+from overnight.report.text import describe_effect, describe_private, describe_task, show_value
 
 _KEYS = {"c": "correct", "w": "wrong", "u": "unsure", "e": "edit", "z": "undo", "d": "decide"}
 _N_DIGITS = 6

@@ -13,7 +13,7 @@ from overnight.page.reading import MOST_CHARACTERS, ReaderRound, write_value
 from overnight.page.review import Review
 from overnight.page.words import describe_elsewhere, describe_outlook, list_wants
 from overnight.records import Approval, Release, ReviewItem, RunState
-from overnight.report import describe_effect, describe_private
+from overnight.report.text import describe_effect, describe_private
 
 #: Characters of an answer that fit a screen, and can stay in sight beside a long input.
 _BRIEF = 700

@@ -9,7 +9,7 @@ import pytest
 
 from flows.answer_urgent_tickets import answer_urgent_tickets
 from overnight.ledger.queries import summarize
-from overnight.report import explain_row, render_row
+from overnight.report.why import explain_row, render_row
 from overnight.settings import Settings
 from tests.fakes.provider import Scripted, answer_by_schema
 from tests.flows.conftest import Ended, Project

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from overnight.ledger.measures import find_measures
-from overnight.report import measure, render_markdown
 from overnight.report.kept import read_measures
+from overnight.report.measure import measure, render_markdown
 from overnight.settings import Settings
 from tests.fakes.provider import Scripted, answer_by_schema
 from tests.flows.conftest import Project

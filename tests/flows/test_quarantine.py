@@ -14,7 +14,7 @@ from flows.route_banking_query import route_banking_query
 from overnight.cli.plan import as_object
 from overnight.deliver.recall import recall_release
 from overnight.ledger.retries import find_retry
-from overnight.report import measure
+from overnight.report.measure import measure
 from overnight.report.quarantine import find_quarantine
 from overnight.settings import Settings
 from tasks.plan import plan_flow

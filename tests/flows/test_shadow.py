@@ -18,11 +18,11 @@ from overnight.ledger.queries import list_passes, list_runs, summarize
 from overnight.ledger.runs import find_batches
 from overnight.ledger.shadows import find_shadow
 from overnight.records import Batch, CheckedBatch, CompletedBatch
-from overnight.report import measure
 from overnight.report.brief.reading import find_rows
 from overnight.report.diff import Diff, compare
 from overnight.report.diff_page import render_diff_page
 from overnight.report.diff_text import render_diff
+from overnight.report.measure import measure
 from overnight.report.to_read import find_readable_run
 from overnight.settings import Settings
 from tasks.plan import plan_flow

@@ -17,7 +17,7 @@ from overnight.approve import find_standing
 from overnight.deliver import deliver_release
 from overnight.failures import OvernightError, RunHalted
 from overnight.records import Approval
-from overnight.report import measure, render_markdown
+from overnight.report.measure import measure, render_markdown
 from overnight.sinks import DeliveryDeferred
 from tests.conftest import RUN, House
 from tests.fakes.smtp import FakeSmtp

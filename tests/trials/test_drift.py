@@ -8,8 +8,8 @@ import pytest
 
 from overnight.ledger.measures import list_measures
 from overnight.records import CheckedBatch, RunState
-from overnight.report import measure, render_markdown
 from overnight.report.kept import StepMeasures, read_measures
+from overnight.report.measure import measure, render_markdown
 from tasks.hold import hold_on_failures
 from tasks.nightly import RunEnded
 from tasks.run import Run

@@ -16,7 +16,7 @@ from overnight.checks import BatchValidator
 from overnight.cli.sitting import sit_down
 from overnight.ledger.releases import find_release
 from overnight.purge import purge
-from overnight.report import measure, render_markdown
+from overnight.report.measure import measure, render_markdown
 from tasks.form import describe_release, make_form
 from tests.conftest import House
 from tests.fakes.provider import FakeProvider

@@ -18,7 +18,7 @@ from overnight.cli.run import _halting_on_interrupt, as_object, describe, tell
 from overnight.complete import Engine
 from overnight.ledger.runs import set_state
 from overnight.records import RunState, Summary
-from overnight.report import RunReport
+from overnight.report.measure import RunReport
 from overnight.taxonomy import FailureClass
 from tests.conftest import RUN, House
 

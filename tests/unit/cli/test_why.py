@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 import webbrowser
 from pathlib import Path
@@ -83,3 +84,10 @@ def test_a_name_that_no_file_can_have_and_a_line_that_no_file_can_have_are_one_l
     code, told, err = cli("why", row)
     assert (code, told, err.count("\n")) == (1, "", 1)
     assert "is not in any run" in err
+
+
+def test_the_command_imports_nothing_that_takes_long() -> None:
+    heavy = "{'pydantic', 'pandas', 'scipy', 'prefect', 'great_expectations', 'jinja2', 'matplotlib'}"
+    code = f"import sys, overnight.cli.why, overnight.report.why; print({heavy} & set(sys.modules) or 'none')"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout == "none\n"

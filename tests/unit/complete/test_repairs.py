@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from overnight.ledger.queries import summarize
-from overnight.report import explain_row
+from overnight.report.why import explain_row
 from tests.conftest import RUN
 from tests.fakes.provider import Scripted
 from tests.unit.complete.conftest import Desk

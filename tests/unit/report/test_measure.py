@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from overnight.ledger.runs import record_batches
 from overnight.parts import write_part
 from overnight.records import CompletedBatch
-from overnight.report import RunReport, escape_markdown, measure, render_markdown
+from overnight.report.measure import RunReport, escape_markdown, measure, render_markdown
 from tests.conftest import RUN, House
 
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])

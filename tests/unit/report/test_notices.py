@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from overnight.records import Release, ReviewItem, ReviewPolicy
-from overnight.report import tell_end, tell_over, tell_soon, tell_waiting
-from overnight.report.notices import describe_span
+from overnight.report.notices import describe_span, tell_end, tell_over, tell_soon, tell_waiting
 
 ROW_TEXT = "my card has not arrived"
 #: 2026-11-23 02:41 UTC.

@@ -15,9 +15,8 @@ from overnight.ledger.attempts import record_prompt
 from overnight.ledger.runs import pin_model, pin_prompt, record_batches
 from overnight.prompts import parse_prompt
 from overnight.records import Prompt
-from overnight.report import measure, render_markdown
 from overnight.report.brief.reading import find_rows
-from overnight.report.measure import hide_reason
+from overnight.report.measure import hide_reason, measure, render_markdown
 from overnight.report.quarantine import find_quarantine, render_quarantine
 from tests.conftest import RUN, House
 from tests.fakes.provider import FakeProvider, Scripted

@@ -16,12 +16,13 @@ from overnight.ledger.purges import open_purge
 from overnight.ledger.runs import find_latest_batches, list_last_batches, pin_prompt, record_batches, set_state
 from overnight.purge import purge
 from overnight.records import RunState
-from overnight.report import RunReport, explain_row, measure, render_markdown
 from overnight.report.brief import gather_brief
 from overnight.report.diff import compare
+from overnight.report.measure import RunReport, measure, render_markdown
 from overnight.report.naming import get_request_key
 from overnight.report.quarantine import find_quarantine
 from overnight.report.to_read import pick_rows_to_read
+from overnight.report.why import explain_row
 from tests.conftest import RUN, House
 
 _DAY_S = 86_400.0

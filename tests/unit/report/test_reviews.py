@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from overnight.approve import Answers
-from overnight.report import measure, render_markdown
+from overnight.report.measure import measure, render_markdown
 from tests.conftest import RUN, House
 
 

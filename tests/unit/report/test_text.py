@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from overnight.report import show_value
+from overnight.report.text import show_value
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from overnight.ledger.offers import find_releases_of
 from overnight.ledger.releases import find_release_rows
 from overnight.ledger.runs import list_last_batches, record_batches, set_state
 from overnight.records import Release, RunState
-from overnight.report import explain_row, render_row
+from overnight.report.why import explain_row, render_row
 from tests.conftest import RUN, House
 
 

@@ -24,7 +24,7 @@ from overnight.ledger.runs import pin_model, pin_prompt, record_batches, record_
 from overnight.parts import read_part
 from overnight.prompts import load_prompt
 from overnight.records import BatchVerdict, Prompt
-from overnight.report import explain_row, render_row
+from overnight.report.why import explain_row, render_row
 from overnight.report.why.page import render_page
 from tests.conftest import DATABASES, RUN, House
 from tests.fakes.provider import FakeProvider, Scripted, answer_by_schema
