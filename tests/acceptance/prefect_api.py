@@ -9,13 +9,16 @@ import httpx
 
 from tests.acceptance.waiting import wait_for
 
+#: How long one call may take, and all of them that ask for the same.
+_CALL_S, _PATIENCE_S = 30.0, 95.0
+
 
 class PrefectApi:
     """A server's API at its address."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._client = httpx.Client(base_url=url, timeout=_CALL_S, trust_env=False)
 
     def close(self) -> None:
         self._client.close()
@@ -27,13 +30,23 @@ class PrefectApi:
         return self._send("POST", path, json=body or {}).json()
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Send until the server's database is free: where it is not it says 503, and Prefect's client asks again."""
+        """
+        Send until the server's database is free: where it is not it says 503, and Prefect's client asks again.
+
+        What only reads is asked again too where a busy server gives no answer at all.
+        """
+        only_reads = method == "GET" or path.endswith("/filter")
 
         def send() -> httpx.Response | None:
-            response = self._client.request(method, path, **options)
+            try:
+                response = self._client.request(method, path, **options)
+            except httpx.ReadTimeout:
+                if not only_reads:
+                    raise
+                return None
             return None if response.status_code == httpx.codes.SERVICE_UNAVAILABLE else response
 
-        return wait_for(send, f"{method} {path}").raise_for_status()
+        return wait_for(send, f"{method} {path}", timeout_s=_PATIENCE_S).raise_for_status()
 
     def is_ready(self, n_deployments: int) -> bool:
         """Whether so many deployments are in place and a worker is online."""
