@@ -9,8 +9,8 @@ from prefect.cache_policies import CachePolicy
 
 from overnight.keys import digest_parts
 from overnight.ledger import Ledger, open_ledger
+from overnight.ledger.manifests import find_part
 from overnight.ledger.retries import list_asking
-from overnight.ledger.runs import find_part
 from overnight.parts import is_whole
 from overnight.records import Batch, CheckedBatch, CompletedBatch, Prompt
 from overnight.settings import Settings

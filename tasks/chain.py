@@ -9,7 +9,7 @@ from prefect.logging import get_run_logger
 
 from overnight.intake import chain_rows
 from overnight.ledger import open_ledger
-from overnight.ledger.runs import replace_input
+from overnight.ledger.manifests import replace_input
 from overnight.records import Batch, CheckedBatch, Prompt
 from overnight.settings import Settings
 from tasks.hold import hold_on_failures

@@ -15,7 +15,7 @@ from overnight import checks
 from overnight.checks import BatchValidator, parse_checks
 from overnight.failpoints import reach
 from overnight.ledger import open_ledger
-from overnight.ledger.runs import record_batches, record_part
+from overnight.ledger.manifests import record_batches, record_part
 from overnight.parts import read_part
 from overnight.records import CheckedBatch, CompletedBatch, Prompt
 from overnight.settings import Settings

@@ -24,7 +24,7 @@ from overnight.complete import (
 )
 from overnight.failpoints import reach
 from overnight.failures import RunHalted
-from overnight.ledger.runs import record_batches, record_part
+from overnight.ledger.manifests import record_batches, record_part
 from overnight.records import Batch, CompletedBatch, Prompt
 from overnight.settings import Settings
 from tasks.cache import ByInputAndPrompt, completed_key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from overnight.checks import find_excess, parse_checks
 from overnight.complete import count_left
-from overnight.ledger.runs import find_batches
+from overnight.ledger.manifests import find_batches
 from overnight.llm import parse_model
 from overnight.records import Batch, CheckedBatch, RunState
 from overnight.report.kept import StepMeasures

@@ -10,7 +10,8 @@ from prefect.logging import get_run_logger
 from overnight.complete import read_source
 from overnight.failures import InputRefused
 from overnight.ledger import open_ledger
-from overnight.ledger.runs import find_batches, find_source, pin_source, record_batches
+from overnight.ledger.manifests import find_batches, record_batches
+from overnight.ledger.runs import find_source, pin_source
 from overnight.records import Batch, Prompt
 from overnight.report.measure import tell_masked
 from overnight.settings import Settings

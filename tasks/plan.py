@@ -22,8 +22,8 @@ from overnight.failures import InputRefused, OvernightError, PartRefused
 from overnight.intake import chain_rows
 from overnight.intake.quarantine import parse_quarantine
 from overnight.ledger import Ledger, open_ledger
+from overnight.ledger.manifests import find_part
 from overnight.ledger.retries import Retry
-from overnight.ledger.runs import find_part
 from overnight.llm import endpoint_of, parse_model
 from overnight.parts import read_part, write_part
 from overnight.prompts import load_prompt

@@ -23,6 +23,7 @@ from overnight.intake.quarantine import parse_quarantine
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger import runs as ledger_runs
 from overnight.ledger.attempts import record_prompt
+from overnight.ledger.manifests import find_batches, replace_input
 from overnight.ledger.releases import find_release
 from overnight.ledger.retries import RETRY, Retry, find_left, find_retry
 from overnight.ledger.reviews import find_last_answer
@@ -81,7 +82,7 @@ class Run:
         with self.ledger.reading() as connection:
             if find_release(connection, self.run_id) is None:
                 return {}
-            completed = ledger_runs.find_batches(connection, self.run_id, CompletedBatch, step=step)
+            completed = find_batches(connection, self.run_id, CompletedBatch, step=step)
         home = self.settings.home
         return {b.n: b for b in completed if b.n_pending or (b.n_quarantined and is_whole(b.part, home))}
 
@@ -96,7 +97,7 @@ class Run:
         def forget(connection: sa.Connection) -> None:
             step = ledger_runs.find_step(connection, self.run_id, prompt.name)
             if step > 1:
-                ledger_runs.replace_input(connection, self.run_id, prompt.name, step, [])
+                replace_input(connection, self.run_id, prompt.name, step, [])
 
         self.ledger.write(forget)
 

@@ -11,8 +11,8 @@ from prefect.logging import get_run_logger
 from overnight.complete import get_engine
 from overnight.complete.shadow import ask_sample, draw_sample, load_shadow
 from overnight.ledger import open_ledger
+from overnight.ledger.manifests import find_batches, record_batches
 from overnight.ledger.queries import summarize
-from overnight.ledger.runs import find_batches, record_batches
 from overnight.ledger.shadows import begin_shadow, end_shadow, find_shadow, is_asked, name_shadow, open_shadow
 from overnight.records import Batch, Prompt, RunState
 from overnight.report.diff import compare

@@ -35,8 +35,9 @@ from overnight.keys import canonical_json, request_key
 from overnight.ledger import Ledger
 from overnight.ledger.attempts import record_prompt
 from overnight.ledger.leases import Worker
+from overnight.ledger.manifests import record_batches, record_part
 from overnight.ledger.reviewers import find_reviewer, record_reviewer
-from overnight.ledger.runs import open_pass, record_batches, record_part
+from overnight.ledger.runs import open_pass
 from overnight.ledger.triggers import drop_triggers, make_triggers
 from overnight.parts import write_part
 from overnight.prompts import parse_prompt

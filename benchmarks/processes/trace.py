@@ -12,7 +12,8 @@ from benchmarks.processes.engine import Work, make_prompt
 from overnight.checks import assume_passed
 from overnight.complete import Engine, complete_batch
 from overnight.ledger import Ledger
-from overnight.ledger.runs import find_batches, pin_model, pin_prompt, record_batches
+from overnight.ledger.manifests import find_batches, record_batches
+from overnight.ledger.runs import pin_model, pin_prompt
 from overnight.parts import read_part, write_part
 from overnight.records import Batch, CheckedBatch, CompletedBatch
 from overnight.settings import Settings

@@ -18,8 +18,8 @@ from overnight.failures import ApprovalRefused
 from overnight.keys import digest_parts, release_digest
 from overnight.ledger import Ledger
 from overnight.ledger.bodies import make_body
+from overnight.ledger.manifests import is_recorded
 from overnight.ledger.releases import ReleaseRow, find_release, is_release, record_release
-from overnight.ledger.runs import is_recorded
 from overnight.ledger.shadows import find_shadow_asking
 from overnight.parts import read_part
 from overnight.payloads import make_payload

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from overnight.failures import ReviewRefused
 from overnight.ledger.asked import find_reasked
+from overnight.ledger.manifests import find_batches
 from overnight.ledger.releases import find_release_rows
 from overnight.ledger.reviews import find_doubted
-from overnight.ledger.runs import find_batches
 from overnight.parts import read_part
 from overnight.records import Answered, CheckedBatch, Release
 

@@ -9,10 +9,10 @@ from overnight.failures import InputRefused
 from overnight.intake import read_batches
 from overnight.intake.quarantine import QuarantineSource, list_set_aside, parse_quarantine, read_quarantined
 from overnight.ledger import Ledger
+from overnight.ledger.manifests import find_batches, find_latest_batches
 from overnight.ledger.purged_runs import naming_purge
 from overnight.ledger.queries import get_run
 from overnight.ledger.retries import find_offered
-from overnight.ledger.runs import find_batches, find_latest_batches
 from overnight.records import Batch, Prompt
 from overnight.settings import Settings
 

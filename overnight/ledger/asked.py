@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from overnight.ledger.completions import rows_of
-from overnight.ledger.runs import find_batches
+from overnight.ledger.manifests import find_batches
 from overnight.ledger.schema import attempts, prompts, requests, run_batches, run_prompts, runs
 from overnight.records import Batch
 

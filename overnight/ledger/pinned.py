@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from overnight.ledger.batching import batched
+from overnight.ledger.manifests import load_manifest
 from overnight.ledger.release_schema import releases
-from overnight.ledger.runs import load_manifest
 from overnight.ledger.schema import (
     attempts,
     claims,

@@ -9,9 +9,9 @@ import orjson
 import sqlalchemy as sa
 
 from overnight.failures import OvernightError
+from overnight.ledger.manifests import find_batches, find_latest_batches
 from overnight.ledger.release_schema import approvals, outbox, releases
 from overnight.ledger.releases import find_release_id
-from overnight.ledger.runs import find_batches, find_latest_batches
 from overnight.ledger.schema import attempts, completions, passes, quarantines, run_prompts, runs
 from overnight.ledger.trace_schema import lifted_refusals, purged_answers
 from overnight.records import Batch, CompletedBatch, RunState, Summary

@@ -10,7 +10,8 @@ import orjson
 import sqlalchemy as sa
 
 from overnight.ledger.attempts import record_prompt
-from overnight.ledger.runs import find_private, open_pass, pin_model, pin_prompt, record_batches, set_state
+from overnight.ledger.manifests import record_batches
+from overnight.ledger.runs import find_private, open_pass, pin_model, pin_prompt, set_state
 from overnight.ledger.schema import passes, run_prompts, runs
 from overnight.records import Batch, Prompt, RunState
 

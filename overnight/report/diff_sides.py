@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from overnight.failures import OvernightError, PromptRefused
 from overnight.ledger.asked import PromptVersion
 from overnight.ledger.comparing import get_version, list_asked_versions
+from overnight.ledger.manifests import find_batches
 from overnight.ledger.queries import find_run
-from overnight.ledger.runs import find_batches, find_private
+from overnight.ledger.runs import find_private
 from overnight.ledger.shadows import find_private_beside
 from overnight.llm import parse_model
 from overnight.prompts import parse_prompt

@@ -13,8 +13,9 @@ from typing import Any
 import orjson
 
 from overnight.ledger import Ledger
+from overnight.ledger.manifests import find_batches, find_latest_batches
 from overnight.ledger.queries import summarize
-from overnight.ledger.runs import find_batches, find_latest_batches, find_private
+from overnight.ledger.runs import find_private
 from overnight.masking import Veil
 from overnight.parts import read_part
 from overnight.records import Batch, CheckedBatch, CompletedBatch, RowState, Summary

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from overnight.ledger import Ledger
 from overnight.ledger.calls import DECLINED, Calls, Histories, count_calls, count_histories
-from overnight.ledger.runs import find_batches, find_latest_batches, find_pinned_prompt, get_prompt_name
+from overnight.ledger.manifests import find_batches, find_latest_batches
+from overnight.ledger.runs import find_pinned_prompt, get_prompt_name
 from overnight.parts import read_columns
 from overnight.prompts import parse_prompt
 from overnight.records import Batch, CheckedBatch, CompletedBatch, Prompt

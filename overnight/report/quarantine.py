@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from overnight.failures import OvernightError
 from overnight.intake.quarantine import SetAside, list_set_aside
 from overnight.ledger import Ledger
+from overnight.ledger.manifests import find_latest_batches
 from overnight.ledger.purged_runs import naming_purge
 from overnight.ledger.queries import count_rows, get_run, list_runs
 from overnight.ledger.retries import find_offered, list_retries
-from overnight.ledger.runs import find_latest_batches, find_private
+from overnight.ledger.runs import find_private
 from overnight.masking import Veil
 from overnight.parts import read_part
 from overnight.records import Batch

@@ -17,10 +17,11 @@ from overnight.keys import digest_output, digest_parts
 from overnight.ledger import Ledger
 from overnight.ledger.asked import find_reasked
 from overnight.ledger.completions import find_refusals, rows_of
+from overnight.ledger.manifests import find_latest_batches
 from overnight.ledger.purged_runs import naming_purge
 from overnight.ledger.queries import get_run, list_runs
 from overnight.ledger.readings import find_readings
-from overnight.ledger.runs import find_latest_batches, find_private
+from overnight.ledger.runs import find_private
 from overnight.ledger.schema import attempts, run_prompts
 from overnight.parts import read_part
 from overnight.records import Answered, RowState, RunState

@@ -8,11 +8,11 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from overnight.failures import PartRefused
+from overnight.ledger.manifests import find_batches
 from overnight.ledger.queries import find_run, list_runs
 from overnight.ledger.release_schema import release_rows
 from overnight.ledger.releases import find_release
 from overnight.ledger.reviews import ENDED, find_last_answer
-from overnight.ledger.runs import find_batches
 from overnight.ledger.shadows import KIND, name_shadow
 from overnight.parts import read_part
 from overnight.records import CompletedBatch, RunState

@@ -17,7 +17,7 @@ from overnight.cli.web import read_on_page
 from overnight.complete import resolve_prompt
 from overnight.keys import canonical_json, request_key
 from overnight.ledger.attempts import record_prompt
-from overnight.ledger.runs import record_part
+from overnight.ledger.manifests import record_part
 from overnight.parts import write_part
 from overnight.prompts import parse_prompt
 from overnight.records import CheckedBatch, Prompt, Release, RowState

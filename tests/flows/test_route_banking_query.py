@@ -12,7 +12,7 @@ import pytest
 
 from overnight.approve import find_standing
 from overnight.failures import OvernightError
-from overnight.ledger.runs import find_batches
+from overnight.ledger.manifests import find_batches
 from overnight.records import CompletedBatch
 from tasks import load_prompt
 from tests.fakes.provider import Scripted, answer_by_schema

@@ -14,8 +14,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from flows.answer_urgent_tickets import answer_urgent_tickets
 from flows.route_banking_query import route_banking_query
 from overnight.failures import ReviewRefused
+from overnight.ledger.manifests import find_batches
 from overnight.ledger.queries import list_passes, list_runs, summarize
-from overnight.ledger.runs import find_batches
 from overnight.ledger.shadows import find_shadow
 from overnight.records import Batch, CheckedBatch, CompletedBatch
 from overnight.report.brief.reading import find_rows

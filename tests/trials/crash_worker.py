@@ -29,7 +29,7 @@ from overnight import failpoints
 from overnight.complete import Engine
 from overnight.failures import OvernightError
 from overnight.ledger import Ledger
-from overnight.ledger.runs import record_batches, record_part
+from overnight.ledger.manifests import record_batches, record_part
 from overnight.records import CheckedBatch, CompletedBatch, Prompt, Release
 from tests.conftest import RUN, House, make_settings
 from tests.trials.night import Night, cut_source

@@ -16,7 +16,8 @@ from overnight.checks import parse_checks
 from overnight.complete import Engine, resolve_prompt
 from overnight.intake import read_batches
 from overnight.ledger.attempts import record_prompt
-from overnight.ledger.runs import pin_model, pin_prompt, record_batches, record_part
+from overnight.ledger.manifests import record_batches, record_part
+from overnight.ledger.runs import pin_model, pin_prompt
 from overnight.parts import read_part
 from overnight.prompts import parse_prompt
 from overnight.records import BatchVerdict, CheckedBatch, Prompt

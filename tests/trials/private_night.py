@@ -16,7 +16,8 @@ from overnight.complete import Engine, complete_batch, resolve_prompt
 from overnight.deliver import deliver_release
 from overnight.intake import read_batches
 from overnight.ledger.attempts import record_prompt
-from overnight.ledger.runs import pin_model, pin_prompt, pin_source, record_batches, record_part
+from overnight.ledger.manifests import record_batches, record_part
+from overnight.ledger.runs import pin_model, pin_prompt, pin_source
 from overnight.parts import read_part
 from overnight.prompts import parse_prompt
 from overnight.records import Approval, CheckedBatch, CompletedBatch, Prompt, Release

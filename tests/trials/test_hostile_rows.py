@@ -13,7 +13,7 @@ import pytest
 from overnight.deliver import deliver_release, describe_sink
 from overnight.failures import SinkRefused
 from overnight.keys import canonical_json, request_key
-from overnight.ledger.runs import record_part
+from overnight.ledger.manifests import record_part
 from overnight.parts import write_part
 from overnight.records import CheckedBatch, Receipt, Release, RowState
 from tests.conftest import House, make_settings

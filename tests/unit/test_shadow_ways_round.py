@@ -16,7 +16,8 @@ from overnight.complete import Engine
 from overnight.complete.shadow import ask_sample, draw_sample
 from overnight.deliver import deliver_release
 from overnight.failures import ApprovalRefused
-from overnight.ledger.runs import find_batches, pin_model, pin_prompt, record_batches, record_part
+from overnight.ledger.manifests import find_batches, record_batches, record_part
+from overnight.ledger.runs import pin_model, pin_prompt
 from overnight.ledger.shadows import name_shadow, open_shadow
 from overnight.records import Approval, CheckedBatch, CompletedBatch, ModelTerms, Prompt, Release
 from tests.conftest import DATABASES, RUN, House

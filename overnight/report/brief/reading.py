@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from overnight.failures import PartRefused
 from overnight.ledger import Ledger
 from overnight.ledger.completions import rows_of
-from overnight.ledger.runs import find_latest_batches, find_private
+from overnight.ledger.manifests import find_latest_batches
+from overnight.ledger.runs import find_private
 from overnight.ledger.schema import attempts
 from overnight.masking import Veil
 from overnight.parts import read_part

@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from overnight.failures import OvernightError, PartRefused
+from overnight.ledger.manifests import list_last_batches
 from overnight.ledger.places import (
     Place,
     find_offered,
@@ -20,7 +21,6 @@ from overnight.ledger.places import (
     list_sent,
 )
 from overnight.ledger.queries import list_runs
-from overnight.ledger.runs import list_last_batches
 from overnight.parts import find_row, read_part
 from overnight.records import Batch, CheckedBatch, CompletedBatch
 from overnight.report.why.start import Start

@@ -15,9 +15,9 @@ from overnight.failures import ApprovalRefused, SinkRefused
 from overnight.keys import digest_bytes
 from overnight.ledger.bodies import get_body
 from overnight.ledger.draws import find_drawn
+from overnight.ledger.manifests import record_batches
 from overnight.ledger.releases import find_release_rows
 from overnight.ledger.reviews import RowVerdict, record_verdicts
-from overnight.ledger.runs import record_batches
 from overnight.records import CheckedBatch, Prompt, Release, ReviewItem, ReviewPolicy
 from tests.conftest import RUN, House
 from tests.honest import find_seeds

@@ -16,8 +16,8 @@ from overnight.approve.bounds import bound_bad, count_to_read
 from overnight.deliver import deliver_release
 from overnight.failures import ApprovalRefused, LedgerRefused, ReviewRefused
 from overnight.ledger.draws import SEED, find_draw
+from overnight.ledger.manifests import record_part
 from overnight.ledger.reviews import find_doubted
-from overnight.ledger.runs import record_part
 from overnight.parts import read_part, write_part
 from overnight.records import Approval, Release
 from tests.conftest import RUN, House

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from overnight.complete import Engine, complete_batch
 from overnight.deliver import deliver_release
-from overnight.ledger.runs import pin_prompt, record_batches, set_state
+from overnight.ledger.manifests import record_batches
+from overnight.ledger.runs import pin_prompt, set_state
 from overnight.records import RunState
 from tests.conftest import RUN, House
 from tests.fakes.provider import FakeProvider

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from overnight.complete import Engine, complete_batch
-from overnight.ledger.runs import pin_model, pin_prompt, record_batches
+from overnight.ledger.manifests import record_batches
+from overnight.ledger.runs import pin_model, pin_prompt
 from tests.conftest import RUN, House
 from tests.fakes.provider import FakeProvider
 from tests.unit.cli.conftest import Cli

@@ -11,7 +11,8 @@ from overnight.complete.forecast import Ground
 from overnight.complete.misses import Reason
 from overnight.complete.plan import StepPlan, plan_step
 from overnight.ledger.columns import metadata
-from overnight.ledger.runs import pin_model, pin_prompt, record_batches
+from overnight.ledger.manifests import record_batches
+from overnight.ledger.runs import pin_model, pin_prompt
 from overnight.parts import read_part
 from overnight.records import Batch, ModelTerms, Prompt
 from tests.conftest import RUN

@@ -14,7 +14,8 @@ from overnight.approve import find_continued
 from overnight.complete import Engine, complete_batch
 from overnight.deliver import deliver_release, describe_sink
 from overnight.ledger.attempts import record_prompt
-from overnight.ledger.runs import pin_model, pin_prompt, record_batches, record_part, set_state
+from overnight.ledger.manifests import record_batches, record_part
+from overnight.ledger.runs import pin_model, pin_prompt, set_state
 from overnight.purge import Purged, purge
 from overnight.records import CheckedBatch, Prompt, Release, RunState
 from tests.conftest import RUN, House

@@ -8,7 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from overnight.ledger import Ledger
-from overnight.ledger.runs import pin_model, pin_prompt, record_batches
+from overnight.ledger.manifests import record_batches
+from overnight.ledger.runs import pin_model, pin_prompt
 from overnight.records import Batch, Part
 from tests.conftest import RUN
 from tests.unit.ledger.nights import SAID, TEXTS, Nights

@@ -10,8 +10,9 @@ from overnight.ledger.attempts import Opening, open_attempts
 from overnight.ledger.bodies import make_body
 from overnight.ledger.closings import Closing, close_attempts
 from overnight.ledger.completions import Completion, Refusal, accept
+from overnight.ledger.manifests import record_batches
 from overnight.ledger.queries import find_run, get_run, list_runs, summarize
-from overnight.ledger.runs import end_pass, record_batches, set_state
+from overnight.ledger.runs import end_pass, set_state
 from overnight.records import Batch, CheckedBatch, CompletedBatch, Part, Prompt, Reply, RunState, Summary, Usage
 from tests.conftest import RUN, House
 

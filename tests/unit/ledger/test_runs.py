@@ -5,19 +5,8 @@ from dataclasses import replace
 import pytest
 
 from overnight.keys import digest_bytes
-from overnight.ledger.runs import (
-    find_batches,
-    find_part,
-    find_pinned_prompt,
-    find_run_of,
-    get_prompt_name,
-    is_recorded,
-    pin_model,
-    pin_prompt,
-    record_batches,
-    record_part,
-    replace_input,
-)
+from overnight.ledger.manifests import find_batches, find_part, is_recorded, record_batches, record_part, replace_input
+from overnight.ledger.runs import find_pinned_prompt, find_run_of, get_prompt_name, pin_model, pin_prompt
 from overnight.records import Batch, CheckedBatch, CompletedBatch, Part
 from tests.conftest import RUN, House
 

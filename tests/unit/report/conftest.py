@@ -11,8 +11,8 @@ from overnight import checks
 from overnight.checks import BatchValidator, parse_checks
 from overnight.complete import Engine, complete_batch
 from overnight.deliver import deliver_release
+from overnight.ledger.manifests import record_batches, record_part
 from overnight.ledger.releases import find_release
-from overnight.ledger.runs import record_batches, record_part
 from overnight.parts import read_part
 from overnight.records import CheckedBatch, Prompt
 from tests.conftest import RUN, House

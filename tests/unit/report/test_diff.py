@@ -13,7 +13,8 @@ import pytest
 from overnight.complete import Engine, complete_batch
 from overnight.failures import OvernightError
 from overnight.ledger.comparing import list_verdicts
-from overnight.ledger.runs import pin_model, pin_prompt, record_batches
+from overnight.ledger.manifests import record_batches
+from overnight.ledger.runs import pin_model, pin_prompt
 from overnight.ledger.trace_schema import readings
 from overnight.records import ModelTerms, Prompt
 from overnight.report.diff import Diff, agree, compare, find_p_value

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from overnight.ledger.runs import record_batches
+from overnight.ledger.manifests import record_batches
 from overnight.parts import write_part
 from overnight.records import CompletedBatch
 from overnight.report.measure import RunReport, escape_markdown, measure, render_markdown

@@ -12,7 +12,8 @@ import pytest
 
 from overnight.complete import Engine, complete_batch, resolve_prompt
 from overnight.ledger.attempts import record_prompt
-from overnight.ledger.runs import pin_model, pin_prompt, record_batches
+from overnight.ledger.manifests import record_batches
+from overnight.ledger.runs import pin_model, pin_prompt
 from overnight.prompts import parse_prompt
 from overnight.records import Prompt
 from overnight.report.brief.reading import find_rows

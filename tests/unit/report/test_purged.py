@@ -12,8 +12,9 @@ import pytest
 
 from overnight.complete.recorded import get_recorded
 from overnight.failures import OvernightError, PartMissing, PartPurged
+from overnight.ledger.manifests import find_latest_batches, list_last_batches, record_batches
 from overnight.ledger.purges import open_purge
-from overnight.ledger.runs import find_latest_batches, list_last_batches, pin_prompt, record_batches, set_state
+from overnight.ledger.runs import pin_prompt, set_state
 from overnight.purge import purge
 from overnight.records import RunState
 from overnight.report.brief import gather_brief

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import orjson
 
-from overnight.ledger.runs import find_batches, pin_prompt, record_batches
+from overnight.ledger.manifests import find_batches, record_batches
+from overnight.ledger.runs import pin_prompt
 from overnight.records import CheckedBatch
 from overnight.report.quarantine import as_object, find_quarantine, render_quarantine
 from overnight.report.treatment import describe_treatment

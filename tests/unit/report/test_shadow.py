@@ -9,7 +9,8 @@ import pytest
 from overnight.complete import Engine, complete_batch
 from overnight.complete.recorded import get_recorded
 from overnight.complete.shadow import draw_sample
-from overnight.ledger.runs import find_private, pin_model, pin_prompt, record_batches
+from overnight.ledger.manifests import record_batches
+from overnight.ledger.runs import find_private, pin_model, pin_prompt
 from overnight.ledger.shadows import open_shadow
 from overnight.report.brief.reading import find_rows
 from overnight.report.diff import compare

@@ -12,10 +12,11 @@ import pytest
 
 from overnight.approve import record_refusal
 from overnight.failures import LedgerRefused, OvernightError, ReviewRefused
+from overnight.ledger.manifests import list_last_batches, record_batches
 from overnight.ledger.measures import Measures, record_measures
 from overnight.ledger.offers import find_releases_of
 from overnight.ledger.releases import find_release_rows
-from overnight.ledger.runs import list_last_batches, record_batches, set_state
+from overnight.ledger.runs import set_state
 from overnight.records import Release, RunState
 from overnight.report.why import explain_row, render_row
 from tests.conftest import RUN, House

@@ -19,8 +19,9 @@ from overnight.complete import Engine, complete_batch, resolve_prompt
 from overnight.deliver import deliver_release
 from overnight.failures import OvernightError
 from overnight.ledger.attempts import record_prompt
+from overnight.ledger.manifests import record_batches, record_part
 from overnight.ledger.releases import find_release
-from overnight.ledger.runs import pin_model, pin_prompt, record_batches, record_part
+from overnight.ledger.runs import pin_model, pin_prompt
 from overnight.parts import read_part
 from overnight.prompts import load_prompt
 from overnight.records import BatchVerdict, Prompt
