@@ -49,6 +49,15 @@ def request_key(input_json: bytes | str, prompt_hash: str) -> str:
     return digest_parts("request", [input_json, prompt_hash])
 
 
+def inbox_key(prompt: str, row_id: str, input_json: bytes | str) -> str:
+    """
+    The key of a request from outside, hex.
+
+    It is over the prompt's name, and the row as it was sent: a prompt may change while the request waits.
+    """
+    return digest_parts("inbox", [prompt, row_id, input_json])
+
+
 def answer_digest(key: str, output: str, model: str | None = None) -> str:
     """
     SHA-256 over a request's key, the answer kept for it, and the model where it is not the prompt's own, hex.

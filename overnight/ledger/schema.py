@@ -62,6 +62,19 @@ passes = make_table(
     require("deployed", sa.Boolean),
     require("started_at", sa.Float),
     sa.Column("ended_at", sa.Float),
+    #: Its process, by whose lease it is seen to live (`leases`); null in passes of before there were any.
+    sa.Column("worker_id", sa.Integer),
+    #: When its schedule meant it to begin; null where none did.
+    sa.Column("scheduled_at", sa.Float),
+)
+
+#: Runs that stop, as all processes that work on them hear it; a new pass begins without.
+halts = make_table(
+    "halts",
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), primary_key=True),
+    require("failure_class", sa.Text),
+    require("message", sa.Text),
+    require("halted_at", sa.Float),
 )
 
 #: The prompt that a run reads, whatever happens to its folder meanwhile.

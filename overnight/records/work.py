@@ -29,6 +29,18 @@ class RunState(StrEnum):
     COMPARED = "compared"
 
 
+class InboxState(StrEnum):
+    """Where a request from outside stands."""
+
+    QUEUED = "queued"
+    #: A run has it.
+    TAKEN = "taken"
+    #: A person has let its answer out.
+    ANSWERED = "answered"
+    #: It has no answer, and will have none by itself: the reason says why.
+    CLOSED = "closed"
+
+
 @dataclass(frozen=True)
 class Prompt:
     """A prompt folder as it was read, with the model it will be sent to."""

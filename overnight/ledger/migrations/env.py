@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from overnight.ledger import release_schema, review_schema, schema, trace_schema  # noqa: F401 - they fill the metadata
+from overnight.ledger import inbox_schema, release_schema, review_schema, schema, trace_schema  # noqa: F401 - they fill the metadata
 from overnight.ledger.columns import metadata
 
 context.configure(

@@ -1,0 +1,87 @@
+"""Requests from outside: each kept once, whoever sends it how often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from overnight.ledger.batching import batched
+from overnight.ledger.columns import to_bytes
+from overnight.ledger.inbox_schema import inbox
+from overnight.ledger.prepared import Prepared, insert, list_marks
+from overnight.records import InboxState
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A request as it came in."""
+
+    inbox_key: str
+    prompt: str
+    row_id: str
+    #: The declared inputs as canonical JSON.
+    input_json: str
+    sent_by: str
+    received_at: float
+
+
+@dataclass(frozen=True)
+class InboxRequest:
+    """A request from outside, and where it stands."""
+
+    inbox_key: str
+    prompt: str
+    row_id: str
+    state: InboxState
+    received_at: float
+    #: The run that has it, or had it last.
+    run_id: str | None
+    #: The exact JSON that was released; null until then.
+    answer: str | None
+    reason: str | None
+    settled_at: float | None
+
+
+def enqueue(connection: sa.Connection, arrivals: Sequence[Arrival]) -> list[bool]:
+    """Keep the requests; for each whether it is new. The first one stays as it is."""
+    first: dict[str, int] = {}
+    for at, arrival in enumerate(arrivals):
+        first.setdefault(arrival.inbox_key, at)
+    known = _find_known(connection, list(first))
+    new = {key: at for key, at in first.items() if key not in known}
+    _ADD.run(connection, [_values(arrivals[at]) for at in new.values()])
+    return [new.get(arrival.inbox_key) == at for at, arrival in enumerate(arrivals)]
+
+
+def find_request(connection: sa.Connection, inbox_key: str) -> InboxRequest | None:
+    """The request of this key, as it stands now."""
+    row = connection.execute(sa.select(*_SHOWN).where(inbox.c.inbox_key == inbox_key)).one_or_none()
+    return InboxRequest(**{**row._mapping, "state": InboxState(row.state)}) if row else None  # noqa: SLF001 - public by its documentation
+
+
+def _find_known(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
+    found: set[str] = set()
+    for some in batched(keys):
+        text = f"SELECT inbox_key FROM inbox WHERE inbox_key IN {list_marks(connection, len(some))}"  # noqa: S608 - marks alone
+        rows = connection.exec_driver_sql(text, tuple(bytes.fromhex(key) for key in some)).scalars()
+        found.update(bytes(key).hex() for key in rows)
+    return found
+
+
+def _values(arrival: Arrival) -> dict[str, object]:
+    return {
+        "inbox_key": to_bytes(arrival.inbox_key),
+        "prompt": arrival.prompt,
+        "row_id": arrival.row_id,
+        "input": arrival.input_json,
+        "sent_by": arrival.sent_by,
+        "received_at": arrival.received_at,
+        "state": InboxState.QUEUED.value,
+    }
+
+
+_SHOWN = [inbox.c[name] for name in InboxRequest.__dataclass_fields__]
+_NEW = ("inbox_key", "prompt", "row_id", "input", "sent_by", "received_at", "state")
+_ADD = Prepared(insert(inbox).values({name: sa.bindparam(name) for name in _NEW}).on_conflict_do_nothing())

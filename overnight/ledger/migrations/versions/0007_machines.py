@@ -1,0 +1,48 @@
+"""Passes that show life, halts that all processes hear of, and requests from outside."""
+
+import sqlalchemy as sa
+from alembic import op
+
+from overnight.ledger.columns import HexKey
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    op.add_column("passes", sa.Column("worker_id", sa.Integer(), nullable=True))
+    op.add_column("passes", sa.Column("scheduled_at", sa.Float(), nullable=True))
+    op.create_table(
+        "halts",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("failure_class", sa.Text(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("halted_at", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.run_id"], name=op.f("fk_halts_run_id")),
+        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_halts")),
+    )
+    _make_inbox()
+
+
+def _make_inbox() -> None:
+    op.create_table(
+        "inbox",
+        sa.Column("inbox_key", HexKey(), nullable=False),
+        sa.Column("prompt", sa.Text(), nullable=False),
+        sa.Column("row_id", sa.Text(), nullable=False),
+        sa.Column("input", sa.Text(), nullable=False),
+        sa.Column("sent_by", sa.Text(), nullable=False),
+        sa.Column("received_at", sa.Float(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=True),
+        sa.Column("worker_id", sa.Integer(), nullable=True),
+        sa.Column("epoch", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("answer", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.Column("settled_at", sa.Float(), nullable=True),
+        sa.Column("purged_at", sa.Float(), nullable=True),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.run_id"], name=op.f("fk_inbox_run_id")),
+        sa.PrimaryKeyConstraint("inbox_key", name=op.f("pk_inbox")),
+    )
+    op.create_index(op.f("ix_inbox_prompt"), "inbox", ["prompt", "state", "received_at"])
+    op.create_index(op.f("ix_inbox_run_id"), "inbox", ["run_id"])
