@@ -101,6 +101,16 @@ def down() -> None:
     click.echo(stop_server())
 
 
+@cli.command()
+@click.option("--calls/--no-calls", "probes", default=True, help="Ask each model one small thing.  [default: calls]")
+@json_
+def doctor(*, probes: bool, as_json: bool) -> None:
+    """Look at all that a night needs: models, ledger, server, pool, worker, clock, disk; and say what to do."""
+    from overnight.cli.doctor.show import examine  # noqa: PLC0415 - late: not every command needs it
+
+    sys.exit(examine(probes=probes, as_json=as_json))
+
+
 for command in (*AFTERWARDS, *OUTWARD):
     cli.add_command(command)
 

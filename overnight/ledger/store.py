@@ -177,7 +177,7 @@ class Ledger:
             self._high_water.check(mark, self.read(_count_commits, patience_s=_OPENING_PATIENCE_S))
 
     def _migrate(self) -> None:
-        found = self.read(_find_version, patience_s=_OPENING_PATIENCE_S)
+        found = self.read(find_version, patience_s=_OPENING_PATIENCE_S)
         if found == SCHEMA_VERSION:
             return
         from overnight.ledger.migrate import upgrade  # noqa: PLC0415 - alembic is only needed when the schema is old
@@ -206,7 +206,7 @@ def _count_commits(connection: sa.Connection) -> int:
     return int(found or 0)
 
 
-def _find_version(connection: sa.Connection) -> str | None:
+def find_version(connection: sa.Connection) -> str | None:
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
