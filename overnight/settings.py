@@ -62,6 +62,11 @@ class Settings:
     only_hosts: frozenset[str] = frozenset()
     #: Whom to tell that somebody is needed, as apprise's URLs: they hold tokens, so no repr shows them.
     notify: tuple[str, ...] = field(default=(), repr=False)
+    #: `overnight serve`: the file of its tokens, bytes of a body, requests to a prompt that wait, requests of a client.
+    serve_tokens: Path | None = None
+    serve_most_bytes: int = 2**20
+    serve_most_queued: int = 100_000
+    serve_rate: str = "600/minute"
     #: What the project declares in pyproject.toml: of its models, and the sinks that it calls by name.
     terms: tuple[ModelTerms, ...] = ()
     sinks: Mapping[str, str | OwnSink] = field(default_factory=dict, hash=False)
@@ -102,6 +107,10 @@ class Settings:
             started_by=os.environ.get("OVERNIGHT_STARTED_BY") or None,
             only_hosts=_hosts("OVERNIGHT_ONLY_HOSTS"),
             notify=read_notify(os.environ.get("OVERNIGHT_NOTIFY") or ""),
+            serve_tokens=Path(os.environ.get("OVERNIGHT_SERVE_TOKENS") or home / "serve-tokens").absolute(),
+            serve_most_bytes=_number("OVERNIGHT_SERVE_MOST_BYTES", int, 2**20, least=1) or 1,
+            serve_most_queued=_number("OVERNIGHT_SERVE_MOST_QUEUED", int, 100_000, least=1) or 1,
+            serve_rate=os.environ.get("OVERNIGHT_SERVE_RATE") or "600/minute",
             terms=read_models(),
             sinks=read_sinks(),
         )

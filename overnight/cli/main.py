@@ -12,6 +12,7 @@ from overnight import __version__
 from overnight.cli.afterwards import AFTERWARDS
 from overnight.cli.options import MOST, json_
 from overnight.cli.outward import OUTWARD
+from overnight.cli.serve import serve
 from overnight.failures import OvernightError
 
 
@@ -111,7 +112,7 @@ def doctor(*, probes: bool, as_json: bool) -> None:
     sys.exit(examine(probes=probes, as_json=as_json))
 
 
-for command in (*AFTERWARDS, *OUTWARD):
+for command in (*AFTERWARDS, *OUTWARD, serve):
     cli.add_command(command)
 
 
