@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import signal
 import socket
@@ -27,6 +28,10 @@ class HurriedProtocol(H11Protocol):
 
     _deadline: asyncio.TimerHandle | None = None
 
+    def __init__(self, *args: Any, head_s: float, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._head_s = head_s
+
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for the first request."""
         super().connection_made(transport)
@@ -46,7 +51,7 @@ class HurriedProtocol(H11Protocol):
         if self.conn.their_state is not h11.IDLE:
             self._cancel()
         elif self._deadline is None:
-            self._deadline = self.loop.call_later(HEAD_S, self.transport.close)
+            self._deadline = self.loop.call_later(self._head_s, self.transport.close)
 
     def _cancel(self) -> None:
         if self._deadline is not None:
@@ -70,23 +75,28 @@ def listen(app: ASGIApp, host: str, port: int, *, tell: Callable[[str], None]) -
     # Once uvicorn has ended it raises the signal again: so that who called it ends what is theirs.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with _bind(host, port) as listening:
-        config = uvicorn.Config(
-            app,
-            http=HurriedProtocol,
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            server_header=False,
-            timeout_graceful_shutdown=_GRACE_S,
-        )
         address = listening.getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         tell(f"http://{shown}:{address[1]}")
         try:
-            uvicorn.Server(config).run(sockets=[listening])
+            make_server(app).run(sockets=[listening])
         except KeyboardInterrupt:
             return
+
+
+def make_server(app: ASGIApp, *, head_s: float = HEAD_S) -> uvicorn.Server:
+    """The server of this application, which closes a connection whose request does not begin in time."""
+    config = uvicorn.Config(
+        app,
+        http=functools.partial(HurriedProtocol, head_s=head_s),  # type: ignore[arg-type]  # it is called
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    return uvicorn.Server(config)
 
 
 def is_loopback(host: str) -> bool:
