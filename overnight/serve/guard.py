@@ -61,9 +61,12 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer why not, or let the application answer."""
+        has_begun = False
 
         async def send_guarded(message: Message) -> None:
+            nonlocal has_begun
             if message["type"] == "http.response.start":
+                has_begun = True
                 MutableHeaders(scope=message).update(_SECURITY)
             await send(message)
 
@@ -80,6 +83,11 @@ class Guard:
             await _refuse(refused, scope, receive, send_guarded)
         except Left:
             return
+        except asyncio.CancelledError:
+            # The server ends, and has waited for this one for as long as it does.
+            if has_begun:
+                raise
+            await come_back(503, "The server ends. Send it again.", 10).respond()(scope, receive, send_guarded)
         finally:
             self._n_at_once -= 1
 

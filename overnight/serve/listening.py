@@ -18,7 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from overnight.failures import OvernightError
 
 #: How long requests that are under way may take once the server ends.
-_GRACE_S = 5
+_GRACE_S = 3
 #: How long the head of a request may take to arrive.
 HEAD_S = 10.0
 

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from overnight.inbox import find
+from tests.conftest import DATABASES
 from tests.unit.serve.conftest import Front
 
 ROW = {"id": "r1", "body": "words"}
@@ -46,6 +47,7 @@ def test_a_row_is_kept_under_a_key_and_looked_up_where_the_answer_says(front: Fr
     assert front.house.fetch("SELECT sent_by FROM inbox") == [("http:ada",)]
 
 
+@pytest.mark.parametrize("database", DATABASES)
 def test_the_same_row_from_many_at_once_is_one_request(front: Front, ada: httpx.Client) -> None:
     with front.admit("bob") as bob, ThreadPoolExecutor(16) as threads:
         made = list(threads.map(post, [ada, bob] * 8))
@@ -59,6 +61,7 @@ def test_the_same_row_from_many_at_once_is_one_request(front: Front, ada: httpx.
     assert front.house.fetch("SELECT count(*) FROM inbox") == [(1,)]
 
 
+@pytest.mark.parametrize("database", DATABASES)
 def test_an_answer_is_given_byte_for_byte_and_the_row_is_not_asked_again(front: Front, ada: httpx.Client) -> None:
     url = post(ada).json()["url"]
     settle(front, state="answered", answer='{"label":"red","p":1.10}', settled_at=1_700_000_000.5)
@@ -128,6 +131,7 @@ def test_a_body_that_is_not_declared_as_json_is_refused(ada: httpx.Client) -> No
     assert (refused.status_code, refused.headers["content-type"]) == (415, "application/problem+json")
 
 
+@pytest.mark.parametrize("database", DATABASES)
 def test_a_full_inbox_takes_no_more_until_a_run_has_taken_some(serve: Any) -> None:
     front = serve(most_queued=2)
     with front.admit("ada") as ada:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from overnight.serve import add_token
 from tests.unit.serve.conftest import make_project
 
 COMMAND = (sys.executable, "-m", "overnight", "serve")
+BODY = b'{"row":{"id":"r1","body":"words"}}'
 
 
 @pytest.fixture
@@ -75,23 +77,41 @@ def test_what_was_acknowledged_is_there_after_a_kill(project: Path) -> None:
         assert all(find(key, ledger=ledger) for key in acknowledged)
 
 
+@contextmanager
+def beginning(client: httpx.Client) -> Iterator[socket.socket]:
+    """A request whose body the server waits for."""
+    url, token = client.base_url, client.headers["authorization"]
+    with socket.create_connection((url.host, url.port or 0), 20) as slow:
+        head = f"POST /v1/requests/sort HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nExpect: 100-continue\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(BODY)}\r\n\r\n"
+        slow.sendall(head.encode())
+        assert slow.recv(100).startswith(b"HTTP/1.1 100")
+        yield slow
+
+
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_when_told_to_and_answers_first_who_is_being_read(project: Path, by: signal.Signals) -> None:
-    body = b'{"row":{"id":"r1","body":"words"}}'
     with serving(project) as (process, client):
-        url = client.base_url
-        with socket.create_connection((url.host, url.port or 0), 10) as slow:
-            token = client.headers["authorization"]
-            head = f"POST /v1/requests/sort HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nExpect: 100-continue\r\n"
-            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-            slow.sendall(head.encode())
-            assert slow.recv(100).startswith(b"HTTP/1.1 100")
+        with beginning(client) as slow:
             process.send_signal(by)
-            slow.sendall(body)
+            slow.sendall(BODY)
             assert slow.recv(100).startswith(b"HTTP/1.1 202")
         assert process.wait(15) == 0
         assert process.stderr
         assert process.stderr.read() == ""
+
+
+def test_who_waits_for_a_ledger_that_is_held_is_told_that_the_server_ends(project: Path) -> None:
+    with serving(project) as (process, client):
+        path = project / "home" / "ledger.sqlite"
+        with closing(sqlite3.connect(path, isolation_level=None)) as other, beginning(client) as slow:
+            other.execute("BEGIN IMMEDIATE")
+            slow.sendall(BODY)
+            process.send_signal(signal.SIGTERM)
+            assert slow.recv(100).startswith(b"HTTP/1.1 503")
+        assert process.wait(15) == 0
+        assert process.stderr
+        assert "Traceback" not in process.stderr.read()
 
 
 def test_a_new_token_is_shown_once_and_nothing_is_served_without_one(project: Path) -> None:
