@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import limits
-from fastapi import FastAPI, Request, Security
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
-from fastapi.security import HTTPBearer
 from limits import RateLimitItem
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
@@ -17,15 +16,12 @@ from starlette.types import ASGIApp
 from overnight.failures import OvernightError
 from overnight.ledger import Ledger
 from overnight.serve.counter import Counter
-from overnight.serve.document import HEADERS, describe, list_problems
+from overnight.serve.document import BEARER, HEADERS, describe, list_problems
 from overnight.serve.guard import HEALTH, Guard
 from overnight.serve.problems import Refused
 from overnight.serve.shapes import Accepted, Health, Standing
 from overnight.serve.shelf import Shelf
 from overnight.serve.tokens import Tokens
-
-#: The document alone sees it: who asks is identified before any route is looked for.
-_BEARER = Security(HTTPBearer(auto_error=False))
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,7 @@ def _add_routes(app: FastAPI, counter: Counter) -> None:
             200: {"model": Accepted, "description": "It is settled already.", "headers": HEADERS["Location"]},
             **list_problems(401, 404, 408, 413, 415, 422, 429, 503),
         },
-        dependencies=[_BEARER],
+        openapi_extra=BEARER,
     )
     async def submit(prompt: str, request: Request) -> Response:
         """Hand a row in. The same row again has the same key, and is not paid for again."""
@@ -109,7 +105,7 @@ def _add_routes(app: FastAPI, counter: Counter) -> None:
     @app.get(
         "/v1/requests/{prompt}/{key}",
         responses={200: {"model": Standing}, **list_problems(401, 404, 408, 413, 429, 503)},
-        dependencies=[_BEARER],
+        openapi_extra=BEARER,
     )
     async def show(prompt: str, key: str) -> Response:
         """Where a request stands, and its answer once a person has let it out."""

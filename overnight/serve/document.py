@@ -23,6 +23,8 @@ def _describe_header(name: str, schema: dict[str, Any], text: str) -> dict[str, 
     return {name: {"description": text, "schema": schema, "required": True}}
 
 
+#: In the document alone: who asks is identified before any route is looked for.
+BEARER: dict[str, Any] = {"security": [{"token": []}]}
 _SECONDS = {"type": "integer", "minimum": 1}
 HEADERS = {
     "Location": _describe_header("Location", {"type": "string"}, "Where it is looked up."),
@@ -54,6 +56,7 @@ def _describe_problem(text: str, headers: dict[str, Any]) -> dict[str, Any]:
 def describe(title: str, version: str, routes: Sequence[BaseRoute], shelf: Shelf) -> dict[str, Any]:
     """The document, as the prompts are now; one that cannot be read is not in it."""
     document = get_openapi(title=title, version=version, routes=routes)
+    document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     schemas = document["components"]["schemas"]
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
