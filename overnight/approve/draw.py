@@ -173,4 +173,4 @@ def _make_seeds(
 def _make_item(number: int, row: Answered, output: Any, schema: Any) -> ReviewItem:
     """What is read, the output in the order of its schema."""
     fields = [*schema["properties"], *(name for name in output if name not in schema["properties"])]
-    return ReviewItem(number, row.row_id, row.input, {name: output[name] for name in fields if name in output})
+    return ReviewItem(number, row.row_id, dict(row.input), {name: output[name] for name in fields if name in output})

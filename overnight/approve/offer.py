@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ from overnight.approve.held import find_held_keys
 from overnight.failures import ApprovalRefused
 from overnight.keys import digest_parts, release_digest
 from overnight.ledger import Ledger
-from overnight.ledger.bodies import make_body
+from overnight.ledger.bodies import make_body, record_bodies
 from overnight.ledger.manifests import is_recorded
 from overnight.ledger.releases import ReleaseRow, find_release, is_release, record_release
 from overnight.ledger.shadows import find_shadow_asking
@@ -26,12 +24,6 @@ from overnight.payloads import make_payload
 from overnight.records import CheckedBatch, Payload, Prompt, Release, ReviewPolicy, RowState, SinkFacts
 
 _WHERE = "Its report and `overnight why ROW` have the reasons."
-
-
-@dataclass(frozen=True)
-class _Offered:
-    row: dict[str, Any]
-    payload: Payload
 
 
 def offer_release(
@@ -70,14 +62,12 @@ def offer_release(
     """
     _refuse_unchecked(checked, ledger)
     _refuse_shadow(checked, run_id, ledger)
-    offered = [_Offered(row, make_payload(_sent(row, prompt), sink=sink.name)) for row in _accepted(checked, home)]
-    if held_of:
-        keys = find_held_keys(held_of, ledger)
-        offered = [o for o in offered if o.payload.delivery_key in keys]
-    if not offered:
+    only = find_held_keys(held_of, ledger) if held_of else None
+    rows = _keep_rows(checked, prompt, sink, only=only, ledger=ledger, home=home)
+    if not rows:
         raise ApprovalRefused(f"Run {run_id} has no {'held' if held_of else 'accepted'} row to release. {_WHERE}")
     of, results = held_of.release_id if held_of else continues, _digest_results(checked)
-    digest = _digest(offered, sink, prompt, results, of)
+    digest = _digest(rows, sink, prompt, results, of)
     release = Release(
         release_id=f"{run_id}-{digest[:8]}",
         run_id=run_id,
@@ -85,20 +75,18 @@ def offer_release(
         sink=sink.name,
         operation=sink.operation,
         effect=sink.effect,
-        n_rows=len(offered),
+        n_rows=len(rows),
         round=0,
         items=(),
         n_seeds=0,
         policy=policy,
     )
-    rows = _release_rows(offered)
-    bodies = [make_body(o.payload.body) for o in offered]
 
     def record(connection: sa.Connection) -> None:
         if not is_release(connection, release.release_id):
             refuse_kin(connection, release, [row.row_id for row in rows], prompt=prompt.name, held_of=of)
         record_release(
-            connection, release, rows, bodies, prompt_hash=prompt.prompt_hash, model=prompt.model,
+            connection, release, rows, prompt_hash=prompt.prompt_hash, model=prompt.model,
             checks_hash=prompt.checks_hash, checks_digest=results, held_of=of, now=now,
         )  # fmt: skip
 
@@ -129,9 +117,31 @@ def _refuse_shadow(checked: list[CheckedBatch], run_id: str, ledger: Ledger) -> 
             )
 
 
-def _accepted(checked: list[CheckedBatch], home: Path) -> Iterable[dict[str, Any]]:
+def _keep_rows(
+    checked: list[CheckedBatch], prompt: Prompt, sink: SinkFacts, *, only: set[str] | None, ledger: Ledger, home: Path
+) -> list[ReleaseRow]:
+    """The rows of the release, in order; their bytes are made and kept a batch at a time, and not held in memory."""
+    rows: list[ReleaseRow] = []
     for batch in checked:
-        yield from (row for row in read_part(batch.part, home).to_pylist() if row["state"] == RowState.ACCEPTED)
+        found = [row for row in read_part(batch.part, home).to_pylist() if row["state"] == RowState.ACCEPTED]
+        made = [(row, make_payload(_sent(row, prompt), sink=sink.name)) for row in found]
+        offered = [(row, payload) for row, payload in made if only is None or payload.delivery_key in only]
+        bodies = [make_body(payload.body) for _, payload in offered]
+        ledger.write(lambda connection, bodies=bodies: record_bodies(connection, bodies))  # type: ignore[misc]
+        rows += [_make_row(at, row, payload) for at, (row, payload) in enumerate(offered, len(rows))]
+    return rows
+
+
+def _make_row(position: int, row: dict[str, Any], payload: Payload) -> ReleaseRow:
+    return ReleaseRow(
+        position=position,
+        row_id=payload.row_id,
+        request_key=row["request_key"],
+        payload=payload.digest,
+        delivery_key=payload.delivery_key,
+        # What a check warned of: it keeps no row back.
+        warning=row["reason"],
+    )
 
 
 def _sent(row: dict[str, Any], prompt: Prompt) -> dict[str, Any]:
@@ -150,27 +160,12 @@ def _digest_results(checked: list[CheckedBatch]) -> str:
     return digest_parts("checks results", results)
 
 
-def _digest(offered: list[_Offered], sink: SinkFacts, prompt: Prompt, results: str, held_of: str | None) -> str:
+def _digest(rows: list[ReleaseRow], sink: SinkFacts, prompt: Prompt, results: str, held_of: str | None) -> str:
     return release_digest(
         sink=sink.name,
         prompt_hash=prompt.prompt_hash,
         model=prompt.model,
         checks_digest=results,
         held_of=held_of or "",
-        rows=((o.row["request_key"], o.payload.delivery_key, o.payload.digest) for o in offered),
+        rows=((r.request_key, r.delivery_key, r.payload) for r in rows),
     )
-
-
-def _release_rows(offered: list[_Offered]) -> list[ReleaseRow]:
-    return [
-        ReleaseRow(
-            position=position,
-            row_id=o.payload.row_id,
-            request_key=o.row["request_key"],
-            payload=o.payload.digest,
-            delivery_key=o.payload.delivery_key,
-            # What a check warned of: it keeps no row back.
-            warning=o.row["reason"],
-        )
-        for position, o in enumerate(offered)
-    ]

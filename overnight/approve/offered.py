@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,24 @@ from overnight.ledger.releases import find_release_rows
 from overnight.ledger.reviews import find_doubted
 from overnight.parts import read_part
 from overnight.records import Answered, CheckedBatch, Release
+
+
+class _Input(Mapping[str, Any]):
+    """A row's input, parsed when somebody looks: of a large release nearly nobody does."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __getitem__(self, name: str) -> Any:
+        return orjson.loads(self._text)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(orjson.loads(self._text))
+
+    def __len__(self) -> int:
+        return len(orjson.loads(self._text))
 
 
 def read_offered(connection: sa.Connection, release: Release, home: Path) -> list[Answered]:
@@ -38,8 +56,8 @@ def read_offered(connection: sa.Connection, release: Release, home: Path) -> lis
         return [
             Answered(
                 r.row_id,
-                input=orjson.loads(found[r.row_id, r.request_key][0]),
-                output=orjson.loads(found[r.row_id, r.request_key][1]),
+                input=_Input(found[r.row_id, r.request_key][0]),
+                output=orjson.loads(found.pop((r.row_id, r.request_key))[1]),
                 warning=r.warning,
                 was_reasked=r.request_key in reasked,
                 is_doubted=r.delivery_key in doubted,

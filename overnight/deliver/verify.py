@@ -18,7 +18,7 @@ from overnight.ledger.approvals import (
     find_held_positions,
     select_allowed,
 )
-from overnight.ledger.bodies import get_body
+from overnight.ledger.bodies import get_bodies
 from overnight.ledger.draws import find_evidence
 from overnight.ledger.promises import Promise
 from overnight.ledger.releases import ReleaseRow, find_digest, find_release_rows
@@ -105,7 +105,7 @@ def _refuse_other(recorded: Approval, given: Approval) -> None:
 
 def _are_intact(connection: sa.Connection, approval: Approval, rows: list[ReleaseRow]) -> bool:
     """Whether the bytes are those that were approved, for the sink that was approved."""
-    digests = [digest_bytes(get_body(connection, r.payload)) for r in rows]
+    digests = [digest_bytes(body) for body in get_bodies(connection, [r.payload for r in rows])]
     # The keys are made anew: they hold the sink, so that an edited address does not fit them.
     keys = [delivery_key(approval.sink, r.row_id, digest) for r, digest in zip(rows, digests, strict=True)]
     is_same = keys == [r.delivery_key for r in rows]

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from overnight.ledger.bodies import get_body
+from overnight.ledger.bodies import get_bodies
 from overnight.ledger.release_schema import approvals, outbox, releases
 from overnight.ledger.releases import ReleaseRow
 from overnight.records import Approval, Payload, Receipt
@@ -45,7 +45,8 @@ def get_payloads(connection: sa.Connection, rows: Sequence[Promise | ReleaseRow]
     Raises:
         LedgerRefused: Bytes are missing or altered.
     """
-    return [Payload(r.row_id, get_body(connection, r.payload), r.payload, r.delivery_key) for r in rows]
+    found = get_bodies(connection, [r.payload for r in rows])
+    return [Payload(r.row_id, body, r.payload, r.delivery_key) for r, body in zip(rows, found, strict=True)]
 
 
 def find_receipts(connection: sa.Connection, approval_id: str) -> list[Receipt]:

@@ -11,16 +11,17 @@ import sqlalchemy as sa
 
 from overnight.failures import OvernightError
 from overnight.keys import canonical_json, release_digest
-from overnight.ledger.bodies import Body, record_bodies
+from overnight.ledger.batching import batched
+from overnight.ledger.columns import to_bytes
 from overnight.ledger.draws import find_draw
-from overnight.ledger.prepared import insert
+from overnight.ledger.prepared import Prepared, insert
 from overnight.ledger.release_schema import release_rows, releases
 from overnight.ledger.reviews import count_answers
 from overnight.ledger.schema import prompts
 from overnight.records import Release, ReviewPolicy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ReleaseRow:
     """One row of a release, and what would be sent for it."""
 
@@ -38,7 +39,6 @@ def record_release(
     connection: sa.Connection,
     release: Release,
     rows: Sequence[ReleaseRow],
-    payloads: Sequence[Body],
     *,
     prompt_hash: str,
     model: str,
@@ -47,7 +47,7 @@ def record_release(
     held_of: str | None,
     now: float,
 ) -> None:
-    """Keep a release with its rows and the bytes they would send; the first record of it stays."""
+    """Keep a release with its rows, whose bytes are kept already; the first record of it stays."""
     row = {
         "release_id": release.release_id,
         "run_id": release.run_id,
@@ -65,9 +65,24 @@ def record_release(
         "offered_at": now,
     }
     connection.execute(insert(releases).on_conflict_do_nothing(), row)
-    record_bodies(connection, payloads)
-    values = [vars(r) | {"release_id": release.release_id} for r in rows]
-    connection.execute(insert(release_rows).on_conflict_do_nothing(), values)
+    for some in batched(rows):
+        _ADD_ROW.run(connection, [_row_values(release.release_id, r) for r in some])
+
+
+def _row_values(release_id: str, row: ReleaseRow) -> dict[str, Any]:
+    return {
+        "release_id": release_id,
+        "position": row.position,
+        "row_id": row.row_id,
+        "request_key": to_bytes(row.request_key),
+        "payload": to_bytes(row.payload),
+        "delivery_key": to_bytes(row.delivery_key),
+        "warning": row.warning,
+    }
+
+
+_NEW_ROW = insert(release_rows).values({column.name: sa.bindparam(column.name) for column in release_rows.columns})
+_ADD_ROW = Prepared(_NEW_ROW.on_conflict_do_nothing())
 
 
 def is_release(connection: sa.Connection, release_id: str) -> bool:

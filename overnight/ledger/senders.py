@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from overnight.ledger.batching import batched
 from overnight.ledger.clock import read_clock
 from overnight.ledger.leases import Worker, is_free
+from overnight.ledger.prepared import Prepared
 from overnight.ledger.promises import PROMISE, Promise, is_last_at_sink
 from overnight.ledger.release_schema import approvals, outbox
 from overnight.ledger.schema import leases
@@ -109,15 +110,21 @@ def settle(
 
     A row that was called unknown since, when its worker seemed to have ended, is known now.
     """
-    statement = sa.update(outbox).where(
-        _C.approval_id == approval_id,
+    shared = {"approval": approval_id, "worker": worker.worker_id, "now": now}
+    values = [shared | {"at": at, "is": state, "note": note} for at, (state, note) in outcomes.items()]
+    return _SETTLE.run(connection, values)
+
+
+_SETTLE = Prepared(
+    sa.update(outbox)
+    .where(
+        _C.approval_id == sa.bindparam("approval"),
         _C.position == sa.bindparam("at"),
-        _C.worker_id == worker.worker_id,
-        _C.state.in_(_TAKEN),
+        _C.worker_id == sa.bindparam("worker"),
+        sa.or_(*(_C.state == sa.literal_column(f"'{state}'") for state in _TAKEN)),
     )
-    statement = statement.values(state=sa.bindparam("is"), detail=sa.bindparam("note"), settled_at=now)
-    values = [{"at": at, "is": state, "note": note} for at, (state, note) in outcomes.items()]
-    return sum(connection.execute(statement, one).rowcount for one in values)
+    .values(state=sa.bindparam("is"), detail=sa.bindparam("note"), settled_at=sa.bindparam("now"))
+)
 
 
 def _is_superseded(connection: sa.Connection, approval: Approval, now: float) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -49,6 +50,7 @@ def kind_of(sink: str) -> str:
     return kind
 
 
+@lru_cache(maxsize=64)
 def sink_name(sink: str) -> str:
     """
     The one way to write a sink's address: the same sink has the same name, and so the same keys.

@@ -29,7 +29,7 @@ class ReviewPolicy:
     expires_h: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answered:
     """A row with its answer, as a draw looks at it."""
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from overnight.keys import digest_bytes
 from overnight.ledger import Ledger
-from overnight.ledger.bodies import make_body
+from overnight.ledger.bodies import make_body, record_bodies
 from overnight.ledger.draws import Draw, DrawnItem, record_draw
 from overnight.ledger.releases import ReleaseRow, find_release, record_release
 from overnight.ledger.reviews import ReviewAnswer, record_answer
@@ -36,7 +36,8 @@ def record_wait(
         set_state(connection, run_id, RunState.WAITING)
         rows = [ReleaseRow(0, "r1", some, body.digest, some)]
         made = {"prompt_hash": some, "model": "openai:gpt-fake", "checks_hash": some, "checks_digest": some}
-        record_release(connection, release, rows, [body], **made, held_of=None, now=at)
+        record_bodies(connection, [body])
+        record_release(connection, release, rows, **made, held_of=None, now=at)
         record_draw(connection, release.release_id, Draw(0, release.items, {1: DrawnItem(1, "random", 0)}), at)
 
     ledger.write(record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -228,7 +229,7 @@ def _add_rows(house: House, release_id: str, n_rows: int) -> None:
     house.ledger.write(lambda c: record_bodies(c, [body]))
     keys = [digest_bytes(b"%d" % n) for n in range(n_rows)]
     rows = [ReleaseRow(at, f"r{at + 1}", key, body.digest, key, None) for at, key in enumerate(keys, 1)]
-    values: list[dict[str, Any]] = [vars(r) | {"release_id": release_id} for r in rows]
+    values: list[dict[str, Any]] = [asdict(r) | {"release_id": release_id} for r in rows]
     house.ledger.write(lambda c: c.execute(sa.insert(release_rows), values))
 
 
