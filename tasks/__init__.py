@@ -1,5 +1,6 @@
 """Prefect tasks: thin shells over the engine. A flow is made of these steps, in this order."""
 
+from tasks._version import VERSION
 from tasks.approve import ask_approval
 from tasks.brief import brief_runs
 from tasks.chain import chain_batches
@@ -14,6 +15,7 @@ from tasks.retry import start_retry
 from tasks.shadow import shadow_batches
 
 __all__ = [
+    "VERSION",
     "ask_approval",
     "brief_runs",
     "chain_batches",
