@@ -11,12 +11,18 @@ from typing import Any
 
 import click
 
+from overnight.cli.completion import complete_prompt, complete_run, complete_sink
 from overnight.cli.options import MOST, by, json_, private
 
 
 @click.command()
 @click.argument("row")
-@click.option("--run", "run_id", help="The run to look in. Default: the newest that holds the row.")
+@click.option(
+    "--run",
+    "run_id",
+    help="The run to look in. Default: the newest that holds the row.",
+    shell_complete=complete_run,
+)
 @click.option("--step", type=click.IntRange(1, MOST), help="The step of a chain to begin with. Default: the last.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it as a page.")
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
@@ -47,12 +53,16 @@ def _uncollected() -> Iterator[None]:
 
 
 @click.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete_run)
 @click.option("--reason", help="Only rows of this failure class or rule.")
 @click.option("--rows", "by_row", is_flag=True, help="List each row.")
 @click.option("--retry", is_flag=True, help="Ask these rows again, in a run with a release of its own.")
 @click.option("--model", help="With --retry: PROVIDER:NAME.  [default: as the run itself]")
-@click.option("--sink", help="With --retry: where released rows go.  [default: as the run itself]")
+@click.option(
+    "--sink",
+    help="With --retry: where released rows go.  [default: as the run itself]",
+    shell_complete=complete_sink,
+)
 @click.option("--budget", type=click.FloatRange(0), help="With --retry: halt before it costs more, in US dollars.")
 @click.option("--wait/--no-wait", default=False, help="With --retry, at the gate: stay, or end.  [default: no-wait]")
 @private
@@ -68,7 +78,7 @@ def quarantine(run: str | None, *, retry: bool, by_row: bool, show_private: bool
 
 
 @click.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete_run)
 @click.option("-n", "n_rows", type=click.IntRange(1, MOST), default=10, show_default=True, help="How many rows.")
 @click.option(
     "--answers", type=click.Path(path_type=Path), help="A JSON file with the verdicts, or - for standard input."
@@ -84,7 +94,7 @@ def read(run: str | None, **options: Any) -> None:
 
 
 @click.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete_run)
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 @json_
 def report(run: str | None, *, opens: bool, as_json: bool) -> None:
@@ -97,9 +107,19 @@ def report(run: str | None, *, opens: bool, as_json: bool) -> None:
 @click.command()
 @click.argument("key")
 @click.option("--model", help="PROVIDER:NAME of another model. Default: the recorded one, where it was asked.")
-@click.option("--prompt", "prompt_name", help="Today's prompt of this name on the recorded input.")
+@click.option(
+    "--prompt",
+    "prompt_name",
+    help="Today's prompt of this name on the recorded input.",
+    shell_complete=complete_prompt,
+)
 @click.option("--times", type=click.IntRange(1, MOST), default=1, show_default=True, help="How often.")
-@click.option("--run", "run_id", help="The run to look for a row in. Default: the newest that holds it.")
+@click.option(
+    "--run",
+    "run_id",
+    help="The run to look for a row in. Default: the newest that holds it.",
+    shell_complete=complete_run,
+)
 @private
 @json_
 def replay(key: str, **options: Any) -> None:
@@ -110,9 +130,14 @@ def replay(key: str, **options: Any) -> None:
 
 
 @click.command()
-@click.argument("a")
-@click.argument("b")
-@click.option("--prompt", "prompt_name", help="Where a model is named that has answered several prompts: which.")
+@click.argument("a", shell_complete=complete_run)
+@click.argument("b", shell_complete=complete_run)
+@click.option(
+    "--prompt",
+    "prompt_name",
+    help="Where a model is named that has answered several prompts: which.",
+    shell_complete=complete_prompt,
+)
 @click.option("--step", type=click.IntRange(1, MOST), help="Of runs: which step.  [default: the last]")
 @click.option("--limit", type=click.IntRange(0, MOST), default=5, show_default=True, help="How many examples.")
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page to this file too.")

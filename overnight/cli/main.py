@@ -10,6 +10,8 @@ import click
 
 from overnight import __version__
 from overnight.cli.afterwards import AFTERWARDS
+from overnight.cli.completion import complete_flow, complete_prompt, complete_run, complete_sink
+from overnight.cli.making import MAKING
 from overnight.cli.options import MOST, json_
 from overnight.cli.outward import OUTWARD
 from overnight.cli.serve import serve
@@ -23,15 +25,21 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("flow")
+@click.argument("flow", shell_complete=complete_flow)
 @click.option("--source", help="The dataset: a .csv or .parquet file, or quarantine:RUN.")
 @click.option("--model", help="PROVIDER:NAME, such as openai:gpt-5-mini. Default: the prompt's own.")
-@click.option("--sink", help="Where released rows go: an address, or a name that pyproject.toml gives one.")
+@click.option(
+    "--sink",
+    help="Where released rows go: an address, or a name that pyproject.toml gives one.",
+    shell_complete=complete_sink,
+)
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
 @click.option("--concurrency", type=click.IntRange(1), help="Calls in flight.  [default: 16]")
 @click.option("--budget", type=click.FloatRange(0), help="Halt before the run costs more than this, in US dollars.")
 @click.option(
-    "--shadow", help="A prompt that a sample of the rows is asked too, to compare: NAME, NAME@PROVIDER:MODEL."
+    "--shadow",
+    help="A prompt that a sample of the rows is asked too, to compare: NAME, NAME@PROVIDER:MODEL.",
+    shell_complete=complete_prompt,
 )
 @click.option("--shadow-rows", type=click.IntRange(1), help="Rows of that sample.  [default: 200]")
 @click.option("--shadow-budget", type=click.FloatRange(0), help="What it may cost, in US dollars.  [default: 1]")
@@ -47,7 +55,7 @@ def run(flow: str, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("flow")
+@click.argument("flow", shell_complete=complete_flow)
 @click.option("--source", help="The dataset: a .csv or .parquet file, or quarantine:RUN.")
 @click.option("--model", help="PROVIDER:NAME, such as openai:gpt-5-mini. Default: the prompt's own.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
@@ -60,7 +68,7 @@ def plan(flow: str, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("run", required=False)
+@click.argument("run", required=False, shell_complete=complete_run)
 @click.option(
     "--answers", type=click.Path(path_type=Path), help="A JSON file with the verdicts, or - for standard input."
 )
@@ -112,7 +120,7 @@ def doctor(*, probes: bool, as_json: bool) -> None:
     sys.exit(examine(probes=probes, as_json=as_json))
 
 
-for command in (*AFTERWARDS, *OUTWARD, serve):
+for command in (*AFTERWARDS, *OUTWARD, serve, *MAKING):
     cli.add_command(command)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from overnight.cli.completion import complete_sink
 from overnight.cli.options import MOST, by, json_
 
 
@@ -26,7 +27,7 @@ def outbox(release: str | None, **options: Any) -> None:
 
 
 @click.command()
-@click.argument("sink", required=False)
+@click.argument("sink", required=False, shell_complete=complete_sink)
 @click.option("--lift", is_flag=True, help="Let it go on.")
 @click.option("--reason", default="", help="Why; it is kept, and shown to whoever is stopped by it.")
 @by

@@ -14,6 +14,7 @@ import click
 
 from overnight.cli.bell import put_bell
 from overnight.cli.server import find_server, is_healthy, prefect_environment, start_server
+from overnight.cli.tasks import refuse_misfit
 from overnight.failures import OvernightError
 from overnight.settings import Settings
 
@@ -25,6 +26,7 @@ def run_all() -> int:
     """Start everything and stay until Ctrl-C; the worker's exit code."""
     if not Path("prefect.yaml").exists():
         raise OvernightError(f"There is no prefect.yaml in {Path.cwd()}. Go to a project's folder and try again.")
+    refuse_misfit(Path())
     settings = Settings.from_env()
     # Ended by a service manager as by Ctrl-C: what was started here ends with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
