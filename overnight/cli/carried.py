@@ -24,7 +24,7 @@ def list_files(*, name: str) -> Iterator[tuple[Path, bytes]]:
         yield Path(filled), fill(file, name=name)
     for path in sorted((_TEMPLATES / "tests").glob("*.py")):
         yield Path("tests") / path.name, path.read_bytes()
-    carried = _find_carried()
+    carried = find_carried()
     for flow in list_flows():
         yield Path("flows") / flow.name, flow.read_bytes()
     for path in sorted((carried / "prompts" / SAMPLE).iterdir()):
@@ -36,19 +36,19 @@ def list_files(*, name: str) -> Iterator[tuple[Path, bytes]]:
 
 def list_tasks() -> Iterator[tuple[Path, bytes]]:
     """The files of tasks/ that fit this version."""
-    for path in sorted((_find_carried() / "tasks").glob("*.py")):
+    for path in sorted((find_carried() / "tasks").glob("*.py")):
         yield Path("tasks") / path.name, path.read_bytes()
 
 
 def list_flows() -> list[Path]:
     """The sample's flow and those that every project has: all that load no other prompt."""
-    flows = sorted((_find_carried() / "flows").glob("*.py"))
+    flows = sorted((find_carried() / "flows").glob("*.py"))
     return [path for path in flows if {*_LOADED_PROMPT.findall(path.read_text(encoding="utf-8"))} <= {SAMPLE}]
 
 
 def read_deployments() -> str:
     """prefect.yaml as this repository has it."""
-    return (_find_carried() / "prefect.yaml").read_text(encoding="utf-8")
+    return (find_carried() / "prefect.yaml").read_text(encoding="utf-8")
 
 
 def fill(file: str, *, name: str) -> bytes:
@@ -57,7 +57,7 @@ def fill(file: str, *, name: str) -> bytes:
     return text.replace("$name", name).replace("$version", overnight.__version__).encode()
 
 
-def _find_carried() -> Path:
+def find_carried() -> Path:
     """
     The folder with tasks/, flows/ and prompts/: in a wheel that of the templates, in a checkout the repository.
 

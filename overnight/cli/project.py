@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from overnight.cli.tasks import refuse_misfit
 from overnight.failures import OvernightError
 
 if TYPE_CHECKING:
@@ -19,12 +20,14 @@ def find_flow_module(name: str) -> str:
     The module in flows/ that the name means: its own name, with - for _, or the only one that starts so.
 
     Raises:
-        OvernightError: There is no flows/ here, or the name means none or several.
+        OvernightError: There is no flows/ here, its tasks/ is of another version, or the name means none or several.
     """
     folder = Path("flows")
     known = sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))
     if not known:
         raise OvernightError(f"There are no flows in {folder.absolute()}. Go to a project's folder and try again.")
+    # Here, before a server is started for it.
+    refuse_misfit(Path())
     wanted = name.replace("-", "_")
     found = [k for k in known if k == wanted] or [k for k in known if k.startswith(wanted)]
     if len(found) != 1:

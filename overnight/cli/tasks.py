@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from overnight import __version__
-from overnight.cli.carried import list_tasks
+from overnight.cli.carried import find_carried, list_tasks
 from overnight.failures import OvernightError
 from overnight.keys import digest_bytes
 
@@ -42,7 +42,7 @@ def refuse_misfit(project: Path) -> None:
     if version not in (None, __version__):
         raise OvernightError(
             f"tasks/ of this project is of overnight {version}, and overnight {__version__} is installed. Write it anew"
-            " by `overnight init --tasks`, or install the other version."
+            " by `overnight init --tasks` in the project's folder, or install the other version."
         )
 
 
@@ -67,6 +67,8 @@ def renew_tasks(project: Path) -> None:
     old = project / "tasks"
     if not (old / "__init__.py").is_file() or not (project / "flows").is_dir():
         raise OvernightError(f"{project} has no flows/ and tasks/. Go to a project's folder and try again.")
+    if old.samefile(find_carried() / "tasks"):
+        raise OvernightError(f"{old} is where new projects get theirs from: there is nothing to write anew.")
     before, edits = find_version(project) or "unknown", find_edits(old)
     kept = _name_kept(project, before) if edits.changed else None
     try:

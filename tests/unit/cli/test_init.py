@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import runpy
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -154,16 +152,11 @@ def test_tasks_of_another_version_are_refused_where_they_are_imported(older: Pat
         runpy.run_path(str(older / "tasks/_version.py"))
 
 
-def test_a_run_with_tasks_of_another_version_is_one_line(older: Path) -> None:
-    load = "from overnight.cli.project import load_flow; load_flow('triage_tickets')"
-    done = subprocess.run([sys.executable, "-P", "-c", load], capture_output=True, text=True, check=False, cwd=older)
-    assert done.returncode == 1
-    assert "OvernightError: tasks/ of this project is of overnight 0.0.9" in done.stderr.splitlines()[-1]
-
-
-def test_up_refuses_them_before_it_starts_anything(cli: Cli, older: Path) -> None:
-    code, out, err = cli("up")
+@pytest.mark.parametrize("command", [["run", "triage_tickets"], ["plan", "triage_tickets"], ["up"]], ids=str)
+def test_commands_refuse_them_in_one_line_before_they_start_anything(cli: Cli, older: Path, command: list[str]) -> None:
+    code, out, err = cli(*command)
     assert (code, out, err.count("\n")) == (1, "", 1)
+    assert err.startswith("overnight: tasks/ of this project is of overnight 0.0.9")
     assert "`overnight init --tasks`" in err
 
 
@@ -209,3 +202,10 @@ def test_only_a_project_has_tasks_that_are_written_anew(cli: Cli, tmp_path: Path
     assert code == 1
     assert "has no flows/ and tasks/" in err
     assert not list(tmp_path.glob("*tasks*"))
+
+
+def test_the_tasks_that_projects_are_given_are_not_written_over(cli: Cli) -> None:
+    code, _, err = cli("init", "--tasks", str(ROOT))
+    assert code == 1
+    assert "there is nothing to write anew" in err
+    assert not (ROOT / "tasks/.written.json").exists()
