@@ -16,6 +16,9 @@ from prefect.settings import PREFECT_API_URL
 
 from tests.fakes.provider import FakeProvider
 
+#: Everything is imported from files that nobody has compiled yet.
+pytestmark = pytest.mark.timeout(300)
+
 ROOT = Path(__file__).parents[2]
 ANSWER = {
     "category": "billing",
