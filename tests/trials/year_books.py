@@ -141,13 +141,15 @@ def check_calls(world: World, connection: sa.Connection) -> None:
         if row.provider_request_id is None:
             unknown[key] += 1
             continue
+        assert row.provider_request_id in by_id, f"{row.provider_request_id} is none of the provider's"
         given = by_id[row.provider_request_id]
         assert given.call_id not in known, f"{given.call_id} stands in the ledger twice"
         known.add(given.call_id)
-        assert world.keys[given.key] == key, f"{given.call_id} stands under another request"
+        assert world.keys.get(given.key) == key, f"{given.call_id} stands under another request"
         assert (row.outcome == "accepted") == (given.kind == GOOD), (given, row)
         assert (row.cost_usd or 0.0) == pytest.approx(given.usd), (given, row)
     lost = [given for given in world.given if given.call_id not in known]
+    assert {given.key for given in lost} <= world.keys.keys(), "calls for which the ledger has no request"
     n_lost = Counter(world.keys[given.key] for given in lost)
     assert n_lost <= unknown, f"calls of which the ledger has no attempt: {n_lost - unknown}"
     # Of good answers none is lost but where a process was killed with calls in flight, or the night was too slow.

@@ -11,11 +11,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import sqlalchemy as sa
 
 from overnight import checks
 from overnight.approve import find_standing, open_round
 from overnight.checks import parse_checks
+from overnight.checks.language import find_language
 from overnight.complete import Engine, resolve_prompt
 from overnight.deliver import deliver_release
 from overnight.failpoints import reach
@@ -57,6 +59,12 @@ _SCHEMA = {
     "required": ["label", "quote"],
     "properties": {"label": {"enum": list(LABELS)}, "quote": {"type": "string", "maxLength": 60}},
 }
+
+
+def warm_up() -> None:
+    """What each fork would load anew."""
+    find_language("a text that is long enough to be told apart from others " * 5)
+    httpx.create_ssl_context(trust_env=False)
 
 
 def make_checks(version: int) -> str:
@@ -196,8 +204,9 @@ def sit(orders: Orders, clock: WallClock) -> dict[str, Any]:
             else:
                 states = [receipt.state for receipt in receipts]
                 said = _end(house, orders.run_id, RunState.RELEASED, states=sorted(set(states)), n_rows=len(states))
-        now = time.time()
-        write_brief(gather_brief(orders.run_id, ledger=house.ledger, home=house.home, now=now), house.home)
+        if orders.has_brief:
+            now = time.time()
+            write_brief(gather_brief(orders.run_id, ledger=house.ledger, home=house.home, now=now), house.home)
         return said | {"n_refused": n_refused}
 
 

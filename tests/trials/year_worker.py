@@ -16,14 +16,24 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import httpx_aiohttp  # noqa: F401 - imported for the forks
-import psycopg  # noqa: F401 - the same
+# Imported for the forks, which would each take two seconds over them.
+import anyio._backends._asyncio  # noqa: F401
+import certifi  # noqa: F401
+import h2.connection  # noqa: F401
+import httpcore  # noqa: F401
+import httpx_aiohttp  # noqa: F401
+import matplotlib.backends.backend_agg
+import matplotlib.backends.backend_svg
+import matplotlib.figure  # noqa: F401
+import numpy.ma  # noqa: F401
+import psycopg  # noqa: F401
+import scipy.stats  # noqa: F401
 
 import overnight.ledger.migrate
 import overnight.llm.openai_chat  # noqa: F401 - the same
@@ -60,6 +70,8 @@ class Orders:
     #: How far the clock is set in the middle of it, in seconds.
     shift_s: float = 0.0
     failpoint: str = ""
+    #: Whether the morning's brief is written, whose plots take a second.
+    has_brief: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,7 +117,7 @@ class Forge:
     def open(cls, folder: Path) -> Iterator[Self]:
         """Those that are still there at the end are killed."""
         command = [sys.executable, "-m", __name__]
-        environment = os.environ | {"OPENAI_API_KEY": "sk-fake-0123456789abcdef", "TZ": "Europe/Paris"}
+        environment = os.environ | {"OPENAI_API_KEY": "sk-fake-0123456789abcdef", "TZ": "Europe/Paris", "OPENBLAS_NUM_THREADS": "1"}
         with subprocess.Popen(
             command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as maker:
@@ -138,10 +150,11 @@ class WallClock:
         self._shift = time.monotonic() - self._started + after_s, by_s
 
 
-def main(argv: Sequence[str] = ()) -> None:
+def main() -> None:
     """Carry out orders until there are no more."""
     # Nobody waits for the forks: whoever was killed is gone, and no zombie.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    year_steps.warm_up()
     for line in sys.stdin:
         if (pid := os.fork()) == 0:
             os._exit(_carry_out(*json.loads(line)))

@@ -27,7 +27,7 @@ CAP_USD, SMALL_CAP_USD = 5.0, 0.004
 _HELD_S = 0.7
 _SITTING_S = HOUR_S / 2
 _BAD_SKIES = {"outage", "revoked", "unpaid"}
-_PURGED_EVERY, _MOST_TRIES = 30, 4
+_PURGED_EVERY, _BRIEF_EVERY, _MOST_TRIES = 30, 6, 4
 
 
 @dataclass
@@ -55,7 +55,8 @@ class Year:
     counts: Counter[str] = field(default_factory=Counter)
     touched: set[str] = field(default_factory=set)
     n_sittings: int = 0
-    seed: int = 0
+    #: Of the ledger, in bytes, after each day.
+    sizes: list[int] = field(default_factory=list)
 
     def live(self, day: Day) -> None:
         """A night and its day; then the books."""
@@ -75,6 +76,7 @@ class Year:
         if "purged" in day.habits or (day.n and day.n % _PURGED_EVERY == 0):
             self._purge(day)
         check_books(self.world, sorted(self.touched))
+        self.sizes.append(self.measure())
 
     def _spend_night(self, day: Day) -> None:
         at, later = day.at(BEGINS_AT), day.at(BEGINS_AT, later=True)
@@ -162,7 +164,7 @@ class Year:
         is_killed = "killed delivering" in day.habits and self.n_sittings == 1
         orders = replace(
             one.orders, at=day.at(READ_AT) + self.n_sittings * 4 * _SITTING_S,
-            failpoint=day.name_point("killed delivering") if is_killed else "",
+            failpoint=day.name_point("killed delivering") if is_killed else "", has_brief=day.n % _BRIEF_EVERY == 0,
         )  # fmt: skip
         [said] = self._finish([orders], day)
         told.state = said["state"]
@@ -193,17 +195,28 @@ class Year:
             connection.exec_driver_sql(begin)
             time.sleep(_HELD_S)
 
+    def measure(self) -> int:
+        """The bytes of the ledger."""
+        with look(self.world.ledger_url) as connection:
+            if connection.dialect.name == "sqlite":
+                return int(connection.exec_driver_sql("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").scalar_one())
+            return int(connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one())
+
     def tell(self) -> str:
         """Its figures."""
         world, counts = self.world, self.counts
         n_rows = sum(len(told.rows) + told.n_bad for told in world.runs.values())
-        faults = Counter(given.kind for given in world.given)
-        seconds = time.monotonic() - self.started
-        usd = sum(given.usd for given in world.given)
+        kinds = Counter(given.kind for given in world.given)
+        n_faults = kinds.total() - kinds["good"]
+        n_keys = len({one.key for one in world.posted})
         return (
-            f"{counts['nights']} nights, {len(world.runs)} runs, {n_rows:,} rows, {len(world.given):,} calls"
-            f" ({dict(faults)}), {counts['kills']} kills, {counts['purges']} purges, {dict(counts)};"
-            f" {len(world.posted):,} posts of {len({p.key for p in world.posted}):,} keys, ${usd:.2f}, {seconds:.0f} s"
+            f"{counts['nights']} nights, {len(world.runs)} runs, {n_rows:,} rows, {kinds.total():,} calls of which"
+            f" {n_faults:,} went wrong in {len(kinds) - 1} ways, {counts['kills']} kills, {counts['continued']} runs"
+            f" continued, {counts['purges']} purges of {counts['purged requests']:,} requests; released"
+            f" {counts['day released']}, rejected {counts['day rejected']}, held {counts['day held']},"
+            f" {counts['refused when over']} approvals over; {counts['deliveries']:,} rows promised,"
+            f" {len(world.posted):,} posts of {n_keys:,} keys; invoice ${sum(g.usd for g in world.given):.4f};"
+            f" ledger {self.sizes[-1] / 1e6:.1f} MB; {time.monotonic() - self.started:.0f} s"
         )
 
 
@@ -220,4 +233,4 @@ def open_year(
     ):  # fmt: skip
         orders = Orders("", str(home), ledger_url, "", 0.0, fake.openai_base_url, bench=bench)
         world = World(home, ledger_url, weather.given, desk.posted)
-        yield Year(world, weather, desk, forge, Source(n_rows, seed), orders, seed=seed)
+        yield Year(world, weather, desk, forge, Source(n_rows, seed), orders)
