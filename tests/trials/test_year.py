@@ -17,13 +17,14 @@ from overnight.ledger import Ledger
 from overnight.report.why import explain_row, render_row
 from tests.trials.conftest import IS_LONG, pick
 from tests.trials.year import plan_year
-from tests.trials.year_books import World, check_books
+from tests.trials.year_books import check_books
 from tests.trials.year_provider import GOOD, Posted
+from tests.trials.year_records import World
 from tests.trials.year_world import Year, open_year
 
 SEED = int(os.environ.get("OVERNIGHT_TRIAL_SEED") or "2")
 N_NIGHTS = int(os.environ.get("OVERNIGHT_TRIAL_NIGHTS") or pick(short=14, long=365))
-N_ROWS = pick(short=40, long=150)
+N_ROWS = pick(short=40, long=80)
 #: In the short form too the clocks change.
 FIRST = pick(short=date(2025, 10, 20), long=date(2025, 9, 1))
 
@@ -35,7 +36,7 @@ def year(ledger_url: str, home: Path, tmp_path: Path) -> Iterator[Year]:
         yield year
 
 
-@pytest.mark.timeout(pick(short=120, long=3600))
+@pytest.mark.timeout(pick(short=300, long=3600))
 @pytest.mark.parametrize("database", pick(short=["sqlite"], long=["sqlite", "postgres"]))
 def test_the_books_of_a_year_balance_every_night(year: Year, say: Callable[[str], None], database: str) -> None:
     print(f"OVERNIGHT_TRIAL_SEED={SEED} lives the same year")  # noqa: T201 - to find a fault again

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 HERE = ZoneInfo("Europe/Paris")
 BEGINS_AT, READ_AT, AGAIN_AT = time(2, 30), time(9), time(10)
 LABELS = ("red", "green", "blue")
-WORDS = "card transfer refund balance limit branch letter phone salary rent fee cheque".split()
+WORDS = ["card", "transfer", "refund", "balance", "limit", "branch", "letter", "phone", "salary", "rent", "fee"]
 HOUR_S = 3600.0
 
 #: How many nights of a hundred meet what; each at least one of any year. An outage lasts two to four nights.
@@ -24,7 +24,9 @@ HABITS = {
     "killed": 20, "killed again": 6, "killed delivering": 12, "purged": 3, "killed purging": 1,
 }  # fmt: skip
 POINTS = {
-    "killed": ["before-commit:{}", "after-commit:{}", "before-send:{}", "after-send:{}", "before-part", "after-offered"],
+    "killed": [
+        "before-commit:{}", "after-commit:{}", "before-send:{}", "after-send:{}", "before-part", "after-offered",
+    ],
     "killed delivering": [
         "before-consume", "after-consume", "before-deliver", "after-deliver", "after-settled", "before-commit:{}",
         "after-commit:{}",
@@ -104,7 +106,7 @@ def answer_text(version: int, text: str) -> dict[str, str]:
 
 def is_wrong(version: int, text: str) -> bool:
     """Whether a reader finds the answer wrong: one in a hundred is."""
-    return hashlib.sha256(f"wrong {version} {text}".encode()).digest()[0] < 3  # noqa: PLR2004 - of 256
+    return hashlib.sha256(f"wrong {version} {text}".encode()).digest()[0] < 3
 
 
 class Source:
@@ -124,7 +126,7 @@ class Source:
         for row_id in dice.sample(list(rows), max(1, round(len(rows) * dice.uniform(0.01, 0.05)))):
             self._old.append((row_id, rows[row_id]))
             rows[row_id] = self._write(row_id)
-        if dice.random() < 0.3:  # noqa: PLR2004 - about twice a week
+        if dice.random() < 0.3:
             row_id, text = dice.choice(self._old)
             rows.update({row_id: text} if row_id in rows else {})
         for row_id in dice.sample(list(rows), n_gone := dice.randint(0, 2)):

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Listener
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +58,6 @@ def _serve(listener: Listener, validator: BatchValidator) -> None:
         with contextlib.suppress(EOFError, OSError), listener.accept() as connection:
             if (given := connection.recv()) is None:
                 return
-            _answer(connection, validator, *given)
-
-
-def _answer(
-    connection: Connection, validator: BatchValidator, rows: Any, rules: Any, suite_name: str, docs_dir: Path
-) -> None:
-    checks = replace(parse_checks('{"row": [], "batch": []}', prompt=suite_name), batch=rules)
-    connection.send(validator.validate(rows, checks=checks, suite_name=suite_name, docs_dir=docs_dir))
+            rows, rules, suite_name, docs_dir = given
+            checks = replace(parse_checks('{"row": [], "batch": []}', prompt=suite_name), batch=rules)
+            connection.send(validator.validate(rows, checks=checks, suite_name=suite_name, docs_dir=docs_dir))

@@ -1,4 +1,4 @@
-"""The world outside a year's ledger: a provider with weather and an invoice, and a receiver that keeps one row a key."""
+"""The world outside a year's ledger: a provider with weather and an invoice, and a receiver that logs."""
 
 from __future__ import annotations
 
@@ -93,7 +93,9 @@ class Weather:
         usage = {"prompt_tokens": n_in, "completion_tokens": n_out, "total_tokens": n_in + n_out}
         how = FAULTS.get(kind, Scripted())
         said = how.text or orjson.dumps(answer_text(version, text)).decode()
-        return Scripted(**vars(how) | {"text": said, "usage": usage, "headers": {**how.headers, "request-id": call.call_id}})
+        return Scripted(
+            **vars(how) | {"text": said, "usage": usage, "headers": {**how.headers, "request-id": call.call_id}}
+        )
 
 
 @dataclass(frozen=True)
@@ -135,10 +137,10 @@ class Desk:
         chance = self._dice.random()
         if self.is_away:
             return 403
-        if chance < 0.01:  # noqa: PLR2004 - one in a hundred is not taken
+        if chance < 0.01:
             return 503
         self.posted.append(Posted(key, body, self.day))
-        return 500 if chance < 0.02 else 204  # noqa: PLR2004 - and of one the answer is lost
+        return 500 if chance < 0.02 else 204
 
     def _make_handler(self) -> type[BaseHTTPRequestHandler]:
         desk = self

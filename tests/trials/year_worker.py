@@ -38,18 +38,21 @@ import scipy.stats  # noqa: F401
 import overnight.ledger.migrate
 import overnight.llm.openai_chat  # noqa: F401 - the same
 from overnight import failpoints
-from tests.trials import year_steps
 from tests.trials.shared_worker import Process
+from tests.trials.year_house import warm_up
+from tests.trials.year_sitting import sit
+from tests.trials.year_steps import clear, work
 
 #: Longer than any process of a busy machine takes.
 _ENDS_S = 60.0
+STEPS = {"work": work, "sit": sit, "clear": clear}
 
 
 @dataclass(frozen=True)
 class Orders:
     """What a process is to do, in which night, and what it takes the time to be."""
 
-    #: A function of `year_steps`.
+    #: One of `STEPS`.
     step: str
     home: str
     ledger_url: str
@@ -117,7 +120,11 @@ class Forge:
     def open(cls, folder: Path) -> Iterator[Self]:
         """Those that are still there at the end are killed."""
         command = [sys.executable, "-m", __name__]
-        environment = os.environ | {"OPENAI_API_KEY": "sk-fake-0123456789abcdef", "TZ": "Europe/Paris", "OPENBLAS_NUM_THREADS": "1"}
+        environment = os.environ | {
+            "OPENAI_API_KEY": "sk-fake-0123456789abcdef",
+            "TZ": "Europe/Paris",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
         with subprocess.Popen(
             command, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as maker:
@@ -154,7 +161,7 @@ def main() -> None:
     """Carry out orders until there are no more."""
     # Nobody waits for the forks: whoever was killed is gone, and no zombie.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    year_steps.warm_up()
+    warm_up()
     for line in sys.stdin:
         if (pid := os.fork()) == 0:
             os._exit(_carry_out(*json.loads(line)))
@@ -163,12 +170,13 @@ def main() -> None:
 
 def _carry_out(result: str, given: dict[str, Any]) -> int:
     orders = Orders(**given)
-    faulthandler.dump_traceback_later(30, exit=True)
+    # One that hangs says where, and ends.
+    faulthandler.dump_traceback_later(_ENDS_S - 5, exit=True)
     os.environ["OVERNIGHT_FAILPOINT"] = orders.failpoint
     importlib.reload(failpoints)
     time.time = clock = WallClock(orders.at)  # type: ignore[assignment]
     try:
-        said = getattr(year_steps, orders.step)(orders, clock)
+        said = STEPS[orders.step](orders, clock)
     except BaseException:  # noqa: BLE001 - a fork must not go on as its maker
         said = {"crashed": f"{orders}\n{traceback.format_exc()}"}
     # Whole or not at all: whoever is killed while it is written has said nothing.

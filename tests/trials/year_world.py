@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-import sqlalchemy as sa
 
 from tests.fakes.provider import FakeProvider
 from tests.trials.year import AGAIN_AT, BEGINS_AT, HOUR_S, READ_AT, Day, Source, name_night
 from tests.trials.year_bench import open_bench
-from tests.trials.year_books import Told, World, check_books, look
+from tests.trials.year_books import check_books
 from tests.trials.year_provider import Desk, Weather
+from tests.trials.year_records import Told, World, describe_year, look, measure_ledger
 from tests.trials.year_worker import Forge, Orders, Started
 
 #: What may be spent of a night, and of one in which there is hardly any money.
@@ -76,7 +73,7 @@ class Year:
         if "purged" in day.habits or (day.n and day.n % _PURGED_EVERY == 0):
             self._purge(day)
         check_books(self.world, sorted(self.touched))
-        self.sizes.append(self.measure())
+        self.sizes.append(measure_ledger(self.world.ledger_url))
 
     def _spend_night(self, day: Day) -> None:
         at, later = day.at(BEGINS_AT), day.at(BEGINS_AT, later=True)
@@ -108,7 +105,7 @@ class Year:
             self._take(one, said, day)
 
     def _choose_sink(self, day: Day) -> str:
-        return self.desk.url if day.dice.random() < 0.7 else f"file:{self.world.home / 'out.jsonl'}"  # noqa: PLR2004 - most
+        return self.desk.url if day.dice.random() < 0.7 else f"file:{self.world.home / 'out.jsonl'}"
 
     def _finish(self, runs: list[Orders], day: Day, *, again: bool = False) -> list[dict[str, Any]]:
         """Side by side, each begun anew as often as it is killed."""
@@ -135,9 +132,11 @@ class Year:
         if told.state == "waiting":
             due = day.n + (day.dice.randint(1, 4) if "left waiting" in day.habits else 0)
             expires = "expires" in day.habits and told.decision != "reject"
-            sitting = replace(orders, step="sit", failpoint="", shift_s=0.0, delivers=not expires, decision=told.decision)
+            sitting = replace(
+                orders, step="sit", failpoint="", shift_s=0.0, delivers=not expires, decision=told.decision
+            )
             self.waiting.append(Waiting(told.run_id, "sit", due, sitting))
-        elif told.state == "halted" and day.dice.random() < 0.7:  # noqa: PLR2004 - the others are left as they are
+        elif told.state == "halted" and day.dice.random() < 0.7:
             self.waiting.append(Waiting(told.run_id, "work", day.n + 1, replace(orders, failpoint="", shift_s=0.0)))
 
     def _go_on(self, one: Waiting, day: Day) -> None:
@@ -177,7 +176,9 @@ class Year:
             self.waiting.append(replace(one, due=day.n + 1))
         elif told.state == "released":
             self.counts["deliveries"] += said["n_rows"]
-            self.world.in_file = one.run_id if told.sink.startswith("file:") and "delivered" in said["states"] else self.world.in_file
+            self.world.in_file = (
+                one.run_id if told.sink.startswith("file:") and "delivered" in said["states"] else self.world.in_file
+            )
 
     def _purge(self, day: Day) -> None:
         at = day.at(READ_AT) + 12 * HOUR_S
@@ -195,35 +196,13 @@ class Year:
             connection.exec_driver_sql(begin)
             time.sleep(_HELD_S)
 
-    def measure(self) -> int:
-        """The bytes of the ledger."""
-        with look(self.world.ledger_url) as connection:
-            if connection.dialect.name == "sqlite":
-                return int(connection.exec_driver_sql("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").scalar_one())
-            return int(connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one())
-
     def tell(self) -> str:
         """Its figures."""
-        world, counts = self.world, self.counts
-        n_rows = sum(len(told.rows) + told.n_bad for told in world.runs.values())
-        kinds = Counter(given.kind for given in world.given)
-        n_faults = kinds.total() - kinds["good"]
-        n_keys = len({one.key for one in world.posted})
-        return (
-            f"{counts['nights']} nights, {len(world.runs)} runs, {n_rows:,} rows, {kinds.total():,} calls of which"
-            f" {n_faults:,} went wrong in {len(kinds) - 1} ways, {counts['kills']} kills, {counts['continued']} runs"
-            f" continued, {counts['purges']} purges of {counts['purged requests']:,} requests; released"
-            f" {counts['day released']}, rejected {counts['day rejected']}, held {counts['day held']},"
-            f" {counts['refused when over']} approvals over; {counts['deliveries']:,} rows promised,"
-            f" {len(world.posted):,} posts of {n_keys:,} keys; invoice ${sum(g.usd for g in world.given):.4f};"
-            f" ledger {self.sizes[-1] / 1e6:.1f} MB; {time.monotonic() - self.started:.0f} s"
-        )
+        return describe_year(self.world, self.counts, self.sizes[-1], time.monotonic() - self.started)
 
 
 @contextmanager
-def open_year(
-    home: Path, ledger_url: str, folder: Path, *, n_rows: int, seed: int, has_judge: bool
-) -> Iterator[Year]:
+def open_year(home: Path, ledger_url: str, folder: Path, *, n_rows: int, seed: int, has_judge: bool) -> Iterator[Year]:
     """Everything a year needs, before its first day; without a judge no rule of a batch is asked about."""
     weather, results = Weather(seed), folder / "results"
     results.mkdir()
