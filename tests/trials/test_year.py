@@ -43,8 +43,8 @@ def test_the_books_of_a_year_balance_every_night(year: Year, say: Callable[[str]
     for day in plan_year(N_NIGHTS, FIRST, SEED):
         year.live(day)
     say(f"a year, {database}, seed {SEED}: {year.tell()}")
-    assert year.counts["kills"] > 0
-    assert year.counts["refused when over"] > 0
+    if IS_LONG:
+        assert min(year.counts[what] for what in ("kills", "continued", "refused when over", "purged requests")) > 0
     check_traced(year.world)
     check_ledger(year)
     for name, spoil in SPOILT.items():

@@ -83,7 +83,8 @@ def plan_year(n_nights: int, first: date, seed: int) -> list[Day]:
 
 
 def _draw_days(n_nights: int, share: int, dice: random.Random) -> list[int]:
-    return dice.sample(range(1, n_nights), max(1, round(n_nights * share / 100)))
+    # Not in the last days: what is begun then would have no end.
+    return dice.sample(range(1, max(2, n_nights - 3)), max(1, round(n_nights * share / 100)))
 
 
 def _follow(weather: Sequence[str], habits: Sequence[set[str]], first: date, seed: int) -> Iterator[Day]:
