@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from overnight.approve import find_standing, open_round
 from overnight.deliver import deliver_release
-from overnight.failures import ApprovalRefused, OvernightError
+from overnight.failures import ApprovalRefused, OvernightError, ReviewRefused
 from overnight.ledger.approvals import find_approval
 from overnight.ledger.releases import find_release
 from overnight.records import Approval, Release, RunState
@@ -78,7 +78,13 @@ def _review(release: Release, orders: Orders, house: House, clock: WallClock) ->
         wrong = _list_wrong(release, orders, house)
         answers = house.answer(release, orders.decision, reviewer=READERS[at % 2], **dict.fromkeys(wrong, "wrong"))
         _note(house.home, {"run": orders.run_id, "sink": release.sink, "decision": orders.decision, "wrong": wrong})
-        decision = house.submit(release, answers)
+        try:
+            decision = house.submit(release, answers)
+        except ReviewRefused as error:
+            # Who had answered before the process was killed has read it: somebody else is asked.
+            said.append(str(error))
+            at += 1
+            continue
         if decision.is_final:
             return decision.approval or RunState(decision.outcome)
         said.append(decision.words)
