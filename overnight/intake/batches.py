@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from overnight.intake.ids import SeenIds
-from overnight.intake.source_rows import Columns, Fault, SourceRow, list_names
+from overnight.intake.source_rows import Columns, Fault, Numbering, SourceRow, list_names
 from overnight.keys import batch_digest, canonical_json
 from overnight.masking import mask_secrets
 from overnight.parts import write_columns
 from overnight.records import Batch, RowState
 from overnight.taxonomy import FailureClass
 
+#: Of input in one batch: rows of megabytes make a batch of few rows, so that it fits into memory.
+_MOST_CHARACTERS = 2**25
 _PENDING, _QUARANTINED = RowState.PENDING.value, RowState.QUARANTINED.value
 
 
@@ -23,35 +25,44 @@ def size_batch(n: int) -> int:
     return int(500 * 2 ** ((n - 1) // 100))
 
 
-def cut_batches(rows: Iterable[SourceRow], columns: Columns, home: Path) -> Iterator[Batch]:
+def cut_batches(
+    rows: Iterable[SourceRow], columns: Columns, home: Path, numbering: Numbering | None = None
+) -> Iterator[Batch]:
     """Write each batch as a part as soon as it is full, and yield it; one batch is in memory."""
+    named = numbering or Numbering()
     with SeenIds() as seen:
         stream = iter(rows)
         for n in count(1):
-            # Row by row, so that what a row was read into is let go of at once.
-            read = [_read_row(row, columns) for row in islice(stream, size_batch(n))]
+            read = list(_read_rows(islice(stream, size_batch(n)), columns, named))
             if not read:
                 return
-            yield _write_batch(n, read, columns, seen, home)
+            yield _write_batch(n, read, columns, seen, home, named=named)
 
 
 #: A row's number, its id, its input as canonical JSON, what its reader found wrong with it, and what is missing.
 _Row = tuple[int, str | None, str | None, Fault | None, Fault | None]
 
 
-def _read_row(row: SourceRow, columns: Columns) -> _Row:
-    if row.values is None:
-        return row.number, row.id, None, row.fault, None
-    given = _format_input(row.values, columns)
-    return row.number, row.id, given, row.fault, _find_missing(row.number, row.values, columns)
+def _read_rows(rows: Iterable[SourceRow], columns: Columns, named: Numbering) -> Iterator[_Row]:
+    """Row by row, so that what a row was read into is let go of at once; until they are many, or much."""
+    n_characters = 0
+    for row in rows:
+        if row.values is None:
+            yield row.number, row.id, None, row.fault, None
+            continue
+        given = _format_input(row.values, columns)
+        yield row.number, row.id, given, row.fault, _find_missing(row.number, row.values, columns, named)
+        n_characters += len(given)
+        if n_characters >= _MOST_CHARACTERS:
+            return
 
 
-def _write_batch(n: int, rows: list[_Row], columns: Columns, seen: SeenIds, home: Path) -> Batch:
+def _write_batch(n: int, rows: list[_Row], columns: Columns, seen: SeenIds, home: Path, *, named: Numbering) -> Batch:
     numbers, read_ids, read_inputs, unreadable, missing = zip(*rows, strict=True)
     # Before anything is named, pinned or sent: what is recorded of a request stays, byte for byte, what was sent.
     own_ids, inputs = _mask_all(read_ids), _mask_all(read_inputs)
     n_masked = sum((a, b) != (c, d) for a, b, c, d in zip(read_ids, read_inputs, own_ids, inputs, strict=True))
-    ids, unnamed = _name_rows(own_ids, numbers, columns, seen)
+    ids, unnamed = _name_rows(own_ids, numbers, columns, seen, named)
     faults = [a or b or c for a, b, c in zip(unreadable, unnamed, missing, strict=True)]
     part = write_columns(
         {
@@ -74,7 +85,7 @@ def _mask_all(texts: Sequence[str | None]) -> Sequence[str | None]:
 
 
 def _name_rows(
-    ids: Sequence[str | None], numbers: Sequence[int], columns: Columns, seen: SeenIds
+    ids: Sequence[str | None], numbers: Sequence[int], columns: Columns, seen: SeenIds, named: Numbering
 ) -> tuple[Sequence[str], Sequence[Fault | None]]:
     """Names that no other row of the stream bears: all at once where each row's own id can serve, else one by one."""
     if columns.id is None:
@@ -82,27 +93,32 @@ def _name_rows(
     own = [row_id for row_id in ids if row_id and not row_id.isspace()]
     if len(own) == len(ids) and seen.claim_all(list(zip(own, numbers, strict=True))):
         return own, [None] * len(own)
-    named = [_name_row(row_id, number, columns.id, seen) for row_id, number in zip(ids, numbers, strict=True)]
-    return [row_id for row_id, _ in named], [fault for _, fault in named]
+    given = [_name_row(row_id, number, columns.id, seen, named) for row_id, number in zip(ids, numbers, strict=True)]
+    return [row_id for row_id, _ in given], [fault for _, fault in given]
 
 
-def _name_row(row_id: str | None, number: int, column: str, seen: SeenIds) -> tuple[str, Fault | None]:
+def _name_row(
+    row_id: str | None, number: int, column: str, seen: SeenIds, named: Numbering
+) -> tuple[str, Fault | None]:
     """The row's own id, or a spare one where that cannot serve."""
     if row_id is None or _is_missing(row_id):
-        reason = f"Row {number} has no id in column {column!r}. Give it one."
+        reason = f"{named.name(number)} has no id in column {column!r}. Give it one."
         return seen.claim_spare(number), Fault(FailureClass.EMPTY_ID, reason)
     first = seen.claim(row_id, number)
     if first is None:
         return row_id, None
-    reason = f"Row {number} has the id {row_id!r}, which row {first} has already. Give each row its own."
+    other = named.name(first).removeprefix("Row")
+    reason = f"{named.name(number)} has the id {row_id!r}, which row{other} has already. Give each row its own."
     return seen.claim_spare(number), Fault(FailureClass.DUPLICATE_ID, reason)
 
 
-def _find_missing(number: int, values: dict[str, Any], columns: Columns) -> Fault | None:
+def _find_missing(number: int, values: dict[str, Any], columns: Columns, named: Numbering) -> Fault | None:
     missing = [name for name in columns.inputs if _is_missing(values[name])]
     if not missing:
         return None
-    reason = f"Row {number} has no value in {list_names(missing)}. Fill it in, or declare it in optional_inputs."
+    reason = (
+        f"{named.name(number)} has no value in {list_names(missing)}. Fill it in, or declare it in optional_inputs."
+    )
     return Fault(FailureClass.MISSING_VALUE, reason)
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
-from pathlib import Path
+import io
+from collections.abc import Generator, Iterator
 from typing import TextIO
 
 from overnight.failures import InputRefused
-from overnight.intake.source_rows import Columns, Fault, SourceRow, check_columns
+from overnight.intake.opened import open_stream
+from overnight.intake.source_files import SourceFile
+from overnight.intake.source_rows import Columns, Fault, Numbering, SourceRow, check_columns
 from overnight.taxonomy import FailureClass
 
-#: Characters in one field or line. A quote that is never closed would otherwise take the whole file into memory.
+#: Characters in one row. A quote that is never closed would otherwise take the whole file into memory.
 MOST_CHARACTERS = 2**24
 
 
@@ -21,6 +23,7 @@ class _Lines:
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self._ended = False
+        self._n_characters = 0
 
     def __iter__(self) -> _Lines:
         return self
@@ -30,84 +33,98 @@ class _Lines:
         if not line:
             self._ended = True
             raise StopIteration
-        if len(line) == MOST_CHARACTERS:
-            raise csv.Error(f"a line has more than {MOST_CHARACTERS} characters")
+        self._n_characters += len(line)
+        if self._n_characters >= MOST_CHARACTERS:
+            raise csv.Error(f"it has more than {MOST_CHARACTERS} characters")
         return line
 
-    def check_open_quote(self) -> None:
+    def end_row(self) -> None:
         """Refuse a row that only the end of the file ended: the rows after its open quote would vanish in it."""
         if self._ended:
             raise csv.Error("a quote is opened and never closed")
+        self._n_characters = 0
 
 
-def read_csv_rows(path: Path, columns: Columns) -> Iterator[SourceRow]:
+def read_csv_rows(file: SourceFile, columns: Columns, numbering: Numbering) -> Generator[SourceRow, None, int]:
     """
-    Stream the rows after the header, counted from 1; blank lines are no rows.
+    Stream the rows after the header; blank lines are no rows.
+
+    Returns:
+        The number of the last row.
 
     Raises:
         InputRefused: The file is not CSV in UTF-8 with the declared columns.
     """
     csv.field_size_limit(MOST_CHARACTERS)
     # surrogateescape: one row with foreign bytes is quarantined; it does not end the night.
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        records = _read_records(file, path)
-        header = _read_header(records, path)
-        check_columns(header, columns, path)
+    with (
+        open_stream(file) as stream,
+        io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as text,
+    ):
+        records = _read_records(text, file)
+        header = _read_header(records, file)
+        check_columns(header, columns, file.name)
         names = columns.select_inputs(header)
         picked = [(name, header.index(name)) for name in names]
         id_at = header.index(columns.id) if columns.id is not None else None
-        for number, fields in enumerate(records, start=1):
-            fault = _find_fault(number, fields, header)
+        number = numbering.n_before
+        for number, fields in enumerate(records, start=number + 1):  # noqa: B020 - it goes on from there
+            fault = _find_fault(number, fields, header, numbering)
             if fault is not None:
                 yield SourceRow(number, _find_id(fields, id_at), None, fault)
             else:
                 row_id = fields[id_at] if id_at is not None else None
                 yield SourceRow(number, row_id, {name: fields[at] for name, at in picked})
+    return number
 
 
-def _read_records(file: TextIO, path: Path) -> Iterator[list[str]]:
-    lines = _Lines(file)
+def _read_records(text: TextIO, file: SourceFile) -> Iterator[list[str]]:
+    lines = _Lines(text)
     n_records = 0  # the header is record 0, so this is the number of the row that is being read
     try:
         for fields in csv.reader(lines):
-            lines.check_open_quote()
+            lines.end_row()
             if fields:
                 yield fields
                 n_records += 1
     except csv.Error as error:
         where = f"row {n_records}" if n_records else "the header"
         raise InputRefused(
-            f"{path} cannot be read as CSV at {where}: {error}. Mend the quotes there and run again."
+            f"{file.name} cannot be read as CSV at {where}: {error}. Mend the quotes there and run again."
         ) from error
     except OSError as error:
         raise InputRefused(
-            f"{path} cannot be read past row {n_records} ({error.strerror}). Copy it to a sound disk and run again."
+            f"{file.name} cannot be read past row {n_records} ({error.strerror}). Copy it to a sound disk and run"
+            " again."
         ) from error
 
 
-def _read_header(records: Iterator[list[str]], path: Path) -> list[str]:
+def _read_header(records: Iterator[list[str]], file: SourceFile) -> list[str]:
     header = next(records, None)
     if header is None:
-        raise InputRefused(f"{path} is empty. Give a CSV file with a header and at least one row.")
+        raise InputRefused(f"{file.name} is empty. Give a CSV file with a header and at least one row.")
     for name in header:
         bad = _describe_bad_bytes(name)
         if bad:
-            raise InputRefused(f"The header of {path} holds {bad}. Save the file as CSV in UTF-8.")
+            raise InputRefused(f"The header of {file.name} holds {bad}. Save the file as CSV in UTF-8.")
     return header
 
 
-def _find_fault(number: int, fields: list[str], header: list[str]) -> Fault | None:
+def _find_fault(number: int, fields: list[str], header: list[str], numbering: Numbering) -> Fault | None:
     text = "".join(fields)
     if text.isascii() and len(fields) == len(header) and "\0" not in text:
         return None
     if _describe_bad_bytes(text):
         at, bad = next((i, bad) for i, bad in enumerate(map(_describe_bad_bytes, fields)) if bad)
         column = f"column {header[at]!r}" if at < len(header) else f"field {at + 1}"
-        return Fault(FailureClass.UNDECODABLE, f"Row {number} holds {bad}, in {column}. Save the file as UTF-8.")
+        return Fault(
+            FailureClass.UNDECODABLE, f"{numbering.name(number)} holds {bad}, in {column}. Save the file as UTF-8."
+        )
     if len(fields) != len(header):
         return Fault(
             FailureClass.RAGGED_ROW,
-            f"Row {number} has {len(fields)} fields where the header has {len(header)}. Quote fields that hold commas.",
+            f"{numbering.name(number)} has {len(fields)} fields where the header has {len(header)}. Quote fields"
+            " that hold commas.",
         )
     return None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from overnight.failures import InputRefused
@@ -48,7 +47,26 @@ class Columns:
         return tuple(name for name in (*self.inputs, *self.optional_inputs) if name in names)
 
 
-def check_columns(names: Sequence[str], columns: Columns, path: Path) -> None:
+class Numbering:
+    """The rows of a source as people are told of them: by their number in it, and in a file of several by that too."""
+
+    def __init__(self, n_before: int = 0) -> None:
+        #: Rows in the files before the one that is read.
+        self.n_before = n_before
+        self._begun: list[tuple[int, str]] = []
+
+    def begin(self, file: str, n_before: int) -> None:
+        """Another file of several."""
+        self.n_before = n_before
+        self._begun.append((n_before, file))
+
+    def name(self, number: int) -> str:
+        """Such as "Row 712", or "Row 712 (row 12 of b.csv)"."""
+        n_before, file = next((begun for begun in reversed(self._begun) if begun[0] < number), (0, ""))
+        return f"Row {number} (row {number - n_before} of {file})" if file else f"Row {number}"
+
+
+def check_columns(names: Sequence[str], columns: Columns, file: str) -> None:
     """
     Refuse a source whose columns are not those that the prompt declares.
 
@@ -58,12 +76,12 @@ def check_columns(names: Sequence[str], columns: Columns, path: Path) -> None:
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise InputRefused(
-            f"{path} has more than one column named {list_names(twice)}. Rename them so that each stands once."
+            f"{file} has more than one column named {list_names(twice)}. Rename them so that each stands once."
         )
     missing = [name for name in columns.required if name not in names]
     if missing:
         raise InputRefused(
-            f"{path} has no column {list_names(missing)}, which the prompt declares; it has {list_names(names)}. "
+            f"{file} has no column {list_names(missing)}, which the prompt declares; it has {list_names(names)}. "
             "Rename the column, or change id and inputs in prompt.md."
         )
 
@@ -72,3 +90,13 @@ def list_names(names: Sequence[str], most: int = 20) -> str:
     """The names in quotes on one line, the first `most` of them."""
     shown = ", ".join(repr(name) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def make_id(value: Any) -> str:
+    """A row's id as text, empty where there is none."""
+    if value is None:
+        return ""
+    # pandas makes floats of whole numbers when one of them is missing.
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

@@ -80,7 +80,7 @@ def test_only_a_row_that_could_be_read_has_an_input(intake, line, is_null):
     [
         ("", "is empty"),
         ("\n\n", "is empty"),
-        ("id,text\n", "has a header but no rows"),
+        ("id,text\n", "has no rows"),
         (b"id,te\xffxt\n1,a\n", "header of .* holds byte 0xff"),
         ("id,text\n1,a\n".encode("utf-16"), "header of .* holds byte 0x"),
         ("id,text,id\n1,a,2\n", "more than one column named 'id'"),
@@ -97,9 +97,9 @@ def test_a_file_that_is_no_dataset_is_refused_on_one_line(intake, data, why):
 
 def test_a_field_past_the_bound_is_refused_with_its_row(intake, monkeypatch):
     monkeypatch.setattr(csv_rows, "MOST_CHARACTERS", 100)
-    with pytest.raises(InputRefused, match="at row 2: field larger than field limit"):
+    with pytest.raises(InputRefused, match=r"at row 2: (it has more than 100 characters|field larger)"):
         intake.read(intake.write('id,text\n1,a\n2,"' + "open\n" * 100))
-    with pytest.raises(InputRefused, match="at row 2: a line has more than 100 characters"):
+    with pytest.raises(InputRefused, match="at row 2: it has more than 100 characters"):
         intake.read(intake.write(f"id,text\n1,a\n2,{'x' * 200}\n"))
 
 

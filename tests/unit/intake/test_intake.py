@@ -14,9 +14,11 @@ def test_a_file_address_is_a_path(intake):
     assert len(intake.read(Path(path).as_uri())) == 1
 
 
-@pytest.mark.parametrize("source", ["rows.txt", "rows", "s3://bucket/rows.csv", "https://example.com/rows.csv"])
+@pytest.mark.parametrize(
+    "source", ["rows.txt", "rows", "rows.zip", "rows.csv.bz2", "rows.parquet.gz", "https://a.example/x"]
+)
 def test_other_kinds_of_source_are_refused_with_what_can_be_read(intake, source):
-    with pytest.raises(InputRefused, match=r"\.csv or \.parquet"):
+    with pytest.raises(InputRefused, match=r"of no kind that can be read. Give a \.csv, \.jsonl"):
         intake.read(source)
 
 
@@ -26,9 +28,9 @@ def test_a_file_that_is_not_there_is_refused(intake):
 
 
 @pytest.mark.parametrize("name", ["folder.csv", "folder.parquet"])
-def test_a_folder_is_refused(intake, name):
+def test_an_empty_folder_is_refused(intake, name):
     (intake.home / name).mkdir()
-    with pytest.raises(InputRefused, match="is a folder"):
+    with pytest.raises(InputRefused, match="has no file to read there"):
         intake.read(str(intake.home / name))
 
 
