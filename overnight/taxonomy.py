@@ -139,7 +139,7 @@ TREATMENTS: dict[FailureClass, Treatment] = {
     FailureClass.BUDGET: _halt("the worst price of the next call does not fit under a cap"),
     FailureClass.STOPPED: _halt("somebody stopped the run"),
     FailureClass.BAD_REQUEST: _quarantine("400, 422 and other 4xx"),
-    FailureClass.TOO_LARGE: _quarantine("413, context length exceeded, a reply over 10 MB"),
+    FailureClass.TOO_LARGE: _quarantine("413, context length exceeded, a reply over 10 MB; intake: a row over 16 MB"),
     FailureClass.TRUNCATED: _repair("stop reason length or max_tokens", Step.RAISE_LIMIT),
     FailureClass.REFUSAL: _repair("stop reason refusal, message.refusal", Step.FALLBACK),
     FailureClass.CONTENT_FILTER: _quarantine("stop reason content_filter"),
@@ -153,8 +153,10 @@ TREATMENTS: dict[FailureClass, Treatment] = {
     FailureClass.SAME_ANSWER: _repair(
         "row check distinct: one answer for too many inputs of a batch", Step.REASK, if_stays=FailureKind.HOLD
     ),
-    FailureClass.UNDECODABLE: _quarantine("intake: not valid text"),
-    FailureClass.RAGGED_ROW: _quarantine("intake: more or fewer cells than columns"),
+    FailureClass.UNDECODABLE: _quarantine("intake: not valid text, or not strict JSON"),
+    FailureClass.RAGGED_ROW: _quarantine(
+        "intake: more or fewer cells than columns; a JSON line that is no object or has a name twice"
+    ),
     FailureClass.EMPTY_ID: _quarantine("intake: no id"),
     FailureClass.DUPLICATE_ID: _quarantine("intake: an id that an earlier row has"),
     FailureClass.MISSING_VALUE: _quarantine("intake: no value in a declared input"),

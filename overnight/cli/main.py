@@ -17,6 +17,20 @@ from overnight.cli.outward import OUTWARD
 from overnight.cli.serve import serve
 from overnight.failures import OvernightError
 
+_SOURCE = (
+    "The dataset: a .csv, .jsonl or .parquet file, a folder or pattern of them, a URL (s3://, gs://, az://, https://),"
+    " quarantine:RUN or inbox:PROMPT."
+)
+
+
+def _check_source(_context: click.Context, _option: click.Parameter, source: str | None) -> str | None:
+    """Before the flow run's parameters are recorded: a URL may hold a password."""
+    if source and "://" in source:
+        from overnight.intake import check_source  # noqa: PLC0415 - late: pyarrow takes a while
+
+        check_source(source)
+    return source
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__)
@@ -26,7 +40,7 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("flow", shell_complete=complete_flow)
-@click.option("--source", help="The dataset: a .csv or .parquet file, or quarantine:RUN.")
+@click.option("--source", callback=_check_source, help=_SOURCE)
 @click.option("--model", help="PROVIDER:NAME, such as openai:gpt-5-mini. Default: the prompt's own.")
 @click.option(
     "--sink",
@@ -56,7 +70,7 @@ def run(flow: str, **options: Any) -> None:
 
 @cli.command()
 @click.argument("flow", shell_complete=complete_flow)
-@click.option("--source", help="The dataset: a .csv or .parquet file, or quarantine:RUN.")
+@click.option("--source", callback=_check_source, help=_SOURCE)
 @click.option("--model", help="PROVIDER:NAME, such as openai:gpt-5-mini. Default: the prompt's own.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
 @json_

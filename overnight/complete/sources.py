@@ -1,4 +1,4 @@
-"""What a run reads: a file, or the rows that another run set aside."""
+"""What a run reads: files, or the rows that another run set aside."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_source(source: str, prompt: Prompt, *, ledger: Ledger, settings: Settin
     Stream the source as batches, each written as a part.
 
     Args:
-        source: A .csv or .parquet file, or quarantine:RUN.
+        source: A file, a folder, a pattern or a URL of rows, or quarantine:RUN.
         prompt: Which reads them first.
         ledger: Where other runs are recorded.
         settings: Where their parts are, and how many rows to read at the most.

@@ -46,7 +46,9 @@ def parse_line(line: bytes) -> dict[str, Any]:
 
 def _is_doubtful(line: bytes, written: bytes) -> bool:
     # A name that stands twice is left out when it is written again, and its colon with it; unless one was escaped.
-    return written.count(b":") != line.count(b":") or b"\\u00" in line
+    if written.count(b":") != line.count(b":"):
+        return True
+    return b"\\u00" in line and (b"\\u003" in line or b"\\u0000" in line)
 
 
 def _parse_closely(line: bytes) -> dict[str, Any]:

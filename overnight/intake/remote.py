@@ -129,8 +129,11 @@ class _Reached:
         Raises:
             InputRefused: Nothing, a folder or a file that would not be read, or no answer.
         """
-        with self.translating(url):
-            found = self._fs.glob(url, detail=True).values() if "*" in url else self._fs.ls(url, detail=True)
+        try:
+            with self.translating(url):
+                found = self._fs.glob(url, detail=True).values() if "*" in url else self._fs.ls(url, detail=True)
+        except ValueError as error:
+            raise InputRefused(f"{url} is no pattern ({error}). Mend it.") from error
         base = self._fs._strip_protocol(url.partition("*")[0])  # noqa: SLF001 - there is no other name for it
         names = []
         for entry in sorted(found, key=lambda entry: str(entry["name"])):

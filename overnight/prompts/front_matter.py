@@ -44,20 +44,33 @@ class FrontMatter(BaseModel):
     repair: Repair = Repair()
 
 
+class _Loader(yaml.SafeLoader):
+    """Plain YAML: without tags, and without aliases, of which a few lines stand for gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias (*name) is not allowed: write the value out")
+        return super().compose_node(parent, index)
+
+
 def split_text(name: str, text: str) -> tuple[FrontMatter, str]:
     match = _FRONT_MATTER.fullmatch(text)
     if match is None:
         refuse(name, "prompt.md", "has no front matter", "Begin it with YAML between two lines of ---.")
     try:
-        front = FrontMatter.model_validate(yaml.safe_load(match[1]))
+        front = FrontMatter.model_validate(yaml.load(match[1], _Loader))  # noqa: S506 - it is a safe one
     except yaml.YAMLError as error:
         refuse(name, "prompt.md", f"the front matter is not plain YAML ({error})", "Mend it; tags are not allowed.")
+    except RecursionError:
+        refuse(name, "prompt.md", "the front matter is nested too deeply", "Write it flat.")
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors())
         remedy = (
             "It takes model (PROVIDER:NAME), inputs, and where needed id, optional_inputs, private, parameters, repair."
         )
         refuse(name, "prompt.md", f"the front matter has faults ({faults})", remedy)
+    except ValueError as error:  # a date that is none
+        refuse(name, "prompt.md", f"the front matter has a value that cannot be read ({error})", "Put it in quotes.")
     return front, match[2]
 
 

@@ -1,5 +1,5 @@
 """
-A small S3 on loopback: PUT, GET, HEAD and DELETE of objects, with their conditions; it misbehaves on command.
+A small S3 on loopback: PUT, GET, HEAD and DELETE of objects with their conditions, and lists; it misbehaves on command.
 
 In a test: `with FakeS3() as s3: ...`. Buckets need not be made; signatures are not judged.
 """
@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
+from xml.sax.saxutils import escape
 
 #: Status, body, headers.
 _Answer = tuple[int, bytes, dict[str, str]]
@@ -150,6 +151,12 @@ class _Handler(BaseHTTPRequestHandler):
         store = self.server.store
         if path.partition("/")[0] in store.missing_buckets:
             return 404, _write_error("NoSuchBucket", "The specified bucket does not exist"), {}
+        if self.command == "GET" and "list-type=2" in query:
+            return 200, self._list(path.strip("/"), dict(parse_qsl(query, keep_blank_values=True))), {}
+        return self._carry_out_one(path, query, headers, body)
+
+    def _carry_out_one(self, path: str, query: str, headers: Mapping[str, str], body: bytes) -> _Answer:
+        store = self.server.store
         if query not in ("", "x-id=PutObject", "x-id=GetObject", "x-id=DeleteObject"):
             return 501, _write_error("NotImplemented", f"The fake does not know {self.command} with {query}"), {}
         found = store.objects.get(path)
@@ -159,7 +166,32 @@ class _Handler(BaseHTTPRequestHandler):
             return self._delete(path, found, headers)
         if found is None:
             return 404, _write_error("NoSuchKey", "The specified key does not exist."), {}
-        return 200, found, {"ETag": _make_etag(found)}
+        return _cut_out(found, headers.get("range") if self.command == "GET" else None)
+
+    def _list(self, bucket: str, asked: Mapping[str, str]) -> bytes:
+        """All keys in one page."""
+        prefix, delimiter = asked.get("prefix", ""), asked.get("delimiter", "")
+        keys, folders = [], set()
+        for path, data in sorted(self.server.store.objects.items()):
+            name, _, key = path.partition("/")
+            if name != bucket or not key.startswith(prefix):
+                continue
+            head, found, _ = key[len(prefix) :].partition(delimiter) if delimiter else (key, "", "")
+            if found:
+                folders.add(f"{prefix}{head}{delimiter}")
+            else:
+                keys.append(
+                    f"<Contents><Key>{escape(key)}</Key><Size>{len(data)}</Size>"
+                    f"<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>{escape(_make_etag(data))}</ETag>"
+                    "<StorageClass>STANDARD</StorageClass></Contents>"
+                )
+        inside = "".join(
+            f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>" for name in sorted(folders)
+        )
+        return (
+            f"<ListBucketResult><Name>{bucket}</Name><Prefix>{escape(prefix)}</Prefix><MaxKeys>1000</MaxKeys>"
+            f"<KeyCount>{len(keys)}</KeyCount><IsTruncated>false</IsTruncated>{''.join(keys)}{inside}</ListBucketResult>"
+        ).encode()
 
     def _put(self, path: str, body: bytes, found: bytes | None, headers: Mapping[str, str]) -> _Answer:
         if headers.get("if-none-match") == "*" and found is not None:
@@ -188,6 +220,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: Any) -> None:
         pass
+
+
+def _cut_out(data: bytes, wanted: str | None) -> _Answer:
+    etag = {"ETag": _make_etag(data)}
+    if wanted is None:
+        return 200, data, etag
+    first, _, last = wanted.removeprefix("bytes=").partition("-")
+    some = data[int(first) : int(last or len(data)) + 1]
+    return 206, some, {**etag, "Content-Range": f"bytes {first}-{int(first) + len(some) - 1}/{len(data)}"}
 
 
 def _make_etag(data: bytes) -> str:
