@@ -14,7 +14,7 @@ from overnight.intake.source_files import SourceFile
 
 #: Bytes that are out before the ratio is judged, and the most that one byte may become: a table in text comes to 50
 #: at the most, a bomb in gzip to 1,000.
-_JUDGED_FROM, _MOST_FOLD = 2**26, 250
+_JUDGED_FROM, _MOST_FOLD = 2**24, 250
 _AT_ONCE = 2**20
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +88,8 @@ def test_a_row_past_the_bound_is_named(
 
 
 def test_rows_of_emoji_up_to_the_bound_are_read(read: Callable[..., Read]) -> None:
-    assert read("big.jsonl", make_rows("jsonl", ["a", "b"]) + b'\n{"id":3,"text":"' + b"\xf0\x9f\x98\x80" * 4_190_000 + b'"}').rows == {"": 3}
+    line = b'{"id":3,"text":"' + "\U0001f600".encode() * 4_190_000 + b'"}'
+    assert read("big.jsonl", write_lines(make_rows("jsonl", ["a", "b"]), line)).rows == {"": 3}
     assert read("big.csv", make_rows("csv", ["a", "\U0001f600" * 16_700_000, "c"])).rows == {"": 3}
 
 
@@ -109,7 +108,10 @@ BAD = {
 @pytest.mark.parametrize("bad", BAD)
 def test_a_hostile_row_costs_itself_behind_a_byte_order_mark_too(read: Callable[..., Read], bad: str) -> None:
     forms, failure_class = BAD[bad]
-    good = {"csv": (b"\xef\xbb\xbfid,text", b"1,a", b"3,c"), "jsonl": (b"\xef\xbb\xbf", b'{"id":1,"text":"a"}', b'{"id":3,"text":"c"}')}
+    good = {
+        "csv": (b"\xef\xbb\xbfid,text", b"1,a", b"3,c"),
+        "jsonl": (b"\xef\xbb\xbf", b'{"id":1,"text":"a"}', b'{"id":3,"text":"c"}'),
+    }
     for kind, row in forms.items():
         head, first, last = good[kind]
         assert read(f"rows.{kind}", write_lines(head, first, row, last)).rows == {"": 2, failure_class: 1}
@@ -118,7 +120,9 @@ def test_a_hostile_row_costs_itself_behind_a_byte_order_mark_too(read: Callable[
 def test_hostile_cells_of_parquet_cost_their_rows(read: Callable[..., Read], tmp_path: Path) -> None:
     texts = [b"a", b"\xff", b"a\0b", b"\xed\xa0\x80", b"", None, b"a", b"a"]
     ids = ["1", "2", "3", "4", "5", "6", "1", None]
-    pq.write_table(pa.table({"id": ids, "text": pa.array(texts, pa.binary()).view(pa.string())}), tmp_path / "r.parquet")
+    pq.write_table(
+        pa.table({"id": ids, "text": pa.array(texts, pa.binary()).view(pa.string())}), tmp_path / "r.parquet"
+    )
     found = read("r.parquet")
     assert found.rows == {"": 1, "undecodable": 3, "missing_value": 2, "duplicate_id": 1, "empty_id": 1}
     pq.write_table(pa.table({"id": ["1", "2"], "text": [1.0, float("nan")]}), tmp_path / "nan.parquet")
@@ -126,7 +130,7 @@ def test_hostile_cells_of_parquet_cost_their_rows(read: Callable[..., Read], tmp
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "csv.gz", "jsonl.zst"])
-@pytest.mark.parametrize("data", [b"", b"\0" * 100_000, os.urandom(100_000), b"PK\3\4" + bytes(1000)])
+@pytest.mark.parametrize("data", [b"", b"\0" * 100_000, bytes(range(256)) * 400, b"PK\3\4" + bytes(1000)])
 def test_what_is_no_dataset_is_refused_or_set_aside_whole(read: Callable[..., Read], kind: str, data: bytes) -> None:
     found = read(f"rows.{kind}", data)
     assert found.refused or kind == "jsonl"
@@ -140,13 +144,7 @@ def test_a_missing_column_is_refused_with_those_that_are_there(read: Callable[..
     assert "it has 'id', 'text'" in found.refused
 
 
-BOMB = pick(short=2**30, long=2**33)
-
-
-def pump(open_: Callable[[], Any], data: bytes, n_bytes: int) -> None:
-    with open_() as file:
-        for _ in range(n_bytes // len(data)):
-            file.write(data)
+BOMB = pick(short=2**28, long=2**33)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -154,7 +152,9 @@ def pump(open_: Callable[[], Any], data: bytes, n_bytes: int) -> None:
 @pytest.mark.parametrize("unit", [b"x" * 2**20, b"\n" * 2**20], ids=["one line", "blank lines"])
 def test_a_zip_bomb_is_refused(read: Callable[..., Read], tmp_path: Path, kind: str, suffix: str, unit: bytes) -> None:
     path = tmp_path / f"bomb.{kind}.{suffix}"
-    pump(lambda: gzip.open(path, "wb", 1) if suffix == "gz" else zstandard.open(path, "wb"), unit, BOMB)
+    with gzip.open(path, "wb", 1) if suffix == "gz" else zstandard.open(path, "wb") as file:
+        for _ in range(BOMB // len(unit)):
+            file.write(unit)
     found = read(path.name)
     assert "expands more than 250-fold" in found.refused or "it has more than" in found.refused
     assert found.rows == {}
@@ -189,10 +189,9 @@ def test_a_column_that_expands_beyond_measure_is_refused(read: Callable[..., Rea
 
 
 def test_a_list_of_a_hundred_million_nothings_is_refused(read: Callable[..., Read], tmp_path: Path) -> None:
-    values = pa.array([7], pa.int8()).take(pa.array(bytes(4 * 100_000_000)) if False else pa.nulls(0, pa.int8()))
-    del values
     n = 100_000_000
-    lists = pa.ListArray.from_arrays(pa.array([0, n], pa.int32()), pa.Array.from_buffers(pa.int8(), n, [None, pa.py_buffer(bytes(n))]))
+    nothings = pa.Array.from_buffers(pa.int8(), n, [None, pa.py_buffer(bytes(n))])
+    lists = pa.ListArray.from_arrays(pa.array([0, n], pa.int32()), nothings)
     write_parquet(tmp_path / "r.parquet", lists, 1)
     assert "as no dataset does" in read("r.parquet").refused
 
@@ -204,13 +203,24 @@ def test_a_million_repeated_rows_of_a_few_kilobytes_are_rows_like_others(
     assert read("r.parquet", id_column="").rows == {"": 100_000}
 
 
-OUT = ["../../x", "/etc/passwd", "a/../../b", "..", "~root", "$(touch x)", "con\\..\\x", "file:///etc/passwd", "{{7*7}}"]
+OUT = [
+    "../../x",
+    "/etc/passwd",
+    "a/../../b",
+    "..",
+    "~root",
+    "$(touch x)",
+    "con\\..\\x",
+    "file:///etc/passwd",
+    "{{7*7}}",
+]
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_an_id_that_looks_like_a_path_is_an_id(read: Callable[..., Read], tmp_path: Path, kind: str) -> None:
-    rows = [json.dumps({"id": name, "text": name}) for name in OUT] if kind == "jsonl" else ["id,text", *(f'"{n}","{n}"' for n in OUT)]
-    assert read(f"rows.{kind}", write_lines(*rows)).row_ids == OUT
+    objects = [json.dumps({"id": name, "text": name}) for name in OUT]
+    lines = objects if kind == "jsonl" else ["id,text", *(f'"{name}","{name}"' for name in OUT)]
+    assert read(f"rows.{kind}", write_lines(*lines)).row_ids == OUT
     assert {path.name for path in tmp_path.iterdir()} == {"home", f"rows.{kind}"}
     written = [path.relative_to(tmp_path / "home").parts for path in (tmp_path / "home").rglob("*") if path.is_file()]
     assert written
@@ -255,14 +265,13 @@ def test_hostile_front_matter_is_refused_on_one_line(tmp_path: Path, hostile: st
     (folder / "prompt.md").write_bytes(text.encode(errors="surrogateescape"))
     for name in ("output.schema.json", "checks.json"):
         (folder / name).write_text("{}")
-    with capped_memory(tmp_path, folder.parent) as said:
-        assert said.startswith("Prompt 'bad', prompt.md: ")
-        assert said.count("\n") == 1
+    said = load_apart(folder.parent)
+    assert said.startswith("Prompt 'bad', prompt.md: ")
+    assert said.count("\n") == 1
 
 
-@contextmanager
-def capped_memory(tmp_path: Path, folder: Path) -> Iterator[str]:
-    """What a process says that loads the prompt under a limit of memory."""
+def load_apart(folder: Path) -> str:
+    """What a process says that loads the prompt, in little time and memory."""
     script = (
         "import resource, sys; from pathlib import Path; from overnight.failures import PromptRefused\n"
         "from overnight.prompts import load_prompt\n"
@@ -271,6 +280,7 @@ def capped_memory(tmp_path: Path, folder: Path) -> Iterator[str]:
         "except PromptRefused as error: print(error)\n"
         f"assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < {MOST_MB} * 1024\n"
     )
-    ended = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=False, timeout=90)
+    command = [sys.executable, "-c", script, str(folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
     assert (ended.returncode, ended.stderr) == (0, "")
-    yield ended.stdout
+    return ended.stdout
