@@ -13,8 +13,8 @@ from overnight.failures import InputRefused
 from overnight.intake.source_files import SourceFile
 
 #: Bytes that are out before the ratio is judged, and the most that one byte may become: a table in text comes to 50
-#: at the most, a bomb in gzip to 1,000.
-_JUDGED_FROM, _MOST_FOLD = 2**24, 250
+#: at the most, a bomb in gzip to 230 or 1,000.
+_JUDGED_FROM, _MOST_FOLD = 2**24, 200
 _AT_ONCE = 2**20
 
 

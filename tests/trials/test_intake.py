@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -70,21 +71,19 @@ def test_rows_of_5_mb_are_read(read: Callable[..., Read], kind: str) -> None:
     assert (found.refused, found.rows) == ("", {"": N_BIG})
 
 
-@pytest.mark.parametrize(
-    ("kind", "rows", "refused"),
-    [
-        ("csv", {}, "big.csv cannot be read as CSV at row 2: it has more than 16777216 characters"),
-        ("jsonl", {"": 2, "too_large": 1}, ""),
-        ("parquet", {"": 2, "too_large": 1}, ""),
-    ],
-)
+TOO_MANY = "big.csv cannot be read as CSV at row 2: it has more than 16777216 characters"
+
+
 @pytest.mark.parametrize("letter", ["x", "\U0001f600"])
-def test_a_row_past_the_bound_is_named(
-    read: Callable[..., Read], kind: str, rows: dict[str, int], refused: str, letter: str
-) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_past_the_bound_is_named(read: Callable[..., Read], kind: str, letter: str) -> None:
     found = read(f"big.{kind}", make_rows(kind, ["a", letter * 17_000_000, "c"]))
-    assert found.rows == rows
-    assert refused in found.refused
+    if kind == "csv":
+        assert TOO_MANY in found.refused
+    elif kind == "parquet" and letter != "x":  # 68 MB of a few hundred bytes
+        assert "as no dataset does" in found.refused
+    else:
+        assert found.rows == {"": 2, "too_large": 1}
 
 
 def test_rows_of_emoji_up_to_the_bound_are_read(read: Callable[..., Read]) -> None:
@@ -149,14 +148,16 @@ BOMB = pick(short=2**28, long=2**33)
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 @pytest.mark.parametrize("suffix", ["gz", "zst"])
-@pytest.mark.parametrize("unit", [b"x" * 2**20, b"\n" * 2**20], ids=["one line", "blank lines"])
+@pytest.mark.parametrize(
+    "unit", pick(short=[b"x" * 2**20], long=[b"x" * 2**20, b"\n" * 2**20]), ids=lambda unit: ascii(unit[:1])
+)
 def test_a_zip_bomb_is_refused(read: Callable[..., Read], tmp_path: Path, kind: str, suffix: str, unit: bytes) -> None:
     path = tmp_path / f"bomb.{kind}.{suffix}"
     with gzip.open(path, "wb", 1) if suffix == "gz" else zstandard.open(path, "wb") as file:
         for _ in range(BOMB // len(unit)):
             file.write(unit)
     found = read(path.name)
-    assert "expands more than 250-fold" in found.refused or "it has more than" in found.refused
+    assert "expands more than 200-fold" in found.refused or "it has more than" in found.refused
     assert found.rows == {}
 
 
@@ -183,7 +184,7 @@ def test_a_list_of_dictionary_values_that_expands_is_read_in_little_memory(
 
 
 def test_a_column_that_expands_beyond_measure_is_refused(read: Callable[..., Read], tmp_path: Path) -> None:
-    one = pa.array(["x" * 2**27] * pick(short=4, long=12), pa.large_string())
+    one = pa.array(["x" * 2**27] * pick(short=2, long=12), pa.large_string())
     write_parquet(tmp_path / "r.parquet", one, len(one), use_dictionary=False, write_statistics=False)
     assert "as no dataset does" in read("r.parquet").refused
 
@@ -278,9 +279,24 @@ def load_apart(folder: Path) -> str:
         "resource.setrlimit(resource.RLIMIT_CPU, (60, 60))\n"
         "try: load_prompt('bad', Path(sys.argv[1]))\n"
         "except PromptRefused as error: print(error)\n"
-        f"assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < {MOST_MB} * 1024\n"
+        "from tests.trials.reader import read_peak_mb\n"
+        f"assert read_peak_mb() < {MOST_MB}\n"
     )
     command = [sys.executable, "-c", script, str(folder)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=90)
     assert (ended.returncode, ended.stderr) == (0, "")
     return ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("rows.zip", "of no kind that can be read"), ("s3://ada:sesame@rows/a.csv", "holds a user or a password")],
+)
+def test_the_command_line_refuses_a_source_in_one_line(tmp_path: Path, source: str, said: str) -> None:
+    command = [sys.executable, "-m", "overnight", "plan", "triage_tickets", "--source", source]
+    environment = {**os.environ, "OVERNIGHT_HOME": str(tmp_path)}
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, env=environment)
+    assert ended.returncode != 0
+    assert said in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert "sesame" not in ended.stderr + ended.stdout
