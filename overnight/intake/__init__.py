@@ -36,7 +36,7 @@ def read_batches(
     limit: int | None = None,
 ) -> Iterator[Batch]:
     """
-    Stream the source as batches, each written as a part; batch n has 500·2^((n-1)//100) rows, or 32 MB of them.
+    Stream the source as batches, each written as a part; batch n has 500·2^((n-1)//100) rows, or 16 MB of them.
 
     Args:
         source: A file of CSV, JSON lines or parquet, a folder or a pattern of such files, or a URL of either.

@@ -16,7 +16,7 @@ from overnight.records import Batch, RowState
 from overnight.taxonomy import FailureClass
 
 #: Of input in one batch: rows of megabytes make a batch of few rows, so that it fits into memory.
-_MOST_CHARACTERS = 2**25
+_MOST_CHARACTERS = 2**24
 _PENDING, _QUARANTINED = RowState.PENDING.value, RowState.QUARANTINED.value
 
 

@@ -18,6 +18,8 @@ _MOST_ROWS, _MOST_BYTES = 1000, 2**25
 _JUDGED_FROM, _MOST_FOLD = 2**26, 100
 #: A value that is no text, as a Python object.
 _VALUE_BYTES = 64
+#: The mean of a column whose values are no ordinary texts.
+_LARGE_BYTES = 2**16
 #: Some rows have more than the mean.
 _SKEW = 4
 
@@ -34,6 +36,7 @@ def size_reads(path: Path, metadata: Any, wanted: Sequence[str], file: SourceFil
         chunks = [group.column(at) for at in range(group.num_columns) if _is_wanted(group.column(at), wanted)]
         for chunk in chunks:
             _refuse_bomb(chunk, file)
+            _refuse_large(chunk, file)
         yield _size_read(path, n, group.num_rows, chunks)
 
 
@@ -51,6 +54,17 @@ def _refuse_bomb(chunk: Any, file: SourceFile) -> None:
         raise InputRefused(
             f"{file.name} expands {stored:,} bytes of column {chunk.path_in_schema!r} to {chunk.num_values:,} values of"
             f" {out:,} bytes, as no dataset does. Look what is in it, or write it again in smaller row groups."
+        )
+
+
+def _refuse_large(chunk: Any, file: SourceFile) -> None:
+    """Values as large as these are written into one page, which is decoded whole."""
+    out, mean = chunk.total_uncompressed_size, chunk.total_uncompressed_size / max(chunk.num_values, 1)
+    if out > _JUDGED_FROM and mean > _LARGE_BYTES:
+        raise InputRefused(
+            f"{file.name} has {out:,} bytes of column {chunk.path_in_schema!r} in one row group, in values of"
+            f" {mean:,.0f} bytes, which are not read in little memory. Write it in row groups of a few rows, or as"
+            " JSON lines."
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -58,7 +59,7 @@ def make_rows(kind: str, texts: list[str]) -> bytes:
     if kind == "csv":
         return write_lines("id,text", *(f"{row['id']},{row['text']}" for row in rows))
     buffer = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows), buffer, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(rows), buffer, compression="zstd", row_group_size=8)
     return buffer.getvalue().to_pybytes()
 
 
@@ -67,8 +68,18 @@ KINDS = ["csv", "jsonl", "parquet"]
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_of_5_mb_are_read(read: Callable[..., Read], kind: str) -> None:
-    found = read(f"big.{kind}", make_rows(kind, [f"{n}{BIG}" for n in range(N_BIG)]))
+    # Of the same letter, they would be refused as a bomb.
+    texts = [random.Random(n).randbytes(2_500_000).hex() for n in range(N_BIG)]  # noqa: S311 - no secret
+    found = read(f"big.{kind}", make_rows(kind, texts))
     assert (found.refused, found.rows) == ("", {"": N_BIG})
+
+
+def test_more_large_rows_in_one_row_group_than_fit_into_memory_are_refused(
+    read: Callable[..., Read], tmp_path: Path
+) -> None:
+    texts = [random.Random(n).randbytes(2_500_000).hex() for n in range(20)]  # noqa: S311 - no secret
+    pq.write_table(pa.table({"id": range(20), "text": texts}), tmp_path / "big.parquet", compression="zstd")
+    assert "which are not read in little memory" in read("big.parquet").refused
 
 
 TOO_MANY = "big.csv cannot be read as CSV at row 2: it has more than 16777216 characters"

@@ -2,6 +2,7 @@ from itertools import islice
 
 import pytest
 
+from overnight.intake import batches
 from overnight.intake.batches import cut_batches, size_batch
 from overnight.intake.source_rows import Columns, SourceRow
 from overnight.parts import read_part
@@ -74,3 +75,9 @@ def test_a_consumer_may_stop_after_any_batch(tmp_path):
     stream = cut_batches(make_rows(3000), COLUMNS, tmp_path)
     assert len(list(islice(stream, 2))) == 2
     stream.close()
+
+
+def test_a_batch_of_large_rows_has_fewer(tmp_path, monkeypatch):
+    monkeypatch.setattr(batches, "_MOST_CHARACTERS", 50)
+    cut = list(cut_batches(make_rows(10), COLUMNS, tmp_path))
+    assert [(b.n, b.n_rows) for b in cut] == [(1, 5), (2, 5)]
