@@ -60,7 +60,7 @@ def _refuse_bomb(chunk: Any, file: SourceFile) -> None:
 def _refuse_large(chunk: Any, file: SourceFile) -> None:
     """Values as large as these are written into one page, which is decoded whole."""
     out, mean = chunk.total_uncompressed_size, chunk.total_uncompressed_size / max(chunk.num_values, 1)
-    if out > _JUDGED_FROM and mean > _LARGE_BYTES:
+    if out > _MOST_BYTES and mean > _LARGE_BYTES:
         raise InputRefused(
             f"{file.name} has {out:,} bytes of column {chunk.path_in_schema!r} in one row group, in values of"
             f" {mean:,.0f} bytes, which are not read in little memory. Write it in row groups of a few rows, or as"
@@ -97,6 +97,7 @@ def _find_longest(path: Path, group: int, columns: list[str]) -> dict[str, int]:
             for table in file.iter_batches(1, row_groups=[group], columns=[name], use_threads=False):
                 found[name] = max((_find_length(column) for column in table.columns), default=0)
                 break
+    pa.default_memory_pool().release_unused()
     return found
 
 
