@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from overnight.taxonomy import TREATMENTS, FailureClass, FailureKind
 
@@ -12,6 +12,17 @@ if TYPE_CHECKING:
 
 class OvernightError(Exception):
     """A foreseeable fault: its message is one line that says what, why, and what to do."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A worker on another machine hands it back: by its own constructor an error of several values is not made anew.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[OvernightError], args: tuple[Any, ...], values: dict[str, Any]) -> OvernightError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(values)
+    return error
 
 
 class InputRefused(OvernightError):

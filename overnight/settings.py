@@ -58,6 +58,8 @@ class Settings:
     shadow_s: float = 600.0
     #: Who starts runs by hand here, where that is known.
     started_by: str | None = None
+    #: The Dask scheduler whose workers ask a run's rows, or "local:N" for N workers here; None: the flow's own process.
+    dask: str | None = None
     #: Hosts that a run's process may connect to; empty: all.
     only_hosts: frozenset[str] = frozenset()
     #: Whom to tell that somebody is needed, as apprise's URLs: they hold tokens, so no repr shows them.
@@ -105,6 +107,7 @@ class Settings:
             shadow_budget_usd=_number("OVERNIGHT_SHADOW_BUDGET_USD", float, 1.0, least=0.0) or 0.0,
             shadow_s=_number("OVERNIGHT_SHADOW_S", float, 600.0, least=0.0) or 0.0,
             started_by=os.environ.get("OVERNIGHT_STARTED_BY") or None,
+            dask=os.environ.get("OVERNIGHT_DASK") or None,
             only_hosts=_hosts("OVERNIGHT_ONLY_HOSTS"),
             notify=read_notify(os.environ.get("OVERNIGHT_NOTIFY") or ""),
             serve_tokens=Path(os.environ.get("OVERNIGHT_SERVE_TOKENS") or home / "serve-tokens").absolute(),

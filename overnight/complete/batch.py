@@ -116,7 +116,9 @@ async def _complete_requests(
     validator, schema = make_validator(prompt.schema, quotes=not checks.private), orjson.loads(prompt.schema)
     asking = Asking(engine, context, prompt, checks, memory, validator, schema)
     await asking.lane("own")  # a model that does not start fails the batch, not its rows
-    return known.outcomes | await _ask_all(asking, missing, known.sends)
+    assert engine.elsewhere.worker is not None, "a lane registers its process"  # noqa: S101 - narrows the type
+    async with engine.pulse.beating(context.run_id, engine.elsewhere.worker):
+        return known.outcomes | await _ask_all(asking, missing, known.sends)
 
 
 def _find_private(prompt: Prompt, engine: Engine, run_id: str, step: int) -> tuple[str, ...]:

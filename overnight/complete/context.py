@@ -7,7 +7,8 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,12 @@ class _BadRequests:
     keys: set[str] = field(default_factory=set)
 
 
+def _make_done() -> Future[None]:
+    done: Future[None] = Future()
+    done.set_result(None)
+    return done
+
+
 @dataclass
 class RunContext:
     """One run, as this process works on it."""
@@ -49,6 +56,11 @@ class RunContext:
     loop: asyncio.AbstractEventLoop
     #: Why the run stops; rows that have not been sent yet are not sent any more.
     halted: CallFailed | None = None
+    #: Lets other processes know of it.
+    tell: Callable[[CallFailed], None] = lambda _: None
+    #: Which pass another process has begun, where it is that one's; and when what stopped an earlier one is forgotten.
+    pass_id: int | None = None
+    cleared: Future[None] = field(default_factory=_make_done)
     progress: Progress = field(default_factory=Progress)
     #: Calls that may be in flight at once.
     n_in_flight: int = 1
@@ -66,7 +78,13 @@ class RunContext:
     _bad_requests: dict[str, _BadRequests] = field(default_factory=dict)
 
     def halt(self, failure: CallFailed) -> None:
-        """Stop the run, from any thread; the first reason stays. Calls in flight go on."""
+        """Stop the run, from any thread and in all processes; the first reason stays. Calls in flight go on."""
+        if self.halted is None:
+            self.tell(failure)
+        self.hear(failure)
+
+    def hear(self, failure: CallFailed) -> None:
+        """As `halt`, where everybody knows of it."""
         self.halted = self.halted or failure
         self.stopping.set()
         self.loop.call_soon_threadsafe(self._interrupt)

@@ -8,14 +8,19 @@ import functools
 import gc
 import sys
 import threading
-from collections.abc import Coroutine
+import time
+from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from overnight.complete.context import RunContext
 from overnight.complete.elsewhere import Elsewhere
 from overnight.complete.lane import Lane
-from overnight.complete.money import Money
+from overnight.complete.money import Money, recall_halt
+from overnight.complete.pulse import Heard, Pulse
+from overnight.complete.sharing import Shares
+from overnight.failures import CallFailed
 from overnight.ledger import Ledger, open_ledger
+from overnight.ledger.halts import clear_halt, find_halts, record_halt
 from overnight.ledger.spend import Cap, run_scope
 from overnight.llm import Breaker, Limiter, Rates, find_terms, make_client, parse_model
 from overnight.settings import Settings
@@ -33,7 +38,11 @@ _SWITCH_EVERY_S = 0.001
 
 
 class Engine:
-    """Runs the calls of all batches of a process, at most `settings.concurrency` in flight."""
+    """
+    Runs the calls of all batches of a process.
+
+    At most `settings.concurrency` are in flight, with those of all other processes that ask by the same ledger now.
+    """
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self.settings = settings
@@ -43,6 +52,8 @@ class Engine:
         self.local_limiter = Limiter(1)
         self.money = Money(ledger, patience_s=settings.call_timeout_s)
         self.elsewhere = Elsewhere(ledger)
+        self.pulse = Pulse(ledger, self._heed)
+        self.shares = Shares(self.limiter, settings.concurrency)
         #: Requests being asked now, by key: the same request is asked once, whichever batches hold it.
         self.asking: dict[str, asyncio.Future[Any]] = {}
         self.telemetry: Telemetry | None
@@ -67,11 +78,59 @@ class Engine:
             return self._runs.get(run_id) or self.begin_pass(run_id)
 
     def begin_pass(self, run_id: str) -> RunContext:
-        """A fresh context: what halted an earlier pass of the run may be mended."""
+        """A fresh context: what halted an earlier pass of the run may be mended, here and in other processes."""
         with self._opening:
-            cap = Cap(run_scope(run_id), self.settings.budget_usd)
-            self._runs[run_id] = RunContext(run_id, cap, self._loop, n_in_flight=self.settings.concurrency)
-            return self._runs[run_id]
+            context = self._open_context(run_id)
+            context.cleared = self.ledger.submit(lambda connection: clear_halt(connection, run_id))
+            return context
+
+    def join_pass(self, run_id: str, pass_id: int, *, n_processes: int) -> RunContext:
+        """
+        The context of a pass that another process has begun; a halt that it has met by now is heard.
+
+        Args:
+            run_id: The run.
+            pass_id: The pass, as the ledger counts them.
+            n_processes: How many join it, as far as is known: the first calls are divided among so many.
+        """
+        with self._opening:
+            context = self._runs.get(run_id)
+            if context is None or context.pass_id != pass_id:
+                context = self._open_context(run_id)
+                context.pass_id = pass_id
+                self._loop.call_soon_threadsafe(self.shares.expect, n_processes)
+        self.hear(run_id)
+        return context
+
+    def hear(self, run_id: str) -> None:
+        """Look whether another process has halted the run."""
+        halts = self.ledger.read(lambda connection: find_halts(connection, [run_id]))
+        self._heed_halts(halts)
+
+    def _open_context(self, run_id: str) -> RunContext:
+        cap = Cap(run_scope(run_id), self.settings.budget_usd)
+        context = RunContext(run_id, cap, self._loop, n_in_flight=self.settings.concurrency)
+        context.tell = functools.partial(self._tell_halt, run_id)
+        self._runs[run_id] = context
+        return context
+
+    def _tell_halt(self, run_id: str, failure: CallFailed) -> None:
+        """Not waited for: it may be told in a signal's handler, or by whoever cannot write any more."""
+        now = time.time()
+        self.ledger.submit(lambda connection: record_halt(connection, run_id, failure, now))
+
+    def _heed(self, heard: Heard) -> None:
+        self._heed_halts(heard.halts)
+        made = [(str(lane.model), lane.rates) for lane in self._list_lanes()]
+        assert self.elsewhere.worker is not None, "a lane is made before anything is asked"  # noqa: S101 - narrows the type
+        self.shares.heed(heard.asking, self.elsewhere.worker.worker_id, made)
+
+    def _heed_halts(self, halts: Mapping[str, CallFailed]) -> None:
+        for run_id, failure in halts.items():
+            context = self._runs.get(run_id)
+            # What an earlier pass left there is still to be cleared.
+            if context and context.cleared.done():
+                context.hear(recall_halt(failure))
 
     async def lane(self, model: str, endpoint: str) -> Lane:
         """The process's lane to a model."""
@@ -82,9 +141,11 @@ class Engine:
 
     def list_silent(self) -> list[str]:
         """The models that do not answer now, and are asked by one call at a time."""
+        return [str(lane.model) for lane in self._list_lanes() if lane.breaker.is_open]
+
+    def _list_lanes(self) -> list[Lane]:
         made = [task for task in list(self._lanes.values()) if task.done() and not task.cancelled()]
-        lanes = [task.result() for task in made if not task.exception()]
-        return [str(lane.model) for lane in lanes if lane.breaker.is_open]
+        return [task.result() for task in made if not task.exception()]
 
     async def _make_lane(self, model: str, endpoint: str) -> Lane:
         # Loop and writer take turns five times as often: a slot is held while an answer waits for its commit.
@@ -119,6 +180,7 @@ class Engine:
 
     async def _end(self) -> None:
         await self.elsewhere.aclose()
+        await self.pulse.aclose()
         for making in self._lanes.values():
             if making.done() and not making.cancelled() and not making.exception():
                 await making.result().client.aclose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ from overnight.ledger.leases import Worker
 from overnight.ledger.spend import TOLERANCE_USD, Shortfall
 from overnight.taxonomy import FailureClass
 
+#: What the line of `OverBudget` begins with.
+_NEXT_CALL = re.compile(r"The next call may cost \$(\d+\.\d+);")
 #: How often the ledger is asked whether another process has freed money.
 _POLL_S = 0.25
 
@@ -161,3 +164,13 @@ class OverBudget(CallFailed):
             f"back. Raise {option}.",
         )
         self.worst_usd = short.worst_usd
+
+
+def recall_halt(failure: CallFailed) -> CallFailed:
+    """What another process halted with, as the ledger has kept it, with what only its words say."""
+    if failure.failure_class is FailureClass.BUDGET and (found := _NEXT_CALL.match(str(failure))):
+        recalled = OverBudget.__new__(OverBudget)
+        CallFailed.__init__(recalled, failure.failure_class, str(failure))
+        recalled.worst_usd = float(found[1])
+        return recalled
+    return failure

@@ -12,7 +12,7 @@ from overnight.ledger.batching import batched
 from overnight.ledger.draws import PURGED
 from overnight.ledger.release_schema import approvals, outbox, release_rows, releases
 from overnight.ledger.review_schema import drawn_items, draws, review_answers, verdicts
-from overnight.ledger.schema import parts, run_batches, runs
+from overnight.ledger.schema import halts, parts, run_batches, runs
 from overnight.ledger.trace_schema import replays
 from overnight.ledger.triggers import drop_triggers, make_triggers
 
@@ -70,6 +70,7 @@ def purge_runs(connection: sa.Connection, run_ids: Sequence[str]) -> None:
     c = run_batches.c
     for some in batched(run_ids):
         connection.execute(sa.update(runs).where(runs.c.run_id.in_(some)).values(reason=None))
+        connection.execute(sa.delete(halts).where(halts.c.run_id.in_(some)))
         query = sa.select(c.run_id, c.step, c.stage, c.n, c.manifest).where(c.run_id.in_(some), c.stage == "checked")
         for row in connection.execute(query).all():
             mine = sa.and_(c.run_id == row.run_id, c.step == row.step, c.stage == row.stage, c.n == row.n)

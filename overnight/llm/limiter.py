@@ -61,6 +61,12 @@ class Limiter:
         if self._n_succeeded >= self._limit:
             self._set_limit(min(self._limit + 1, self._most))
 
+    def set_most(self, most: int) -> None:
+        """Another upper end: slots follow at once, unless fewer are given because the provider has too much to do."""
+        was_full, self._most = self._limit >= self._most, most
+        if was_full or self._limit > most:
+            self._set_limit(most)
+
     def slow_down(self) -> None:
         """The provider has too much to do: half the slots, one at the least; whoever holds one keeps it."""
         now = self._clock()

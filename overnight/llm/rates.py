@@ -37,6 +37,11 @@ class Rates:
         self._clock = clock
         self._sleep = sleep
 
+    def share(self, n: int) -> None:
+        """Keep to an equal part of the limits: so many processes have to keep to them together."""
+        for pace in self._paces:
+            pace.share(n)
+
     async def admit(self, n_tokens: int) -> None:
         """Wait until one request of `n_tokens` fits; one of more than a minute's tokens waits for a whole minute's."""
         async with self._line:
@@ -66,8 +71,13 @@ class _Pace:
     def __init__(self, per_minute: int | None) -> None:
         self.booked_until = float("-inf")
         self._most = float("inf") if per_minute is None else float(per_minute)
-        at_once = 1.0 if per_minute is None else max(per_minute / _MINUTE_S, 1.0)
-        self._per_s = (self._most - at_once + 1.0) / _MINUTE_S
+        self.share(1)
+
+    def share(self, n: int) -> None:
+        """Book at one of so many equal parts of the limit; an amount counts for as much as it did."""
+        most = self._most / n
+        at_once = max(most / _MINUTE_S, 1.0) if most < float("inf") else 1.0
+        self._per_s = (most - at_once + 1.0) / _MINUTE_S
         self._slack_s = at_once / self._per_s
 
     def book(self, amount: float, now: float) -> float:
