@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import Any
 
-import sqlalchemy as sa
 from prefect import tags
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.futures import as_completed
-from prefect.logging import get_run_logger
 
-from overnight import complete
 from overnight.complete import (
     RunContext,
     complete_in_passes,
@@ -22,14 +17,16 @@ from overnight.complete import (
     refuse_unpriced,
     take_back,
 )
-from overnight.failpoints import reach
 from overnight.failures import RunHalted
-from overnight.ledger.manifests import record_batches, record_part
+from overnight.ledger.manifests import record_batches
 from overnight.records import Batch, CompletedBatch, Prompt
 from overnight.settings import Settings
 from tasks.cache import ByInputAndPrompt, completed_key
 from tasks.check import get_validator
+from tasks.elsewhere import complete_elsewhere
+from tasks.machines import ON_MACHINES, find_machines
 from tasks.nightly import batch_task, name_task_run
+from tasks.one_batch import complete_and_record, record_completed, showing_progress
 from tasks.plan import find_planning
 from tasks.run import Run, current_run
 
@@ -82,39 +79,26 @@ def _take_back(
     remade, by_number = take_back(asked, context, engine), {batch.n: batch for batch in batches}
     for completed in remade:
         key = completed_key(by_number[completed.n], prompt, engine.ledger)
-        engine.ledger.write(lambda connection, k=key, c=completed: _record(connection, k, c, context.run_id))  # type: ignore[misc]
+        engine.ledger.write(lambda connection, k=key, c=completed: record_completed(connection, k, c, context.run_id))  # type: ignore[misc]
     return remade
 
 
 def _complete_all(batches: Sequence[Batch], prompt: Prompt, run: Run, pass_n: int) -> list[CompletedBatch]:
+    if machines := find_machines():
+        # Beside the calls: the checks are made here, whoever asks.
+        get_validator().start()
+        return complete_elsewhere(batches, prompt, run, pass_n, machines)
     with tags(prompt.name, prompt.model):
-        futures = [complete_batch.submit(batch, prompt, run.run_id, pass_n) for batch in batches]
-    description = "Rows completed" if pass_n == 1 else f"Rows completed, pass {pass_n}"
-    artifact: Any = create_progress_artifact(progress=0.0, key=f"progress-{run.run_id}", description=description)
-    n_rows, n_done = sum(b.n_rows for b in batches) or 1, 0
-    for future in as_completed(futures):
-        n_done += future.result().part.n_rows
-        update_progress_artifact(artifact, progress=100.0 * n_done / n_rows)
+        futures: list[Any] = [complete_batch.submit(batch, prompt, run.run_id, pass_n) for batch in batches]
+    with showing_progress(batches, run.run_id, pass_n) as show:
+        for future in as_completed(futures):
+            show(future.result())
     return [future.result() for future in futures]
 
 
-@batch_task(name="complete-batch", task_run_name=name_task_run, cache_policy=ByInputAndPrompt())
+@batch_task(name=ON_MACHINES, task_run_name=name_task_run, cache_policy=ByInputAndPrompt())
 def complete_batch(batch: Batch, prompt: Prompt, run_id: str, pass_n: int) -> CompletedBatch:
     """Have one batch answered, from the ledger where it can be."""
     # Its import takes seconds: beside the calls, not after them, and not at all where every batch is cached.
     get_validator().start()
-    engine = get_engine(Settings.from_env())
-    completed = complete.complete_batch(batch, prompt, run_id=run_id, engine=engine, pass_n=pass_n)
-    key = completed_key(batch, prompt, engine.ledger)
-    reach("before-completed")
-    engine.ledger.write(lambda connection: _record(connection, key, completed, run_id))
-    get_run_logger().info(
-        "Batch %d: %d accepted, %d quarantined, %d pending",
-        *(completed.n, completed.n_accepted, completed.n_quarantined, completed.n_pending),
-    )
-    return completed
-
-
-def _record(connection: sa.Connection, key: str, completed: CompletedBatch, run_id: str) -> None:
-    record_part(connection, key, completed, time.time())
-    record_batches(connection, run_id, [completed])
+    return complete_and_record(batch, prompt, run_id, pass_n, get_engine(Settings.from_env()))

@@ -13,7 +13,6 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.runtime import deployment, flow_run, task_run
 from prefect.states import Completed, Failed
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from overnight.deliver import describe_sink
 from overnight.failures import OvernightError
@@ -21,6 +20,7 @@ from overnight.ledger import open_ledger
 from overnight.notices import refuse_malformed
 from overnight.records import RunState, Summary
 from overnight.settings import Settings
+from tasks.machines import BatchRunner, connect_machines
 from tasks.notify import notify_end, notify_unopened
 from tasks.report import publish_artifacts
 from tasks.run import find_run_id, open_run, refuse_lost_rows
@@ -28,8 +28,6 @@ from tasks.stop import halting_on_sigterm
 
 P = ParamSpec("P")
 
-#: Batches that are worked on at once; the calls of all of them share one limit.
-N_BATCHES = 4
 _STARTED_BY = "started-by:"
 
 
@@ -64,7 +62,7 @@ def nightly_flow(*, name: str, **options: Any) -> Callable[[Callable[P, Summary]
 
         # `overnight run` and `overnight plan` take these alone.
         run_night.__dict__["is_nightly"] = True
-        runner: Any = ThreadPoolTaskRunner(max_workers=N_BATCHES)
+        runner: Any = BatchRunner()
         made: Flow[P, Any] = flow(
             name=name,
             flow_run_name=lambda: name_flow_run(name),
@@ -97,6 +95,7 @@ def _run_steps(
         with open_run(name, given, flow_run_id=_flow_run_id(), deployed=is_deployed, started_by=started_by) as run:
             try:
                 refuse_malformed(run.settings.notify)
+                connect_machines(run.settings)
                 if warning := run.engine.telemetry_warning:
                     get_run_logger().warning(warning)
                 if sink is not None:

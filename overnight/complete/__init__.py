@@ -1,7 +1,7 @@
 """The completing desk: rows in, answers out, each paid for once; the only place that retries a model."""
 
 from overnight.complete.batch import complete_batch
-from overnight.complete.context import Progress, RunContext
+from overnight.complete.context import MAX_PAUSE_S, Progress, RunContext
 from overnight.complete.engine import Engine, get_engine
 from overnight.complete.estimate import Estimate, Range, describe_halt, estimate
 from overnight.complete.left import count_left, leave_taken
@@ -10,6 +10,7 @@ from overnight.complete.resolve import refuse_unpriced, resolve_prompt
 from overnight.complete.sources import read_source
 
 __all__ = [
+    "MAX_PAUSE_S",
     "Engine",
     "Estimate",
     "Progress",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from overnight.failures import CallFailed, RunHalted
+from overnight.ledger.halts import name_group
 from overnight.ledger.spend import Cap
 from overnight.taxonomy import MAX_SAME_BAD_REQUEST, FailureClass
 
@@ -142,8 +142,7 @@ class RunContext:
 
     def count_bad_request(self, key: str, failure: CallFailed) -> None:
         """The same bad request on so many rows stops the run."""
-        # Numbers differ from row to row: lengths, positions.
-        group = self._bad_requests.setdefault(re.sub(r"\d+", "#", str(failure)), _BadRequests(self.n_accepted))
+        group = self._bad_requests.setdefault(name_group(str(failure)), _BadRequests(self.n_accepted))
         group.keys.add(key)
         if len(group.keys) >= MAX_SAME_BAD_REQUEST and not self.halted:
             if self.n_accepted - group.n_accepted_before <= self.n_in_flight:

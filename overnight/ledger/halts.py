@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import sqlalchemy as sa
 
 from overnight.failures import CallFailed
 from overnight.ledger.prepared import insert
-from overnight.ledger.schema import halts, runs
+from overnight.ledger.schema import attempts, halts, passes, runs
 from overnight.taxonomy import FailureClass
 
 
@@ -29,3 +30,32 @@ def find_halts(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, C
     """Those of the runs that stop, and what with."""
     found = connection.execute(sa.select(halts).where(halts.c.run_id.in_(run_ids)))
     return {row.run_id: CallFailed(FailureClass(row.failure_class), row.message) for row in found}
+
+
+def find_blameless(connection: sa.Connection, run_id: str, line: str, n_in_flight: int) -> set[str]:
+    """
+    The requests that failed with the bad request that halted the run, in whichever process, where it is no row's fault.
+
+    That is where nothing was answered in this pass since the first of them but what was in flight then.
+
+    Args:
+        connection: To the ledger.
+        run_id: The run.
+        line: What it halted with; it ends with what the provider said.
+        n_in_flight: Calls of all processes together.
+    """
+    a, p = attempts.c, passes.c
+    begun = sa.select(sa.func.max(p.started_at)).where(p.run_id == run_id).scalar_subquery()
+    of_pass = (a.run_id == run_id) & (a.opened_at >= begun)
+    query = sa.select(a.request_key, a.message, a.closed_at).where(of_pass, a.failure_class == FailureClass.BAD_REQUEST)
+    same = [row for row in connection.execute(query) if name_group(line).endswith(name_group(row.message or ""))]
+    if not same:
+        return set()
+    since = (a.outcome == "accepted") & (a.closed_at > min(row.closed_at for row in same))
+    n_accepted = connection.execute(sa.select(sa.func.count()).select_from(attempts).where(of_pass, since)).scalar_one()
+    return {row.request_key for row in same} if n_accepted <= n_in_flight else set()
+
+
+def name_group(message: str) -> str:
+    """What bad requests are told apart by: numbers differ from row to row, lengths and positions."""
+    return re.sub(r"\d+", "#", message)
