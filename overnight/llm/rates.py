@@ -75,7 +75,9 @@ class _Pace:
 
     def share(self, n: int) -> None:
         """Book at one of so many equal parts of the limit; an amount counts for as much as it did."""
-        most = self._most / n
+        # In whole ones, so that parts which do not divide the limit come to no more than it.
+        whole = self._most >= n and self._most < float("inf")
+        most = float(self._most // n) if whole else self._most / n
         at_once = max(most / _MINUTE_S, 1.0) if most < float("inf") else 1.0
         self._per_s = (most - at_once + 1.0) / _MINUTE_S
         self._slack_s = at_once / self._per_s

@@ -274,3 +274,16 @@ def test_of_a_provider_that_bears_six_calls_few_are_refused():
 
     n_refused, n_answered = virtual_time.run(night())
     assert n_answered > 5 * n_refused
+
+
+def test_another_upper_end_is_there_at_once_unless_the_provider_bears_less():
+    limiter = Limiter(8, clock=lambda: 0.0)
+    limiter.set_most(3)
+    assert limiter.limit == 3
+    limiter.set_most(8)
+    assert limiter.limit == 8
+    limiter.slow_down()
+    limiter.set_most(6)
+    assert limiter.limit == 4
+    limiter.set_most(8)
+    assert limiter.limit == 4

@@ -113,3 +113,20 @@ def test_two_thousand_may_wait():
     times = _times(_rates(60_000, 60_000_000), [1000] * 2000)
     assert times == sorted(times)
     assert times[-1] == pytest.approx(1, rel=0.05)
+
+
+@pytest.mark.parametrize(("per_minute", "n"), [(60, 2), (600, 3), (7, 2)])
+def test_processes_that_share_a_limit_keep_to_it_together(per_minute, n):
+    shared = []
+    for _ in range(n):
+        rates = _rates(per_minute, None)
+        rates.share(n)
+        shared += _times(rates, [1] * (2 * per_minute // n + 2))
+    assert per_minute - 2 * n <= _most_in_a_minute(shared) <= per_minute
+
+
+def test_a_large_request_costs_a_share_as_many_tokens_as_it_cost_alone():
+    rates = _rates(None, 6000)
+    rates.share(2)
+    alone = _times(_rates(None, 6000), [6000, 1])
+    assert _times(rates, [6000, 1])[0] == pytest.approx(2 * alone[0], rel=0.05)

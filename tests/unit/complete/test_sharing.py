@@ -1,0 +1,157 @@
+"""Limits that several processes keep to together, and halts that all of them hear."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from overnight.complete.engine import Engine
+from overnight.complete.money import OverBudget, recall_halt
+from overnight.complete.sharing import Shares
+from overnight.failures import CallFailed
+from overnight.ledger.halts import find_halts, record_halt
+from overnight.ledger.spend import Cap, Shortfall
+from overnight.llm import Limiter, Rates
+from overnight.taxonomy import FailureClass
+from tests.conftest import DATABASES, RUN
+from tests.fakes.provider import Scripted
+from tests.unit.complete.conftest import Desk
+from tests.unit.complete.test_halts import NO_KEY, wait_for
+
+ASKED = frozenset({"openai:gpt-fake"})
+TEXTS = [f"row {n}" for n in range(12)]
+STOPPED = CallFailed(FailureClass.STOPPED, "It was stopped by hand.")
+
+
+def _divide(n: int, most: int) -> list[int]:
+    """The parts of so many processes that all see each other."""
+    parts = []
+    for me in range(1, n + 1):
+        shares = Shares(limiter := Limiter(most), most)
+        shares.heed(dict.fromkeys(range(1, n + 1), ASKED), me, [])
+        parts.append(limiter.limit)
+    return parts
+
+
+@pytest.mark.parametrize(("n", "most", "parts"), [(1, 8, [8]), (2, 8, [4, 4]), (3, 8, [3, 3, 2]), (3, 2, [1, 1, 1])])
+def test_all_parts_together_are_the_limit_and_nobody_has_none(n: int, most: int, parts: list[int]) -> None:
+    assert _divide(n, most) == parts
+
+
+def test_a_part_shrinks_at_once_and_grows_at_the_second_look() -> None:
+    shares = Shares(limiter := Limiter(8), 8)
+    seen = []
+    for asking in ({1: ASKED}, {1: ASKED, 2: ASKED}, {1: ASKED}, {1: ASKED}):
+        shares.heed(asking, 1, [])
+        seen.append(limiter.limit)
+    assert seen == [8, 4, 4, 8]
+
+
+def test_those_that_begin_together_divide_before_they_have_seen_each_other() -> None:
+    shares = Shares(limiter := Limiter(8), 8)
+    shares.expect(4)
+    assert limiter.limit == 2
+    shares.heed({}, 1, [])
+    assert limiter.limit == 2
+    shares.heed({1: ASKED}, 1, [])
+    assert limiter.limit == 8
+
+
+def test_who_asks_embedded_models_alone_takes_no_part() -> None:
+    shares = Shares(limiter := Limiter(8), 8)
+    shares.heed({1: ASKED, 2: frozenset({"local:small"})}, 1, [])
+    assert limiter.limit == 8
+
+
+def test_limits_a_minute_are_divided_among_those_that_ask_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, int] = {}
+    shares = Shares(Limiter(8), 8)
+    rates = []
+    for model in ("openai:gpt-fake", "openai:gpt-larger"):
+        each = Rates(60, None)
+        monkeypatch.setattr(each, "share", lambda n, model=model: told.update({model: n}))
+        rates.append((model, each))
+    shares.heed({1: ASKED, 2: ASKED, 3: frozenset({"openai:gpt-larger"})}, 1, rates)
+    assert told == {"openai:gpt-fake": 2, "openai:gpt-larger": 2}
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_two_processes_keep_to_one_limit(
+    open_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch, database: str
+) -> None:
+    monkeypatch.setattr("overnight.complete.pulse.EVERY_S", 0.02)
+    first, second = open_desk(concurrency=4), open_desk(concurrency=4)
+    limits: list[tuple[int, int]] = []
+
+    def answer(_: object) -> Scripted:
+        limits.append((first.engine.limiter.limit, second.engine.limiter.limit))
+        return Scripted(delay_s=0.05)
+
+    first.fake.answer = answer
+    texts = [f"text {n}" for n in range(60)]
+    prompt, batches = first.make_prompt(), [first.house.read_batch([f"{n}: {t}" for t in texts], n) for n in (1, 2)]
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(first.complete, batches[0], prompt)
+        wait_for(lambda: bool(limits))
+        two = pool.submit(second.complete, batches[1], prompt)
+        assert one.result().n_accepted == two.result().n_accepted == len(texts)
+    # Who comes makes room for itself at once, who was there a moment later; who is left has all of it again.
+    assert [both for n, both in enumerate(limits) if both not in limits[:n]][:3] == [(4, 4), (4, 2), (2, 2)]
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_a_halt_of_one_process_is_heard_by_the_others(
+    open_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch, database: str
+) -> None:
+    monkeypatch.setattr("overnight.complete.pulse.EVERY_S", 0.02)
+    first, second = open_desk(concurrency=1), open_desk(concurrency=1)
+    # Both are in the pass before anything stops it.
+    contexts = [desk.engine.context(RUN) for desk in (first, second)]
+    for context in contexts:
+        context.cleared.result()
+
+    def answer(_: object) -> Scripted:
+        if len(first.fake.calls) == 3:
+            contexts[0].halt(STOPPED)
+            assert contexts[1].stopping.wait(10)
+        return Scripted()
+
+    first.fake.answer = answer
+    assert second.list_states(TEXTS).count("pending") >= len(TEXTS) - 4
+    assert second.why_halted() == "It was stopped by hand."
+
+
+def test_a_new_pass_begins_without_what_stopped_the_one_before(open_desk: Callable[..., Desk]) -> None:
+    desk = open_desk()
+    desk.fake.answer = lambda _: NO_KEY
+    desk.ask(["one"])
+    wait_for(lambda: RUN in desk.house.ledger.read(lambda c: find_halts(c, [RUN])))
+    desk.engine.begin_pass(RUN).cleared.result()
+    desk.fake.answer = lambda _: Scripted()
+    assert desk.list_states(["one"]) == ["accepted"]
+    assert desk.house.ledger.read(lambda c: find_halts(c, [RUN])) == {}
+
+
+def test_who_joins_a_pass_hears_at_once_that_it_stops_and_the_next_one_begins_anew(
+    open_desk: Callable[..., Desk],
+) -> None:
+    desk = open_desk()
+    desk.house.ledger.write(lambda c: record_halt(c, RUN, STOPPED, time.time()))
+    joined = desk.engine.join_pass(RUN, 1, n_processes=2)
+    assert str(joined.halted) == "It was stopped by hand."
+    assert desk.engine.join_pass(RUN, 1, n_processes=2) is joined
+    assert desk.list_states(["one"]) == ["pending"]
+    Engine.begin_pass(open_desk().engine, RUN).cleared.result()
+    assert desk.engine.join_pass(RUN, 2, n_processes=2).halted is None
+    assert desk.list_states(["one"]) == ["accepted"]
+
+
+def test_a_halt_by_the_budget_is_recalled_with_what_the_next_call_may_cost() -> None:
+    told = OverBudget(Shortfall(Cap("run:night-1", 1.0), 0.25, 0.9, 0.0))
+    recalled = recall_halt(CallFailed(told.failure_class, str(told)))
+    assert isinstance(recalled, OverBudget)
+    assert (str(recalled), recalled.worst_usd) == (str(told), 0.25)
+    assert recall_halt(STOPPED) is STOPPED
