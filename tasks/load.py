@@ -9,6 +9,8 @@ from prefect.logging import get_run_logger
 
 from overnight.complete import read_source
 from overnight.failures import InputRefused
+from overnight.inbox.drain import pin_requests, take_up
+from overnight.intake.inbox import InboxSource, parse_inbox
 from overnight.ledger import open_ledger
 from overnight.ledger.manifests import find_batches, record_batches
 from overnight.ledger.runs import find_source, pin_source
@@ -47,7 +49,12 @@ def pin_input(source: str, prompt: Prompt, run_id: str) -> list[Batch]:
         raise InputRefused(
             f"Run {run_id} has pinned {known}, and {source} is another source. Give each a flow of its own."
         )
-    if not pinned:
+    inbox = parse_inbox(source)
+    if pinned and inbox:
+        take_up(run_id, ledger=ledger, lease_s=settings.lease_s)
+    elif inbox:
+        pinned = _drain(inbox, prompt, run_id, settings)
+    elif not pinned:
         pinned = list(read_source(source, prompt, ledger=ledger, settings=settings, home=settings.home))
         ledger.write(lambda connection: _record(connection, run_id, source, pinned))
     n_rows, n_bad = sum(b.n_rows for b in pinned), sum(b.n_quarantined for b in pinned)
@@ -55,6 +62,18 @@ def pin_input(source: str, prompt: Prompt, run_id: str) -> list[Batch]:
     if n_masked := sum(b.n_masked for b in pinned):
         get_run_logger().warning(tell_masked(n_masked))
     return pinned
+
+
+def _drain(source: InboxSource, prompt: Prompt, run_id: str, settings: Settings) -> list[Batch]:
+    return pin_requests(
+        source,
+        prompt,
+        run_id,
+        ledger=open_ledger(settings.ledger_url),
+        home=settings.home,
+        lease_s=settings.lease_s,
+        limit=settings.limit,
+    )
 
 
 def _record(connection: sa.Connection, run_id: str, source: str, pinned: list[Batch]) -> None:

@@ -20,6 +20,7 @@ from overnight.ledger import open_ledger
 from overnight.notices import refuse_malformed
 from overnight.records import RunState, Summary
 from overnight.settings import Settings
+from tasks.inbox import find_nothing
 from tasks.machines import BatchRunner, connect_machines
 from tasks.notify import notify_end, notify_unopened
 from tasks.report import publish_artifacts
@@ -58,7 +59,8 @@ def nightly_flow(*, name: str, **options: Any) -> Callable[[Callable[P, Summary]
             bound = inspect.signature(steps).bind(*args, **kwargs)
             given = dict(bound.arguments)
             bound.apply_defaults()
-            return _run_steps(name, given, bound.arguments.get("sink"), functools.partial(steps, *args, **kwargs))
+            asked = bound.arguments.get("source"), bound.arguments.get("sink")
+            return _run_steps(name, given, *asked, functools.partial(steps, *args, **kwargs))
 
         # `overnight run` and `overnight plan` take these alone.
         run_night.__dict__["is_nightly"] = True
@@ -87,9 +89,11 @@ def _refuse_other_name(name: str, function: str) -> None:
 
 
 def _run_steps(
-    name: str, given: dict[str, Any], sink: str | None, steps: Callable[[], Summary]
+    name: str, given: dict[str, Any], source: str | None, sink: str | None, steps: Callable[[], Summary]
 ) -> Summary | State[Any]:
     try:
+        if nothing := find_nothing(source, _flow_run_id()):
+            return Completed(name="Empty", message=nothing)
         is_deployed = bool(deployment.id)
         started_by = find_starter(is_deployed=is_deployed)
         with open_run(name, given, flow_run_id=_flow_run_id(), deployed=is_deployed, started_by=started_by) as run:

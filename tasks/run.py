@@ -19,6 +19,8 @@ from overnight.approve import demands_code, find_continued
 from overnight.checks import parse_checks, refuse_unknown_fields
 from overnight.complete import Engine, get_engine, resolve_prompt
 from overnight.failures import OvernightError, RunHalted
+from overnight.inbox.fence import find_lost
+from overnight.inbox.settle import settle_run
 from overnight.intake.quarantine import parse_quarantine
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger import runs as ledger_runs
@@ -90,6 +92,10 @@ class Run:
         """Rows that are left to another run of its family, as answers to this prompt or any: that run by row id."""
         with self.ledger.reading() as connection:
             return find_left(connection, self.run_id, prompt=prompt)
+
+    def find_lost(self) -> dict[str, str]:
+        """Rows of requests that another run has taken over: that run by row id."""
+        return find_lost(self.run_id, ledger=self.ledger, home=self.settings.home)
 
     def forget_input(self, prompt: Prompt) -> None:
         """What an earlier pass of the run had this prompt read, where it reads nothing now."""
@@ -213,6 +219,7 @@ def open_run(
     finally:
         _current.reset(token)
         ledger.write(lambda connection: ledger_runs.end_pass(connection, pass_id, time.time()))
+        settle_run(run.run_id, ledger=ledger, home=settings.home, lease_s=settings.lease_s, now=time.time())
 
 
 def _name_kind(parameters: Mapping[str, Any]) -> dict[str, str]:

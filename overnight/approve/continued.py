@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from overnight.failures import ApprovalRefused
+from overnight.intake.inbox import parse_inbox
 from overnight.ledger import Ledger
 from overnight.ledger.approvals import find_approval
+from overnight.ledger.inbox_takes import list_taken_over, lock_run
 from overnight.ledger.promises import find_last_at_sink, find_promises, list_continued
 from overnight.ledger.releases import find_release, get_release
 from overnight.ledger.retries import find_taken, list_family, lock_family
 from overnight.ledger.reviews import find_last_answer
+from overnight.ledger.runs import find_source
 from overnight.ledger.sinks import lock_sink
 from overnight.records import Release, RunState, SinkFacts
 
@@ -97,6 +100,25 @@ def refuse_kin(
                 f"{release.sink} holds release {last} since, whose rows these would take the place of. Run the flow"
                 f" again: where it can, it joins them. Or give run {release.run_id} another --sink."
             )
+
+
+def refuse_lost(connection: sa.Connection, run_id: str, row_ids: Sequence[str]) -> None:
+    """
+    Refuse rows whose requests another run has taken over from the inbox meanwhile.
+
+    For the transaction that records the release: what is the run's then stays its own.
+
+    Raises:
+        ApprovalRefused: So it is; nothing was recorded.
+    """
+    if parse_inbox(find_source(connection, run_id) or "") is None:
+        return
+    lock_run(connection, run_id)
+    if lost := list_taken_over(connection, run_id, row_ids):
+        raise ApprovalRefused(
+            f"The requests of {len(lost):,} rows of run {run_id}, the first {lost[0]}, were taken over by another run"
+            " meanwhile, and each is answered once. Run the flow again: it leaves them to that run, and makes no call."
+        )
 
 
 def _refuse_open(connection: sa.Connection, run_ids: Sequence[str], sink: str) -> None:

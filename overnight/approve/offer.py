@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from overnight.approve.continued import refuse_kin
+from overnight.approve.continued import refuse_kin, refuse_lost
 from overnight.approve.draw import open_round
 from overnight.approve.held import find_held_keys
 from overnight.failures import ApprovalRefused
@@ -85,6 +85,7 @@ def offer_release(
     def record(connection: sa.Connection) -> None:
         if not is_release(connection, release.release_id):
             refuse_kin(connection, release, [row.row_id for row in rows], prompt=prompt.name, held_of=of)
+            refuse_lost(connection, run_id, [row.row_id for row in rows])
         record_release(
             connection, release, rows, prompt_hash=prompt.prompt_hash, model=prompt.model,
             checks_hash=prompt.checks_hash, checks_digest=results, held_of=of, now=now,

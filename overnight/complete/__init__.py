@@ -4,12 +4,13 @@ from overnight.complete.batch import complete_batch
 from overnight.complete.context import MAX_PAUSE_S, Progress, RunContext
 from overnight.complete.engine import Engine, get_engine
 from overnight.complete.estimate import Estimate, Range, describe_halt, estimate
-from overnight.complete.left import count_left, leave_taken
+from overnight.complete.left import LOST, count_left, leave_taken
 from overnight.complete.passes import complete_in_passes, take_back
 from overnight.complete.resolve import refuse_unpriced, resolve_prompt
 from overnight.complete.sources import read_source
 
 __all__ = [
+    "LOST",
     "MAX_PAUSE_S",
     "Engine",
     "Estimate",

@@ -10,8 +10,14 @@ from overnight.parts import read_part, write_part
 from overnight.records import CheckedBatch, CompletedBatch, RowState
 from overnight.taxonomy import OFFERED_ELSEWHERE, FailureClass
 
+#: Why a row stays: another run of the family has offered it, or has taken it over from the inbox.
+_OFFERED = "Run {} has offered this row: it leaves from there, or not at all."
+LOST = "This run lost the row's request to {}: it is answered from there."
 
-def leave_taken(completed: Sequence[CompletedBatch], taken: Mapping[str, str], home: Path) -> list[CompletedBatch]:
+
+def leave_taken(
+    completed: Sequence[CompletedBatch], taken: Mapping[str, str], home: Path, *, why: str = _OFFERED
+) -> list[CompletedBatch]:
     """
     The batches with the accepted rows among these quarantined.
 
@@ -19,11 +25,12 @@ def leave_taken(completed: Sequence[CompletedBatch], taken: Mapping[str, str], h
         completed: The run's batches.
         taken: The run that has offered a row, by row id.
         home: Where the parts are.
+        why: What to say of each, with that run's place in it.
 
     Raises:
         PartRefused: A part is missing or altered.
     """
-    return [_leave(batch, taken, home) if taken and batch.n_accepted else batch for batch in completed]
+    return [_leave(batch, taken, home, why) if taken and batch.n_accepted else batch for batch in completed]
 
 
 def count_left(batches: Sequence[CheckedBatch], taken: Mapping[str, str], home: Path) -> int:
@@ -36,13 +43,12 @@ def count_left(batches: Sequence[CheckedBatch], taken: Mapping[str, str], home: 
     )
 
 
-def _leave(batch: CompletedBatch, taken: Mapping[str, str], home: Path) -> CompletedBatch:
+def _leave(batch: CompletedBatch, taken: Mapping[str, str], home: Path, why: str) -> CompletedBatch:
     rows = read_part(batch.part, home).to_pylist()
     left = [row for row in rows if row["state"] == RowState.ACCEPTED and row["row_id"] in taken]
     for row in left:
-        why = f"Run {taken[row['row_id']]} has offered this row: it leaves from there, or not at all."
         row |= {"state": RowState.QUARANTINED.value, "failure_class": FailureClass.BATCH_RULE.value}
-        row |= {"rule": OFFERED_ELSEWHERE, "reason": why}
+        row |= {"rule": OFFERED_ELSEWHERE, "reason": why.format(taken[row["row_id"]])}
     if not left:
         return batch
     return replace(

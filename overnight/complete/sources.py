@@ -1,14 +1,17 @@
-"""What a run reads: files, or the rows that another run set aside."""
+"""What a run reads: files, the rows that another run set aside, or what waits in the inbox."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from overnight.failures import InputRefused
 from overnight.intake import read_batches
+from overnight.intake.inbox import InboxSource, parse_inbox, read_requests
 from overnight.intake.quarantine import QuarantineSource, list_set_aside, parse_quarantine, read_quarantined
 from overnight.ledger import Ledger
+from overnight.ledger.inbox_takes import peek
 from overnight.ledger.manifests import find_batches, find_latest_batches
 from overnight.ledger.purged_runs import naming_purge
 from overnight.ledger.queries import get_run
@@ -22,7 +25,8 @@ def read_source(source: str, prompt: Prompt, *, ledger: Ledger, settings: Settin
     Stream the source as batches, each written as a part.
 
     Args:
-        source: A file, a folder, a pattern or a URL of rows, or quarantine:RUN.
+        source: A file, a folder, a pattern or a URL of rows, quarantine:RUN, or inbox:PROMPT, of which nothing is
+            taken here.
         prompt: Which reads them first.
         ledger: Where other runs are recorded.
         settings: Where their parts are, and how many rows to read at the most.
@@ -37,6 +41,9 @@ def read_source(source: str, prompt: Prompt, *, ledger: Ledger, settings: Settin
     if rows is not None:
         yield from _read_again(rows, prompt, ledger, settings, home)
         return
+    if inbox := parse_inbox(source):
+        yield from _read_waiting(inbox, prompt, ledger, settings, home)
+        return
     yield from read_batches(
         source,
         id_column=prompt.id_column,
@@ -45,6 +52,17 @@ def read_source(source: str, prompt: Prompt, *, ledger: Ledger, settings: Settin
         home=home,
         limit=settings.limit,
     )
+
+
+def _read_waiting(
+    source: InboxSource, prompt: Prompt, ledger: Ledger, settings: Settings, home: Path
+) -> Iterator[Batch]:
+    with ledger.reading() as connection:
+        requests = ((request.row_id, request.input_json) for request in peek(connection, source.prompt))
+        batches = list(read_requests(source, islice(requests, settings.limit), prompt, home))
+    if not batches:
+        raise InputRefused(f"Nothing waits in {source}. `overnight inbox` lists what came in, and where it stands.")
+    yield from batches
 
 
 def _read_again(

@@ -77,6 +77,7 @@ class _Hand:
                 n_rows=self.sink.n_at_once,
                 is_safe=self.sink.dedupes,
                 is_whole=self.sink.replaces,
+                is_by_request=self.sink.by_request,
                 now=time.time(),
             )
 

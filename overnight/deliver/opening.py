@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from urllib.parse import urlencode
 
+from overnight.deliver.answering import InboxPlace
 from overnight.failures import SinkRefused
 from overnight.payloads import sink_name
 from overnight.records import OwnSink, SinkFacts
@@ -44,10 +45,21 @@ def describe_sink(given: str, settings: Settings) -> SinkFacts:
 
 
 @contextmanager
-def open_by_name(name: str, settings: Settings, *, credential: str | None) -> Iterator[Sink]:
-    """The sink while the context lasts."""
+def open_by_name(
+    name: str, settings: Settings, *, credential: str | None, place: InboxPlace | None = None
+) -> Iterator[Sink]:
+    """
+    The sink while the context lasts.
+
+    Args:
+        name: As `name_sink` gives it.
+        settings: What they are.
+        credential: What the destination asks for.
+        place: The inbox as the run may write to it, where something is delivered.
+    """
     own = _find_own(name, settings) if name.startswith("own:") else None
-    with closing(open_sink(name, allow_hosts=settings.allow_hosts, credential=credential, own=own)) as sink:
+    made = open_sink(name, allow_hosts=settings.allow_hosts, credential=credential, own=own, place=place)
+    with closing(made) as sink:
         yield sink
 
 

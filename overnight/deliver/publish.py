@@ -6,6 +6,7 @@ import time
 
 import sqlalchemy as sa
 
+from overnight.deliver.answering import InboxPlace
 from overnight.deliver.credentials import resolve_credential
 from overnight.deliver.drain import drain
 from overnight.deliver.opening import open_by_name
@@ -41,7 +42,8 @@ def deliver_release(approval: Approval, *, ledger: Ledger, settings: Settings) -
     verified = verify(approval, ledger=ledger, settings=settings)
     if approval.state == "approved" or _has_open(approval, ledger):
         credential = _resolve(verified, ledger, settings)
-        with open_by_name(verified.approval.sink, settings, credential=credential) as sink:
+        place = InboxPlace(ledger, verified.approval)
+        with open_by_name(verified.approval.sink, settings, credential=credential, place=place) as sink:
             if approval.state == "approved":
                 _use_up(verified, sink, ledger)
             drain(sink, verified, ledger=ledger, settings=settings)

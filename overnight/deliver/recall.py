@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
+from overnight.deliver.answering import InboxPlace
 from overnight.deliver.credentials import resolve_credential
 from overnight.deliver.drain import read_whole
 from overnight.deliver.opening import open_by_name
@@ -52,7 +53,8 @@ def recall_release(release_id: str, *, by: str, reason: str, ledger: Ledger, set
     with ledger.working(settings.lease_s) as worker:
         ledger.write(lambda connection: _withdraw(connection, approval, worker, by=by, reason=reason, now=now))
     credential = resolve_credential(verified, [*_THERE, "recalled"], ledger=ledger, settings=settings, now=now)
-    with open_by_name(approval.sink, settings, credential=credential) as sink:
+    place = InboxPlace(ledger, approval)
+    with open_by_name(approval.sink, settings, credential=credential, place=place) as sink:
         for promises, outcomes in _take_back(sink, verified, ledger, settings):
             _record(approval, promises, outcomes, ledger)
     with ledger.reading() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from overnight.inbox.submit import Submitted, find, submit, submit_all
+from overnight.inbox.look import count, find, look
+from overnight.inbox.submit import Submitted, submit, submit_all
 
-__all__ = ["Submitted", "find", "submit", "submit_all"]
+__all__ = ["Submitted", "count", "find", "look", "submit", "submit_all"]

@@ -11,7 +11,7 @@ import orjson
 from overnight.failures import InputRefused
 from overnight.keys import canonical_json, inbox_key
 from overnight.ledger import Ledger
-from overnight.ledger.inbox import Arrival, InboxRequest, enqueue, find_request
+from overnight.ledger.inbox import Arrival, enqueue
 from overnight.masking import mask_secrets
 from overnight.records import Prompt
 
@@ -62,15 +62,12 @@ def submit_all(
     return [Submitted(a.inbox_key, a.row_id, new) for a, new in zip(arrivals, is_new, strict=True)]
 
 
-def find(inbox_key: str, *, ledger: Ledger) -> InboxRequest | None:
-    """The request of this key, as it stands now; an answer is there once a person has let it out."""
-    return ledger.read(lambda connection: find_request(connection, inbox_key))
-
-
 def _make_arrival(row: Mapping[str, Any], prompt: Prompt, sent_by: str, now: float) -> Arrival:
     values = {name: value for name, value in row.items() if value is not None}
     _refuse_unfit(values, prompt)
-    given = mask_secrets(_encode({name: values[name] for name in sorted(values) if name != prompt.id_column}))
+    # The column that names a row may be one that the prompt reads, too.
+    read = {*prompt.inputs, *prompt.optional_inputs}
+    given = mask_secrets(_encode({name: values[name] for name in sorted(values) if name in read}))
     own_id = mask_secrets(str(values[prompt.id_column])) if prompt.id_column else ""
     key = inbox_key(prompt.name, own_id, given)
     return Arrival(key, prompt.name, own_id or key[:_ID_LENGTH], given, sent_by, now)

@@ -42,10 +42,16 @@ class InboxRequest:
     answer: str | None
     reason: str | None
     settled_at: float | None
+    #: When whoever asked was first shown the answer.
+    read_at: float | None = None
+    #: When its texts were dropped: sent again, it is a new request.
+    purged_at: float | None = None
+    #: Of the delivery that brought the answer.
+    delivery_key: str | None = None
 
 
 def enqueue(connection: sa.Connection, arrivals: Sequence[Arrival]) -> list[bool]:
-    """Keep the requests; for each whether it is new. The first one stays as it is."""
+    """Keep the requests; for each whether it is new. The first one stays as it is, but for one that was purged."""
     first: dict[str, int] = {}
     for at, arrival in enumerate(arrivals):
         first.setdefault(arrival.inbox_key, at)
@@ -61,10 +67,39 @@ def find_request(connection: sa.Connection, inbox_key: str) -> InboxRequest | No
     return InboxRequest(**{**row._mapping, "state": InboxState(row.state)}) if row else None  # noqa: SLF001 - public by its documentation
 
 
+def mark_read(connection: sa.Connection, inbox_key: str, now: float) -> None:
+    """Record that whoever asked was shown the answer; the first time stays."""
+    c = inbox.c
+    unread = sa.and_(c.inbox_key == inbox_key, c.answer.is_not(None), c.read_at.is_(None))
+    connection.execute(sa.update(inbox).where(unread).values(read_at=now))
+
+
+@dataclass(frozen=True)
+class InboxCount:
+    """The requests to one prompt that stand alike."""
+
+    prompt: str
+    state: InboxState
+    n: int
+    #: When the oldest of them came in.
+    oldest_at: float
+
+
+def list_counts(connection: sa.Connection, prompt: str | None = None) -> list[InboxCount]:
+    """How many requests stand where, by prompt and state."""
+    c = inbox.c
+    query = sa.select(c.prompt, c.state, sa.func.count(), sa.func.min(c.received_at)).group_by(c.prompt, c.state)
+    query = query.where(c.prompt == prompt) if prompt else query
+    found = [InboxCount(row[0], InboxState(row[1]), row[2], row[3]) for row in connection.execute(query)]
+    order = list(InboxState)
+    return sorted(found, key=lambda count: (count.prompt, order.index(count.state)))
+
+
 def _find_known(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
     found: set[str] = set()
     for some in batched(keys):
-        text = f"SELECT inbox_key FROM inbox WHERE inbox_key IN {list_marks(connection, len(some))}"  # noqa: S608 - marks alone
+        marks = list_marks(connection, len(some))
+        text = f"SELECT inbox_key FROM inbox WHERE inbox_key IN {marks} AND purged_at IS NULL"  # noqa: S608 - marks alone
         rows = connection.exec_driver_sql(text, tuple(bytes.fromhex(key) for key in some)).scalars()
         found.update(bytes(key).hex() for key in rows)
     return found
@@ -84,4 +119,13 @@ def _values(arrival: Arrival) -> dict[str, object]:
 
 _SHOWN = [inbox.c[name] for name in InboxRequest.__dataclass_fields__]
 _NEW = ("inbox_key", "prompt", "row_id", "input", "sent_by", "received_at", "state")
-_ADD = Prepared(insert(inbox).values({name: sa.bindparam(name) for name in _NEW}).on_conflict_do_nothing())
+_INSERT = insert(inbox).values({name: sa.bindparam(name) for name in _NEW})
+_AGAIN = {name: _INSERT.excluded[name] for name in _NEW if name != "inbox_key"}
+_BLANK = dict.fromkeys(
+    ("run_id", "worker_id", "answer", "delivery_key", "read_at", "reason", "settled_at", "purged_at"), sa.null()
+)
+_ADD = Prepared(
+    _INSERT.on_conflict_do_update(
+        index_elements=[inbox.c.inbox_key], set_=_AGAIN | _BLANK, where=inbox.c.purged_at.is_not(None)
+    )
+)

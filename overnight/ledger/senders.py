@@ -32,6 +32,7 @@ def claim(
     n_rows: int | None,
     is_safe: bool,
     is_whole: bool,
+    is_by_request: bool = False,
     now: float,
 ) -> list[Promise]:
     """
@@ -48,6 +49,7 @@ def claim(
         is_safe: Whether a row that a worker had in hand when it ended may be sent again; else it becomes "unknown".
         is_whole: The sink holds one release: rows that another one delivered are written again, and while another one
             is being written none is taken.
+        is_by_request: The sink knows for itself which rows it has had, and no later one takes an earlier one's place.
         now: Seconds since the epoch.
 
     Raises:
@@ -59,13 +61,14 @@ def claim(
     if is_whole and (_is_superseded(connection, approval, now) or _is_being_written(connection, approval, worker)):
         return mine
     for some in _find_promised(connection, approval.approval_id):
-        if is_whole:
+        if is_whole or is_by_request:
             mine += some
-            continue
-        states = _find_elsewhere(connection, approval.approval_id, some, is_one_piece=n_rows is None)
-        for state in ("earlier", "superseded"):
-            _mark(connection, approval.approval_id, [p for p in some if states.get(p.position) == state], state, now)
-        mine += [p for p in some if p.position not in states]
+        else:
+            states = _find_elsewhere(connection, approval.approval_id, some, is_one_piece=n_rows is None)
+            for state in ("earlier", "superseded"):
+                marked = [p for p in some if states.get(p.position) == state]
+                _mark(connection, approval.approval_id, marked, state, now)
+            mine += [p for p in some if p.position not in states]
         if n_rows is not None and len(mine) >= n_rows:
             break
     mine = mine if n_rows is None else mine[:n_rows]

@@ -39,6 +39,13 @@ _RELEASED = """
       AND coalesce(c.payload, r.payload) = NEW.payload AND r.row_id = NEW.row_id
 """
 _HELD = "SELECT 1 FROM held_rows h WHERE h.approval_id = NEW.approval_id AND h.position = NEW.position"
+#: An answer in the inbox is what an approval for that inbox has promised of that row, and is being delivered.
+_ANSWERED = """
+    SELECT 1 FROM outbox o JOIN approvals a ON a.approval_id = o.approval_id
+    WHERE o.delivery_key = NEW.delivery_key AND o.row_id = NEW.row_id AND o.state = 'sending'
+      AND a.state = 'consumed' AND a.sink = 'inbox:' || NEW.prompt
+"""
+_RELEASED_TO = ("answer", "delivery_key", "row_id", "prompt")
 _PROMISED = ("approval_id", "position", "delivery_key", "row_id", "payload", "promised_at")
 
 _TRIGGERS = (
@@ -86,6 +93,20 @@ _TRIGGERS = (
     _Trigger(
         "reviewers_burn_codes", "reviewers", "UPDATE", "NEW.last_step < OLD.last_step", "a code is taken once at most"
     ),
+    _Trigger(
+        "inbox_begins_unanswered",
+        "inbox",
+        "INSERT",
+        "NEW.answer IS NOT NULL OR NEW.state <> 'queued'",
+        "a request comes in without an answer",
+    ),
+    _Trigger(
+        "inbox_needs_approval",
+        "inbox",
+        "UPDATE",
+        f"NEW.answer IS NOT NULL AND ({_changes(*_RELEASED_TO)}) AND NOT EXISTS ({_ANSWERED})",
+        "a request is answered by what a consumed approval lets out, and by nothing else",
+    ),
     *(
         _Trigger(f"{table}_are_kept", table, "DELETE", "1 = 1", f"nothing is deleted from {table}")
         for table in (
@@ -94,6 +115,7 @@ _TRIGGERS = (
             "drawn_items",
             "draws",
             "held_rows",
+            "inbox",
             "outbox",
             "release_rows",
             "releases",

@@ -27,9 +27,11 @@ _KINDS = {
     "smtp": "mail",
     "smtps": "mail",
     "own": "own",
+    "inbox": "inbox",
 }
 _FILE_SUFFIXES = (".jsonl", ".csv", ".parquet")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_PROMPT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _HOST = re.compile(r"[a-z0-9_.:-]+(%[a-z0-9]+)?")
 
 
@@ -45,7 +47,7 @@ def kind_of(sink: str) -> str:
     if kind is None:
         raise SinkRefused(
             f"There is no kind of sink {mask_address(scheme)}. Give file:PATH, https://…, postgresql://…, sqlite:///…,"
-            " s3://…, smtp://…, or a name that pyproject.toml declares under [tool.overnight.sinks]."
+            " s3://…, smtp://…, inbox:PROMPT, or a name that pyproject.toml declares under [tool.overnight.sinks]."
         )
     return kind
 
@@ -111,6 +113,16 @@ def _name_http(sink: str) -> str:
     return f"{url.scheme}://{netloc}{url.path or '/'}" + (f"?{url.query}" if url.query else "")
 
 
+def _name_inbox(sink: str) -> str:
+    prompt = sink.partition(":")[2]
+    if not _PROMPT.fullmatch(prompt):
+        raise SinkRefused(
+            f"The sink {mask_address(sink)} names no prompt. Give inbox:PROMPT: whoever asked it from outside is"
+            " answered there."
+        )
+    return f"inbox:{prompt}"
+
+
 _NAMERS: dict[str, Callable[[str], str]] = {
     "file": _name_file,
     "http": _name_http,
@@ -119,4 +131,5 @@ _NAMERS: dict[str, Callable[[str], str]] = {
     "mail": name_mail,
     # Made by `declared`, in one way already.
     "own": str,
+    "inbox": _name_inbox,
 }

@@ -8,6 +8,7 @@ from overnight.sinks.contract import Consignment, Outcome, RowSink, Sink
 from overnight.sinks.errors import DeliveryDeferred, DeliveryFailed, DeliveryUnknown
 from overnight.sinks.file import FileSink
 from overnight.sinks.http import HttpSink
+from overnight.sinks.inbox import InboxSink, Place
 from overnight.sinks.mail import MailSink
 from overnight.sinks.objects import ObjectSink
 from overnight.sinks.own import open_own
@@ -19,6 +20,7 @@ __all__ = [
     "DeliveryFailed",
     "DeliveryUnknown",
     "Outcome",
+    "Place",
     "RowSink",
     "Sink",
     "open_sink",
@@ -33,7 +35,12 @@ _CLASSES: dict[str, type[HttpSink | MailSink | ObjectSink | SqlSink]] = {
 
 
 def open_sink(
-    name: str, *, allow_hosts: frozenset[str], credential: str | None = None, own: OwnSink | None = None
+    name: str,
+    *,
+    allow_hosts: frozenset[str],
+    credential: str | None = None,
+    own: OwnSink | None = None,
+    place: Place | None = None,
 ) -> Sink:
     """
     The sink of this name.
@@ -43,6 +50,7 @@ def open_sink(
         allow_hosts: Hosts that may be private or loopback.
         credential: What the destination asks for; never written down.
         own: What the project declares, where the sink is its own.
+        place: Where the inbox is, which this room does not know; None: nothing is delivered.
 
     Raises:
         SinkRefused: The address is not one that may be written to.
@@ -53,4 +61,6 @@ def open_sink(
     kind = kind_of(name)
     if kind == "file":
         return FileSink(name)
+    if kind == "inbox":
+        return InboxSink(name, place)
     return _CLASSES[kind](name, allow_hosts=allow_hosts, credential=credential)

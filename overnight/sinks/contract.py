@@ -48,6 +48,8 @@ class Sink:
         n_at_once: The most rows of one consignment; None: a release is handed over whole.
         replaces: Whether a delivery takes the place of what was there: it then holds all rows of the release, those
             that an earlier one delivered among them.
+        by_request: Whether each row answers a request of its own, and the sink knows which it has answered: then rows
+            that bear the same id on two nights are two rows, and neither takes the other's place.
     """
 
     effect: ClassVar[Effect]
@@ -55,6 +57,7 @@ class Sink:
     dedupes: ClassVar[bool]
     n_at_once: ClassVar[int | None] = 1
     replaces: ClassVar[bool] = False
+    by_request: ClassVar[bool] = False
 
     def check(self, sample: Payload) -> None:
         """

@@ -31,6 +31,7 @@ class GuardedSink(Sink):
         self.dedupes = sink.dedupes  # type: ignore[misc]
         self.n_at_once = sink.n_at_once  # type: ignore[misc]
         self.replaces = sink.replaces  # type: ignore[misc]
+        self.by_request = sink.by_request  # type: ignore[misc]
 
     def check(self, sample: Payload) -> None:
         """As the project's."""

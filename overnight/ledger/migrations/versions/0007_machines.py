@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from overnight.ledger.columns import HexKey
+from overnight.ledger.columns import BigId, HexKey
 
 revision = "0007"
 down_revision = "0006"
@@ -27,6 +27,7 @@ def upgrade() -> None:
 def _make_inbox() -> None:
     op.create_table(
         "inbox",
+        sa.Column("inbox_id", BigId, nullable=False),
         sa.Column("inbox_key", HexKey(), nullable=False),
         sa.Column("prompt", sa.Text(), nullable=False),
         sa.Column("row_id", sa.Text(), nullable=False),
@@ -38,11 +39,14 @@ def _make_inbox() -> None:
         sa.Column("worker_id", sa.Integer(), nullable=True),
         sa.Column("epoch", sa.Integer(), server_default="0", nullable=False),
         sa.Column("answer", sa.Text(), nullable=True),
+        sa.Column("delivery_key", HexKey(), nullable=True),
+        sa.Column("read_at", sa.Float(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("settled_at", sa.Float(), nullable=True),
         sa.Column("purged_at", sa.Float(), nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["runs.run_id"], name=op.f("fk_inbox_run_id")),
-        sa.PrimaryKeyConstraint("inbox_key", name=op.f("pk_inbox")),
+        sa.PrimaryKeyConstraint("inbox_id", name=op.f("pk_inbox")),
     )
-    op.create_index(op.f("ix_inbox_prompt"), "inbox", ["prompt", "state", "received_at"])
-    op.create_index(op.f("ix_inbox_run_id"), "inbox", ["run_id"])
+    op.create_index(op.f("ix_inbox_inbox_key"), "inbox", ["inbox_key"], unique=True)
+    op.create_index(op.f("ix_inbox_prompt"), "inbox", ["prompt", "state", "inbox_id"])
+    op.create_index(op.f("ix_inbox_run_id"), "inbox", ["run_id", "row_id"])
