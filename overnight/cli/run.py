@@ -130,6 +130,10 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
         watcher.join()
     with ledger.reading() as connection:
         if find_run(connection, run_id) is None:
+            if state.is_completed():
+                # Nothing waited in its inbox.
+                print_json({"run_id": None, "state": "empty"}) if as_json else click.echo(str(state.message))
+                return 0
             raise OvernightError(f"The flow {flow.name} did not begin: {state.message}")
         run = get_run(connection, run_id)
     if warning := get_engine(settings).telemetry_warning:

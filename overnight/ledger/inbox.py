@@ -95,6 +95,24 @@ def list_counts(connection: sa.Connection, prompt: str | None = None) -> list[In
     return sorted(found, key=lambda count: (count.prompt, order.index(count.state)))
 
 
+def list_purgeable(connection: sa.Connection, before: float) -> list[str]:
+    """The keys of requests that were settled before then and have their texts still."""
+    c = inbox.c
+    settled = c.state.in_([InboxState.ANSWERED, InboxState.CLOSED])
+    query = sa.select(c.inbox_key).where(settled, c.settled_at < before, c.purged_at.is_(None))
+    return list(connection.execute(query).scalars())
+
+
+def purge_settled(connection: sa.Connection, keys: Sequence[str], *, before: float, now: float) -> set[str]:
+    """Drop what was asked and answered under these keys, unless it was settled anew since; those that were dropped."""
+    c, dropped = inbox.c, set[str]()
+    for some in batched(keys):
+        old = sa.update(inbox).where(c.inbox_key.in_(some), c.settled_at < before, c.purged_at.is_(None))
+        done = old.values(input="", answer=None, delivery_key=None, purged_at=now).returning(c.inbox_key)
+        dropped.update(connection.execute(done).scalars())
+    return dropped
+
+
 def _find_known(connection: sa.Connection, keys: Sequence[str]) -> set[str]:
     found: set[str] = set()
     for some in batched(keys):

@@ -23,7 +23,7 @@ from overnight.ledger.trace_schema import purged_answers, purges, readings, repl
 #: What texts or bytes are dropped from.
 TABLES = (
     *("bodies", "requests", "attempts", "completions", "quarantines", "readings", "replays", "runs", "run_batches"),
-    *("parts", "draws", "drawn_items", "review_answers", "verdicts", "release_rows", "outbox"),
+    *("parts", "draws", "drawn_items", "review_answers", "verdicts", "release_rows", "outbox", "inbox"),
 )
 #: Writers of these wait for the end of a batch: whoever is about to use something old is seen, or waits.
 _LOCK = "LOCK TABLE claims, passes, run_batches, run_prompts, releases IN SHARE MODE"

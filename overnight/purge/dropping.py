@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from overnight.failpoints import reach
 from overnight.ledger import Ledger, purged_texts, purges
+from overnight.ledger.inbox import purge_settled
 from overnight.ledger.pinned import find_bodies_of
 from overnight.purge.files import OldFile, delete_files, list_digests
 from overnight.purge.findings import Findings
@@ -40,6 +41,7 @@ def drop(found: Findings, ledger: Ledger, home: Path, *, before: float, now: flo
     others = dropping.drop(dropping.drop_runs, found.kept.others, _N_RUNS)
     dropping.drop(dropping.drop_manifests, sorted(list_digests(found.files)), _N_PARTS)
     dropping.drop(dropping.drop_replays, ("all",), 1)
+    inbox = dropping.drop(dropping.drop_inbox, found.inbox, _N_REQUESTS)
     digests = dropping.drop(dropping.drop_bodies, tuple(found.bodies), _N_BODIES)
     return replace(
         found,
@@ -48,6 +50,7 @@ def drop(found: Findings, ledger: Ledger, home: Path, *, before: float, now: flo
         kept=replace(found.kept, others=others),
         bodies={digest: found.bodies[digest] for digest in digests},
         files=dropping.delete_files(),
+        inbox=inbox,
     )
 
 
@@ -107,6 +110,9 @@ class _Dropping:
     def drop_replays(self, connection: sa.Connection, some: Sequence[str]) -> Collection[str]:
         purged_texts.purge_replays(connection, self._before)
         return some
+
+    def drop_inbox(self, connection: sa.Connection, some: Sequence[str]) -> Collection[str]:
+        return purge_settled(connection, some, before=self._before, now=self._now)
 
     def drop_bodies(self, connection: sa.Connection, some: Sequence[str]) -> Collection[str]:
         old = [digest for digest in some if digest not in self._bodies]

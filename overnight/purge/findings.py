@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from overnight.ledger import Ledger
+from overnight.ledger.inbox import list_purgeable
 from overnight.ledger.kept import Kept, find_kept
 from overnight.ledger.pinned import PinnedBatch, find_active, find_last_pass, find_young_keys, list_pinned
 from overnight.ledger.purged_texts import count_replays, list_unpurged_releases
@@ -34,6 +35,8 @@ class Findings:
     releases: tuple[str, ...]
     n_replays: int
     files: tuple[OldFile, ...]
+    #: Keys of requests from outside.
+    inbox: tuple[str, ...] = ()
 
     @property
     def since(self) -> float:
@@ -49,6 +52,7 @@ class Findings:
             "bodies": len(self.bodies),
             "releases": len(self.releases),
             "replays": self.n_replays,
+            **({"inbox": len(self.inbox)} if self.inbox else {}),
             **{kind: kinds.count(kind) for kind in sorted(set(kinds))},
             "bytes": sum(self.bodies.values()) + sum(file.n_bytes for file in self.files),
         }
@@ -80,6 +84,7 @@ def find_purgeable(ledger: Ledger, home: Path, *, before: float, now: float) -> 
             releases=tuple(list_unpurged_releases(connection, kept.others)),
             n_replays=count_replays(connection, before),
             files=tuple(_find_files(ledger, kept, pinned, home, before=before, now=now)),
+            inbox=tuple(list_purgeable(connection, before)),
         )
 
 

@@ -12,6 +12,7 @@ _KINDS = {
     "bodies": "bodies of requests, responses and payloads",
     "releases": "releases, with what reviewers were shown and wrote",
     "replays": "replays, with their answers",
+    "inbox": "requests from outside, with their answers; the same sent again is new",
     "parts": "parts of runs (files)",
     "pages": "pages of Data Docs",
     "drafts": "drafts of reviews",
