@@ -137,7 +137,7 @@ def test_the_database_refuses_an_answer_that_no_approval_lets_out(desk: Desk) ->
     desk.house.approve(release)
     for state in ("answer = '{}', state = 'answered'", "answer = '{}', delivery_key = inbox_key"):
         with pytest.raises(LedgerRefused, match="by what a consumed approval lets out"):
-            desk.house.ledger.write(lambda c, s=state: c.execute(sa.text(f"UPDATE inbox SET {s}")))
+            desk.house.ledger.write(lambda c, s=state: c.execute(sa.text(f"UPDATE inbox SET {s}")))  # noqa: S608 - ours
     with pytest.raises(LedgerRefused, match="nothing is deleted from inbox"):
         desk.house.ledger.write(lambda c: c.execute(sa.text("DELETE FROM inbox")))
 

@@ -62,7 +62,8 @@ def test_what_a_process_had_taken_and_not_pinned_is_the_next_ones_once_it_is_gon
     desk.send("r1", "r2")
     killed = desk.open_other()
     killed.house.begin("run-1")
-    stream = drain._Taking(SOURCE, "run-1", killed.house.ledger, get_worker(killed.house.ledger, 60.0)).stream(9)
+    taking = drain._Taking(SOURCE, "run-1", killed.house.ledger, get_worker(killed.house.ledger, 60.0))  # noqa: SLF001 - broken off
+    stream = taking.stream(9)
     assert next(stream)[0] == "r1"
     assert desk.take_all("run-2") == []  # it is alive
     _end_process(killed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -60,3 +61,9 @@ def test_what_looks_like_a_key_is_kept_nowhere(house: House) -> None:
 
 def test_there_is_no_request_under_another_key(house: House) -> None:
     assert find("0" * 64, ledger=house.ledger) is None
+
+
+def test_a_prompt_may_read_the_column_that_names_the_row(house: House) -> None:
+    prompt = dataclasses.replace(house.make_prompt(), inputs=("id", "body"))
+    submit({"id": "r1", "body": "words"}, prompt, ledger=house.ledger, sent_by="Ada", now=1.0)
+    assert house.fetch("SELECT input FROM inbox") == [('{"body":"words","id":"r1"}',)]
