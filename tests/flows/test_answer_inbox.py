@@ -42,7 +42,7 @@ def _look(project: Project, sent: Submitted) -> InboxRequest:
 
 def test_an_answer_is_there_after_the_gate_and_the_same_request_is_never_paid_for_again(project: Project) -> None:
     sent = [_send(project, ticket) for ticket in TICKETS]
-    planned = as_object(plan_flow(answer_inbox, {"model": "openai:gpt-fake"}, Settings.from_env()))
+    planned = as_object("answer_inbox", plan_flow(answer_inbox, {"model": "openai:gpt-fake"}, Settings.from_env()))
     assert (planned["rows"], _look(project, sent[0]).state) == (3, InboxState.QUEUED)
 
     waiting = _run(project, "inbox-1")
