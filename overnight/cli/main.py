@@ -11,7 +11,6 @@ import click
 from overnight import __version__
 from overnight.cli.afterwards import AFTERWARDS
 from overnight.cli.completion import complete_flow, complete_prompt, complete_run, complete_sink
-from overnight.cli.inward import INWARD
 from overnight.cli.making import MAKING
 from overnight.cli.options import MOST, json_
 from overnight.cli.outward import OUTWARD
