@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: How long all services together may take: they are told at the same time.
 PATIENCE_S = 10.0
 #: What a notice of each kind is to apprise, which some services show by a colour.
-_TYPES = {"waiting": "info", "soon": "warning", "brief": "info"}
+_TYPES = {"waiting": "info", "soon": "warning", "brief": "info", "skipped": "warning", "late": "warning"}
 #: What a service may be called in a message; a URL without a scheme is not shown at all.
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,30})://", re.IGNORECASE)
 
@@ -31,7 +31,8 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,30})://", re.IGNORECASE)
 class Notice:
     """What people are told: plain words, and nothing that a row says."""
 
-    #: "waiting", "soon", "over", "held", "halted" or "brief".
+    #: "waiting", "soon", "over", "held", "halted" or "brief"; of runs that did not go as planned "skipped", "late",
+    #: "missing", "crashed" or "lost".
     kind: str
     title: str
     lines: tuple[str, ...]

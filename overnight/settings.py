@@ -51,6 +51,14 @@ class Settings:
     outage_s: float = 3600.0
     #: How long the claims of a process outlive the last sign of its life.
     lease_s: float = 120.0
+    #: A scheduled run that would begin later than this is skipped.
+    stale_s: float = 21_600.0
+    #: How long one pass of a run may work before it halts; 0: as long as it takes.
+    night_s: float = 86_400.0
+    #: How often a deployed run whose process was killed is put back.
+    restarts: int = 2
+    #: How long a scheduled run may keep people waiting before they are told.
+    late_s: float = 1800.0
     offers_held: bool = False
     #: Rows that a shadow run asks, what it may cost, and how long it may take; it delays the review so long at most.
     shadow_rows: int = 200
@@ -102,6 +110,10 @@ class Settings:
             probe_s=_number("OVERNIGHT_PROBE_S", float, 30.0, least=0.0) or 0.0,
             outage_s=_number("OVERNIGHT_OUTAGE_S", float, 3600.0, least=0.0) or 0.0,
             lease_s=_number("OVERNIGHT_LEASE_S", float, 120.0, least=1.0) or 120.0,
+            stale_s=_number("OVERNIGHT_STALE_S", float, 21_600.0, least=1.0) or 21_600.0,
+            night_s=_number("OVERNIGHT_NIGHT_S", float, 86_400.0, least=0.0) or 0.0,
+            restarts=_number("OVERNIGHT_RESTARTS", int, 2, least=0) or 0,
+            late_s=_number("OVERNIGHT_LATE_S", float, 1800.0, least=1.0) or 1800.0,
             offers_held=os.environ.get("OVERNIGHT_OFFERS_HELD") == "1",
             shadow_rows=_number("OVERNIGHT_SHADOW_ROWS", int, 200, least=1) or 200,
             shadow_budget_usd=_number("OVERNIGHT_SHADOW_BUDGET_USD", float, 1.0, least=0.0) or 0.0,

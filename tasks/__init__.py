@@ -13,6 +13,7 @@ from tasks.remind import tell_reviewers
 from tasks.report import publish_report
 from tasks.retry import start_retry
 from tasks.shadow import shadow_batches
+from tasks.watch import put_back_broken, tell_late_runs
 
 __all__ = [
     "VERSION",
@@ -26,7 +27,9 @@ __all__ = [
     "load_prompt",
     "nightly_flow",
     "publish_report",
+    "put_back_broken",
     "shadow_batches",
     "start_retry",
+    "tell_late_runs",
     "tell_reviewers",
 ]

@@ -18,6 +18,7 @@ from prefect.runtime import flow_run
 
 from overnight.records import Release, RunState
 from tasks.form import describe_release, make_form
+from tasks.limit import not_counted
 from tasks.nightly import RunEnded
 from tasks.notify import notify_waiting
 from tasks.report import publish_artifacts
@@ -63,9 +64,12 @@ def _wait(release: Release, run: Run, shown: str) -> Submitted:
     key = f"release-{release.digest}-{release.round}"
     waits_s = int((release.policy.waits_d or 0) * 86_400)
     try:
-        form: RunInput = wait(
-            wait_for_input=make_form(release, shown, demands_code=run.demands_code(release)), key=key, timeout=waits_s
-        )
+        with not_counted():
+            form: RunInput = wait(
+                wait_for_input=make_form(release, shown, demands_code=run.demands_code(release)),
+                key=key,
+                timeout=waits_s,
+            )
     except (pydantic.ValidationError, ObjectNotFound):
         # The state was forced on: there is no form. The doorbell is not the lock, so it rings again.
         return Submitted(None)

@@ -21,6 +21,8 @@ from overnight.notices import refuse_malformed
 from overnight.records import RunState, Summary
 from overnight.settings import Settings
 from tasks.inbox import find_nothing
+from tasks.late import find_scheduled_at, skip_stale
+from tasks.limit import halting_at_limit
 from tasks.machines import BatchRunner, connect_machines
 from tasks.notify import notify_end, notify_unopened
 from tasks.report import publish_artifacts
@@ -96,7 +98,10 @@ def _run_steps(
             return Completed(name="Empty", message=nothing)
         is_deployed = bool(deployment.id)
         started_by = find_starter(is_deployed=is_deployed)
-        with open_run(name, given, flow_run_id=_flow_run_id(), deployed=is_deployed, started_by=started_by) as run:
+        if skipped := skip_stale(name):
+            return Completed(name="Skipped", message=skipped)
+        facts: Any = {"deployed": is_deployed, "started_by": started_by, "scheduled_at": find_scheduled_at()}
+        with open_run(name, given, flow_run_id=_flow_run_id(), **facts) as run:
             try:
                 refuse_malformed(run.settings.notify)
                 connect_machines(run.settings)
@@ -105,7 +110,7 @@ def _run_steps(
                 if sink is not None:
                     # Refused now, not after everything was paid for.
                     refuse_lost_rows(run, describe_sink(sink, run.settings))
-                with halting_on_sigterm(run):
+                with halting_on_sigterm(run), halting_at_limit(run):
                     return steps()
             except RunEnded as end:
                 run.set_state(end.state, str(end))

@@ -14,8 +14,10 @@ from overnight.keys import digest_bytes
 from overnight.ledger import Ledger
 from overnight.ledger.notices import Waiting, list_waiting, name_round, record_told, was_told
 from overnight.ledger.reviews import find_last_answer
+from overnight.ledger.sightings import record_told_of, was_told_of
 from overnight.notices import Notice, tell_people
 from overnight.records import Release, RunState
+from overnight.report.astray import tell_skipped
 from overnight.report.notices import tell_end, tell_over, tell_soon, tell_waiting
 from overnight.settings import Settings
 from tasks.run import Run
@@ -30,7 +32,7 @@ def notify_waiting(release: Release, run: Run) -> None:
     with run.ledger.reading() as connection:
         last = find_last_answer(connection, release.release_id)
     outcome = last.outcome if last else None
-    notice = tell_waiting(release, run.flow, since=time.time(), outcome=outcome, link=_find_page(flow_run.id))
+    notice = tell_waiting(release, run.flow, since=time.time(), outcome=outcome, link=find_page(flow_run.id))
     _tell_once(notice, run.run_id, name_round(release), run.settings.notify, run.ledger, now=time.time())
 
 
@@ -45,7 +47,7 @@ def notify_end(run: Run, state: RunState, error: Exception) -> None:
     reason = (
         str(error) if isinstance(error, OvernightError) else f"unforeseen, {type(error).__name__}. Its log says it."
     )
-    notice = tell_end(state.value, run.run_id, run.flow, reason, _find_page(flow_run.id))
+    notice = tell_end(state.value, run.run_id, run.flow, reason, find_page(flow_run.id))
     about = digest_bytes(reason.encode())[:16]
     _tell_once(notice, run.run_id, about, run.settings.notify, run.ledger, now=time.time())
 
@@ -56,7 +58,7 @@ def notify_unopened(flow: str, error: OvernightError, *, deployed: bool) -> None
         urls = Settings.from_env().notify if deployed else ()
     except OvernightError:
         return
-    _tell(tell_end("halted", None, flow, str(error), _find_page(flow_run.id)), urls)
+    _tell(tell_end("halted", None, flow, str(error), find_page(flow_run.id)), urls)
 
 
 def notify_late(settings: Settings, ledger: Ledger, now: float) -> int:
@@ -79,12 +81,33 @@ def notify_late(settings: Settings, ledger: Ledger, now: float) -> int:
 
 
 def _find_due(waiting: Waiting, now: float) -> Notice | None:
-    until, since, link = waiting.until, waiting.since, _find_page(waiting.flow_run_id)
+    until, since, link = waiting.until, waiting.since, find_page(waiting.flow_run_id)
     if until is None or now < until - min(_LAST_S, _LAST_SHARE * (until - since)):
         return None
     if now >= until:
         return tell_over(waiting.release, waiting.flow, since=since, link=link)
     return tell_soon(waiting.release, waiting.flow, since=since, until=until, now=now, link=link)
+
+
+def notify_skipped(flow: str, scheduled_at: float, reason: str, settings: Settings) -> str:
+    """Tell people that a scheduled flow run did not begin; the line that says so."""
+    notice = tell_skipped(flow, scheduled_at, reason, find_page(flow_run.id))
+    _tell(notice, settings.notify)
+    return notice.lines[0]
+
+
+def notify_astray(notice: Notice, run_id: str | None, about: str, settings: Settings, ledger: Ledger) -> bool:
+    """Tell people, once, of a run that did not go as planned; whether they were told now."""
+    now = time.time()
+    if run_id is not None:
+        return _tell_once(notice, run_id, about, settings.notify, ledger, now=now)
+    with ledger.reading() as connection:
+        if was_told_of(connection, notice.kind, about):
+            return False
+    if not _tell(notice, settings.notify):
+        return False
+    ledger.write(lambda connection: record_told_of(connection, notice.kind, about, now))
+    return True
 
 
 def _tell_once(notice: Notice, run_id: str, about: str, urls: Sequence[str], ledger: Ledger, *, now: float) -> bool:
@@ -107,6 +130,6 @@ def _tell(notice: Notice, urls: Sequence[str]) -> bool:
     return told.n_reached > 0
 
 
-def _find_page(flow_run_id: str | None) -> str | None:
+def find_page(flow_run_id: str | None) -> str | None:
     """The flow run's page in Prefect's UI."""
     return url_for("flow-run", obj_id=flow_run_id) if flow_run_id else None

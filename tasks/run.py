@@ -192,34 +192,44 @@ def current_run() -> Run:
 
 @contextlib.contextmanager
 def open_run(
-    flow: str, parameters: Mapping[str, Any], *, flow_run_id: str, deployed: bool, started_by: str | None
+    flow: str,
+    parameters: Mapping[str, Any],
+    *,
+    flow_run_id: str,
+    deployed: bool,
+    started_by: str | None,
+    scheduled_at: float | None = None,
 ) -> Iterator[Run]:
     """Open the run of a Prefect flow run, or the one it continues, for as long as the flow works on it."""
     settings = Settings.from_env()
     only_hosts.install(settings.only_hosts)
     ledger = open_ledger(settings.ledger_url)
     run = Run(find_run_id(flow_run_id, settings, ledger), flow, deployed, settings, ledger)
-    pass_id = ledger.write(
-        lambda connection: ledger_runs.open_pass(
-            connection,
-            run_id=run.run_id,
-            flow=flow,
-            parameters=parameters,
-            flow_run_id=flow_run_id,
-            deployed=deployed,
-            now=time.time(),
-            started_by=started_by,
-            **_name_kind(parameters),
+    # A pass whose process was killed never ends: it is seen by the lease, which nobody renews any more.
+    with ledger.working(settings.lease_s) as worker:
+        pass_id = ledger.write(
+            lambda connection: ledger_runs.open_pass(
+                connection,
+                run_id=run.run_id,
+                flow=flow,
+                parameters=parameters,
+                flow_run_id=flow_run_id,
+                deployed=deployed,
+                now=time.time(),
+                started_by=started_by,
+                worker_id=worker.worker_id,
+                scheduled_at=scheduled_at,
+                **_name_kind(parameters),
+            )
         )
-    )
-    run.engine.begin_pass(run.run_id)
-    token = _current.set(run)
-    try:
-        yield run
-    finally:
-        _current.reset(token)
-        ledger.write(lambda connection: ledger_runs.end_pass(connection, pass_id, time.time()))
-        settle_run(run.run_id, ledger=ledger, home=settings.home, lease_s=settings.lease_s, now=time.time())
+        run.engine.begin_pass(run.run_id)
+        token = _current.set(run)
+        try:
+            yield run
+        finally:
+            _current.reset(token)
+            ledger.write(lambda connection: ledger_runs.end_pass(connection, pass_id, time.time()))
+            settle_run(run.run_id, ledger=ledger, home=settings.home, lease_s=settings.lease_s, now=time.time())
 
 
 def _name_kind(parameters: Mapping[str, Any]) -> dict[str, str]:

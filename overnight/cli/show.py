@@ -16,6 +16,7 @@ import orjson
 
 from overnight.failures import OvernightError
 from overnight.ledger import Ledger, open_ledger
+from overnight.ledger.lives import find_lost
 from overnight.ledger.queries import list_runs, summarize
 from overnight.settings import Settings
 
@@ -48,8 +49,10 @@ def show_runs(limit: int, *, as_json: bool) -> None:
     """Print the newest runs, newest first."""
     settings = Settings.from_env()
     with get_ledger(settings).reading() as connection:
+        lost = {gone.run_id for gone in find_lost(connection)}
         found = [
-            run | asdict(summarize(connection, run["run_id"], time.time())) for run in list_runs(connection, limit)
+            run | asdict(summarize(connection, run["run_id"], time.time())) | {"lost": run["run_id"] in lost}
+            for run in list_runs(connection, limit)
         ]
     if as_json:
         print_json(found)
@@ -60,6 +63,8 @@ def show_runs(limit: int, *, as_json: bool) -> None:
         click.echo(_line(run))
         if run["reason"]:
             click.echo(f"    {run['reason']}")
+        if run["lost"]:
+            click.echo("    Its process is gone: run the flow again, and what was answered is a hit.")
 
 
 def _line(run: dict[str, Any]) -> str:

@@ -40,13 +40,32 @@ def open_pass(
     started_by: str | None = None,
     kind: str = "night",
     of_run: str | None = None,
+    worker_id: int | None = None,
+    scheduled_at: float | None = None,
 ) -> int:
-    """Record that a Prefect flow run begins or continues the run; the pass's id."""
+    """
+    Record that a Prefect flow run begins or continues the run; the pass's id.
+
+    Args:
+        connection: To the ledger.
+        run_id: The run.
+        flow: The flow's name.
+        parameters: What the flow was given.
+        flow_run_id: Prefect's.
+        deployed: Whether a worker runs it.
+        now: Seconds since the epoch.
+        started_by: Who started it, where that is known.
+        kind: "night", "shadow" or "retry".
+        of_run: The run that it shadows or retries.
+        worker_id: Its process, by whose lease it is seen to live.
+        scheduled_at: When its schedule meant it to begin, where one did.
+    """
     row = {"run_id": run_id, "flow": flow, "parameters": canonical_json(dict(parameters)).decode(), "started_at": now}
     row |= {"state": RunState.RUNNING, "started_by": started_by, "kind": kind, "of_run": of_run}
     connection.execute(insert(runs).on_conflict_do_nothing(), row)
     set_state(connection, run_id, RunState.RUNNING)
     values = {"run_id": run_id, "flow_run_id": flow_run_id, "deployed": deployed, "started_at": now}
+    values |= {"worker_id": worker_id, "scheduled_at": scheduled_at}
     return int(connection.execute(sa.insert(passes).values(values).returning(passes.c.pass_id)).scalar_one())
 
 

@@ -1,0 +1,68 @@
+"""What people are told of runs that did not go as planned: skipped, late, missing, crashed or lost."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from overnight.nights import Skip
+from overnight.notices import Notice
+from overnight.report.notices import describe_span
+
+_SKIPPED = {
+    Skip.STALE: "which is longer than OVERNIGHT_STALE_S lets it be late",
+    Skip.REPLACED: "and the next one is due already",
+}
+_BROKEN = {"crashed": "has crashed", "lost": "is lost"}
+
+
+def tell_skipped(flow: str, scheduled_at: float, reason: str, link: str | None, *, now: float | None = None) -> Notice:
+    """
+    A scheduled flow run ended before it began.
+
+    Args:
+        flow: Whose it is.
+        scheduled_at: When it was to begin.
+        reason: A `Skip`.
+        link: Its page in Prefect's UI.
+        now: Seconds since the epoch.
+    """
+    late_s = (datetime.now(UTC).timestamp() if now is None else now) - scheduled_at
+    line = (
+        f"Flow {flow} was to begin at {_show(scheduled_at)}. That was {describe_span(late_s)} ago,"
+        f" {_SKIPPED[Skip(reason)]}: it was skipped, and nothing was asked or recorded."
+    )
+    how = f"Where it is wanted all the same, run it by hand: `overnight run {flow.replace('-', '_')}`"
+    return Notice("skipped", f"Flow {flow} was skipped", (line, _lead_to(how, link)))
+
+
+def tell_late(flow: str, due_at: float, why: str, link: str | None, *, now: float) -> Notice:
+    """A flow run has not begun."""
+    line = f"Flow {flow} was to begin at {_show(due_at)}, {describe_span(now - due_at)} ago, and has not: {why}."
+    return Notice("late", f"Flow {flow} is late", (line, _lead_to("Look whether a worker runs", link)))
+
+
+def tell_missing(deployment: str, due_at: float) -> Notice:
+    """A schedule made no flow run."""
+    lines = (
+        f"{deployment} was due at {_show(due_at)}, and Prefect has no flow run of it.",
+        "Look whether Prefect's server ran then. Where it is wanted all the same, start it in Prefect or by hand.",
+    )
+    return Notice("missing", f"{deployment} did not run", lines)
+
+
+def tell_broken(kind: str, flow: str, run_id: str | None, why: str, link: str | None) -> Notice:
+    """The process of a flow run ended, as Prefect says ("crashed") or as the ledger alone does ("lost")."""
+    name = f"Run {run_id}" if run_id else f"Flow {flow}"
+    what = (
+        f"Flow {flow}{f', run {run_id}' if run_id else ''}: its process ended before it did. It is not put back: {why}."
+    )
+    how = f"Run the flow again, and nothing is paid for twice: `overnight run {flow.replace('-', '_')}`"
+    return Notice(kind, f"{name} {_BROKEN[kind]}", (what, _lead_to(how, link)))
+
+
+def _lead_to(how: str, link: str | None) -> str:
+    return f"{how}. In Prefect: {link}" if link else f"{how}."
+
+
+def _show(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
