@@ -191,7 +191,7 @@ def _find_last(schedule: Any, before: float) -> float | None:
 
 
 def _describe(client: SyncPrefectClient, run: FlowRun, *, is_lost: bool = False) -> Sighted:
-    states: Any = client.read_flow_run_states(run.id)
+    states: list[Any] = client.read_flow_run_states(run.id)
     return Sighted(
         str(run.id),
         run.name,
