@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 import time
@@ -114,8 +113,13 @@ def _halt(run: Run, limit_s: float) -> None:
 def _end(run: Run) -> None:
     line = f"Run {run.run_id} did not end within {describe_span(GRACE_S)} after its limit: its process was ended."
     run.set_state(RunState.HALTED, line)
-    os.kill(os.getpid(), signal.SIGTERM)
+    _signal(signal.SIGTERM)
 
 
 def _kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    _signal(signal.SIGKILL)
+
+
+def _signal(number: signal.Signals) -> None:
+    """To the main thread, which may wait for something: a handler runs there alone."""
+    signal.pthread_kill(threading.main_thread().ident or 0, number)

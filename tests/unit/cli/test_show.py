@@ -51,6 +51,16 @@ def test_runs_as_json_are_one_value_and_nothing_else(cli: Cli, house: House) -> 
     assert err == ""
 
 
+def test_a_run_whose_process_is_gone_says_so(cli: Cli, house: House) -> None:
+    with house.ledger.working(60.0) as worker:
+        house.begin()
+        house.tamper(f"UPDATE passes SET worker_id = {worker.worker_id:d}")  # noqa: S608 - a number
+        assert json.loads(cli("runs", "--json")[1])[0]["lost"] is False
+    [run] = json.loads(cli("runs", "--json")[1])
+    assert (run["state"], run["lost"]) == ("running", True)
+    assert "Its process is gone: run the flow again" in cli("runs")[1]
+
+
 def test_runs_are_listed_while_somebody_else_writes(cli: Cli, house: House) -> None:
     house.begin()
     with closing(sqlite3.connect(house.home / "ledger.sqlite", isolation_level=None)) as other:
