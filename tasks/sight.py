@@ -20,7 +20,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 from prefect.exceptions import ObjectNotFound
@@ -130,12 +130,14 @@ def put_back(client: SyncPrefectClient, sighted: Sighted, *, restarts: int) -> s
         Why Prefect refused, where it did.
     """
     flow_run_id, why = UUID(sighted.flow_run_id), "its process ended before it did"
-    states = [AwaitingRetry(message=f"{_PUT_BACK}{sighted.n_restarts + 1} of {restarts} times: {why}.")]
+    states: list[State[Any]] = [
+        AwaitingRetry(message=f"{_PUT_BACK}{sighted.n_restarts + 1} of {restarts} times: {why}.")
+    ]
     if sighted.is_lost:
         # So that its slot is given back: a running one keeps it.
         states.insert(0, Crashed(message="Its process is gone, and nobody told Prefect: the ledger says so."))
-    for state in states:
-        result = client.set_flow_run_state(flow_run_id, state)
+    for proposed in states:
+        result: Any = client.set_flow_run_state(flow_run_id, proposed)
         if result.status != SetStateStatus.ACCEPT:
             return str(getattr(result.details, "reason", None) or result.status.value)
     return None

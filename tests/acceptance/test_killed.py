@@ -17,7 +17,7 @@ from tests.acceptance.site import Site
 from tests.acceptance.waiting import wait_for
 from tests.fakes.provider import Scripted
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 _FLOW, _WATCH = "route-banking-query/nightly", "watch-nights/every-five-minutes"
 _SOURCE, _WORDS = "killed.csv", "where is my card"
@@ -48,7 +48,7 @@ def killed(site: Site) -> Iterator[str]:
     sink = f"file:{site.project.folder}/out/killed.jsonl"
     flow_run_id = site.api.start_run(_FLOW, {"source": _SOURCE, "model": "openai:fake-model", "sink": sink})
     try:
-        assert holding.wait(90), site.api.get_state(flow_run_id)
+        assert holding.wait(120), site.api.get_state(flow_run_id)
         pids = list_processes(f"PREFECT__FLOW_RUN_ID={flow_run_id}")
         assert pids
         for pid in pids:
@@ -67,7 +67,7 @@ def test_a_killed_run_is_put_back_and_pays_for_nothing_that_was_answered(site: S
 
     watch = site.api.start_run(_WATCH, {})
     site.api.wait_for_state(watch, "Completed")
-    wait_for(lambda: site.api.get_state(killed) == "Suspended", "the run to come to its gate", timeout_s=90)
+    wait_for(lambda: site.api.get_state(killed) == "Suspended", "the run to come to its gate", timeout_s=150)
     found = site.project.find_run(run_id)
     assert (found["state"], found["lost"], found["accepted"]) == ("waiting", False, _N_ROWS)
     n_calls = sum(_WORDS in str(call.body) for call in site.provider.calls)

@@ -13,7 +13,7 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
@@ -95,7 +95,8 @@ def _kill(client: SyncPrefectClient, project: Project, run: FlowRun, *, is_heard
             c, run_id="night-1", flow_run_id=str(run.id), now=time.time(), worker_id=int(done.stdout), **facts
         )
     )
-    for state in (Pending(), Running(), *([Crashed()] if is_heard else [])):
+    states: list[State[Any]] = [Pending(), Running(), *([Crashed()] if is_heard else [])]
+    for state in states:
         client.set_flow_run_state(run.id, state)
 
 

@@ -68,7 +68,7 @@ def test_what_fires_daily_fires_once_each_local_day_for_three_years(schedule: di
 def test_moved_to_another_zone_they_fire_at_their_hours_on_the_days_of_its_changes_too(zone: str) -> None:
     local = ZoneInfo(zone)
     for schedule, day in itertools.product([p.values[0] for p in _list_schedules(daily=True)], _list_changes(zone)):
-        cron: str = schedule["cron"]  # type: ignore[index, call-overload]
+        cron: str = schedule["cron"]
         first = datetime(day.year, day.month, day.day, tzinfo=local) - timedelta(days=1)
         fired = [m.astimezone(local) for m in _fire(cron, zone, first, first + timedelta(days=3, seconds=-1))]
         assert [m.date() for m in fired] == [day + timedelta(days=n) for n in (-1, 0, 1)], (cron, day)
@@ -78,7 +78,7 @@ def test_moved_to_another_zone_they_fire_at_their_hours_on_the_days_of_its_chang
 @pytest.mark.parametrize("day", ["2027-03-28", "2027-10-31"])
 def test_a_scheduler_that_looks_again_and_again_through_a_change_of_the_clocks_finds_no_other_time(day: str) -> None:
     for schedule in (p.values[0] for p in _list_schedules(daily=True)):
-        cron, zone = schedule["cron"], schedule["timezone"]  # type: ignore[index, call-overload]
+        cron, zone = schedule["cron"], schedule["timezone"]
         local = ZoneInfo(zone)
         noon = datetime.fromisoformat(f"{day}T12:00").replace(tzinfo=local).astimezone(UTC)
         looks = (noon - timedelta(hours=36) + timedelta(hours=3 * n) for n in range(20))
