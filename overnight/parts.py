@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from overnight.failpoints import reach
 from overnight.failures import PartMissing, PartRefused
 from overnight.keys import digest_bytes
+from overnight.place import PartsPlace
 from overnight.records import Part
 
 #: One shape for every stage, so that a row can be followed from intake to the gate.
@@ -41,18 +42,18 @@ _FIELDS: list[pa.Field[Any]] = [
 PART_SCHEMA = pa.schema(_FIELDS)
 
 
-def write_part(rows: Sequence[Mapping[str, Any]], home: Path) -> Part:
-    """Write rows as a part under `home`; the same rows give the same part, and an existing one is kept."""
-    return write_columns({name: [row.get(name) for row in rows] for name in PART_SCHEMA.names}, home)
+def write_part(rows: Sequence[Mapping[str, Any]], place: PartsPlace) -> Part:
+    """Write rows as a part under `place`; the same rows give the same part, and an existing one is kept."""
+    return write_columns({name: [row.get(name) for row in rows] for name in PART_SCHEMA.names}, place)
 
 
-def write_columns(columns: Mapping[str, Sequence[Any]], home: Path) -> Part:
+def write_columns(columns: Mapping[str, Sequence[Any]], place: PartsPlace) -> Part:
     """
     Write columns of one length as a part, as `write_part` writes rows.
 
     Args:
         columns: By name; one that is not given is null. A text may be given as its UTF-8 bytes.
-        home: Where parts are.
+        place: Where parts are.
     """
     n_rows = len(columns["row_id"])
     buffer = io.BytesIO()
@@ -60,47 +61,47 @@ def write_columns(columns: Mapping[str, Sequence[Any]], home: Path) -> Part:
     data = buffer.getvalue()
     digest = digest_bytes(data)
     path = Path("parts") / digest[:2] / f"{digest}.parquet"
-    if not is_whole(Part(str(path), digest, n_rows), home):
-        _write_atomically(home / path, data)
+    if not is_whole(Part(str(path), digest, n_rows), place):
+        _write_atomically(place / path, data)
     return Part(str(path), digest, n_rows)
 
 
-def read_columns(part: Part, home: Path) -> dict[str, list[Any]]:
+def read_columns(part: Part, place: PartsPlace) -> dict[str, list[Any]]:
     """
     The columns of a part by name, each in the order of its rows; a third of the time of row dicts.
 
     Raises:
         PartRefused: The file is missing, or its bytes are not those that were written.
     """
-    return read_part(part, home).to_pydict()
+    return read_part(part, place).to_pydict()
 
 
-def read_part(part: Part, home: Path) -> pa.Table:
+def read_part(part: Part, place: PartsPlace) -> pa.Table:
     """
     The rows of a part, (n, 10) in the order they were written.
 
     Raises:
         PartRefused: The file is missing, or its bytes are not those that were written.
     """
-    data = _read_bytes(part, home)
+    data = _read_bytes(part, place)
     # Not `read_table`: it imports pyarrow's datasets and pandas with them, a second that `why` would wait for.
     # One thread: another of pyarrow's may let go of the bytes only while the process ends, which aborts it.
     return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
 
 
-def verify_part(part: Part, home: Path) -> None:
+def verify_part(part: Part, place: PartsPlace) -> None:
     """
     Make sure that a part can be read, without reading its rows.
 
     Raises:
         PartRefused: The file is missing, or its bytes are not those that were written.
     """
-    _read_bytes(part, home)
+    _read_bytes(part, place)
 
 
-def _read_bytes(part: Part, home: Path) -> bytes:
+def _read_bytes(part: Part, place: PartsPlace) -> bytes:
     try:
-        data = (home / part.path).read_bytes()
+        data = (place / part.path).read_bytes()
     except OSError as error:
         kind = PartMissing if isinstance(error, FileNotFoundError) else PartRefused
         raise kind(
@@ -111,7 +112,7 @@ def _read_bytes(part: Part, home: Path) -> bytes:
     return data
 
 
-def find_row(part: Part, home: Path, column: str, value: str) -> int | None:
+def find_row(part: Part, place: PartsPlace, column: str, value: str) -> int | None:
     """
     The position of the first row of a part with this value in a column; no other column is read, nor the digest.
 
@@ -119,7 +120,7 @@ def find_row(part: Part, home: Path, column: str, value: str) -> int | None:
         PartRefused: The file is missing, or is no parquet file.
     """
     try:
-        with pa.OSFile(str(home / part.path), "r") as source, pq.ParquetFile(source) as file:
+        with pa.OSFile(str(place / part.path), "r") as source, pq.ParquetFile(source) as file:
             if not _spans(file.metadata, PART_SCHEMA.get_field_index(column), value):
                 return None
             texts = file.read(columns=[column], use_threads=False).column(0)
@@ -142,9 +143,9 @@ def _may_hold(texts: Any, value: bytes) -> bool:
     return value in data.to_pybytes() if data and value else True
 
 
-def is_whole(part: Part, home: Path) -> bool:
+def is_whole(part: Part, place: PartsPlace) -> bool:
     """Whether the part's file is there, unaltered; it is about to be used, and no purge takes it for old meanwhile."""
-    path = home / part.path
+    path = place / part.path
     try:
         is_same = digest_bytes(path.read_bytes()) == part.digest
     except OSError:

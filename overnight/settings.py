@@ -12,6 +12,7 @@ from typing import TypeVar
 from overnight.declarations import read_models, read_sinks
 from overnight.failures import OvernightError
 from overnight.people import read_notify
+from overnight.place import PartsPlace
 from overnight.records import ModelTerms, OwnSink
 
 N = TypeVar("N", int, float)
@@ -80,6 +81,11 @@ class Settings:
     #: What the project declares in pyproject.toml: of its models, and the sinks that it calls by name.
     terms: tuple[ModelTerms, ...] = ()
     sinks: Mapping[str, str | OwnSink] = field(default_factory=dict, hash=False)
+
+    @property
+    def parts(self) -> PartsPlace:
+        """Where parts are: in the home folder."""
+        return self.home
 
     @classmethod
     def from_env(cls) -> Settings:

@@ -98,7 +98,7 @@ def _offer(
         sink=sink,
         prompt=run.find_prompt(checked[0].prompt_hash),
         ledger=run.ledger,
-        home=settings.home,
+        place=settings.parts,
         policy=complete_policy(policy, sink.effect, waits_s=settings.waits_s, approval_s=settings.approval_s),
         now=time.time(),
         held_of=held_of,
@@ -134,7 +134,7 @@ def _ask(release: Release, run: Run) -> Approval | RunState:
             if decision.is_final:
                 return decision.approval or RunState(decision.outcome)
             get_run_logger().warning("Another round: %s", decision.words)
-        release = open_round(run.reload_release(release), ledger=run.ledger, home=run.settings.home, now=time.time())
+        release = open_round(run.reload_release(release), ledger=run.ledger, place=run.settings.parts, now=time.time())
 
 
 def parse_form(answers: Mapping[str, Any], release: Release) -> Answers:

@@ -34,7 +34,7 @@ def brief_runs() -> int:
     refuse_malformed(settings.notify)
     ledger, now = open_ledger(settings.ledger_url), time.time()
     briefs = [
-        gather_brief(run_id, ledger=ledger, home=settings.home, now=now) for run_id in _find_untold(ledger, now=now)
+        gather_brief(run_id, ledger=ledger, place=settings.parts, now=now) for run_id in _find_untold(ledger, now=now)
     ]
     for brief in briefs:
         try:

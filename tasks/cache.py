@@ -74,5 +74,5 @@ class ByInputAndPrompt(CachePolicy):
         if found is None:
             return f"{key}-0"
         generation, manifest = found
-        is_final = manifest.n_pending == 0 and is_whole(manifest.part, settings.home)
+        is_final = manifest.n_pending == 0 and is_whole(manifest.part, settings.parts)
         return f"{key}-{generation if is_final else generation + 1}"

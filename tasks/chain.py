@@ -52,7 +52,7 @@ def pin_chain(
 ) -> list[Batch]:
     """Write the rows that go on as parts; a later pass with more accepted rows makes them anew."""
     settings = Settings.from_env()
-    chained = list(chain_rows(checked, answered=answered, prompt=prompt, where=where, home=settings.home))
+    chained = list(chain_rows(checked, answered=answered, prompt=prompt, where=where, place=settings.parts))
     step = checked[0].step + 1
     open_ledger(settings.ledger_url).write(
         lambda connection: replace_input(connection, run_id, prompt.name, step, chained)

@@ -62,12 +62,13 @@ def check_batch(completed: CompletedBatch, prompt: Prompt) -> CheckedBatch:
     ledger = open_ledger(settings.ledger_url)
     checked = checks.check_batch(
         completed,
-        read_part(completed.part, settings.home),
+        read_part(completed.part, settings.parts),
         replace(parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code), private=prompt.private),
         prompt.checks_hash,
         get_validator(),
         suite_name=prompt.name,
         docs_dir=settings.home / "docs" / f"{prompt.name}-{prompt.prompt_hash[:8]}-{prompt.checks_hash[:8]}",
+        place=settings.parts,
         home=settings.home,
     )
     key = checked_key(completed, prompt, ledger)

@@ -26,7 +26,7 @@ def publish_comparison(run: Run) -> None:
         if shadow is None or not is_asked(shadow) or not is_reviewed(connection, run.run_id):
             return
     try:
-        diff = compare(run.run_id, shadow.run_id, ledger=run.ledger, home=run.settings.home)
+        diff = compare(run.run_id, shadow.run_id, ledger=run.ledger, place=run.settings.parts)
     except OvernightError as error:
         # The night's own rows are not to wait for it.
         get_run_logger().warning("Shadow run %s: its rows are not shown: %s", shadow.run_id, error)

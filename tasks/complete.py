@@ -61,8 +61,8 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
     made = {b.n: b for b in [*asked, *_take_back(left, asked, prompt, context)]}
     # Not in the tasks: what the cache serves is for runs of other families too.
     left_to = run.find_left(prompt.name)
-    kept = leave_taken(list(made.values()), left_to, run.settings.home)
-    kept = leave_taken(kept, run.find_lost(), run.settings.home, why=LOST)
+    kept = leave_taken(list(made.values()), left_to, run.settings.parts)
+    kept = leave_taken(kept, run.find_lost(), run.settings.parts, why=LOST)
     by_number = settled | {b.n: b for b in kept}
     completed = [by_number[n] for n in sorted(by_number)]
     run.ledger.write(lambda connection: record_batches(connection, run.run_id, completed))

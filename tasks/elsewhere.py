@@ -81,7 +81,7 @@ def _find_made(batch: Batch, prompt: Prompt, run_id: str, engine: Engine) -> Com
     """What was made of the same rows, where nothing of it is left to ask and it can still be read."""
     key = completed_key(batch, prompt, engine.ledger)
     found = engine.ledger.read(lambda connection: find_part(connection, key, CompletedBatch))
-    if found is None or found[1].n_pending or not is_whole(found[1].part, engine.settings.home):
+    if found is None or found[1].n_pending or not is_whole(found[1].part, engine.settings.parts):
         return None
     engine.ledger.write(lambda connection: record_batches(connection, run_id, [found[1]]))
     return found[1]

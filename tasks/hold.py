@@ -54,7 +54,7 @@ def _hold_on_share(checked: list[CheckedBatch], run: Run) -> None:
         given = find_batches(connection, run.run_id, Batch, step=checked[0].step)
     n_quarantined = sum(batch.n_quarantined for batch in checked) - sum(batch.n_quarantined for batch in given)
     # A retry has offered these: they are its reviewer's to judge.
-    n_quarantined -= count_left(checked, run.find_left() | run.find_lost(), run.settings.home)
+    n_quarantined -= count_left(checked, run.find_left() | run.find_lost(), run.settings.parts)
     n_answered = n_quarantined + sum(batch.n_accepted for batch in checked)
     least = find_excess(n_quarantined, n_answered, limit)
     if least is not None:

@@ -22,5 +22,5 @@ def find_nothing(source: object, flow_run_id: str) -> str | None:
     with ledger.reading() as connection:
         if find_run(connection, find_run_id(flow_run_id, settings, ledger)):
             return None
-    found = has_waiting(inbox, ledger=ledger, home=settings.home, lease_s=settings.lease_s, now=time.time())
+    found = has_waiting(inbox, ledger=ledger, place=settings.parts, lease_s=settings.lease_s, now=time.time())
     return None if found else f"Nothing waits in {inbox}: no run was begun."

@@ -55,7 +55,7 @@ def pin_input(source: str, prompt: Prompt, run_id: str) -> list[Batch]:
     elif inbox:
         pinned = _drain(inbox, prompt, run_id, settings)
     elif not pinned:
-        pinned = list(read_source(source, prompt, ledger=ledger, settings=settings, home=settings.home))
+        pinned = list(read_source(source, prompt, ledger=ledger, settings=settings, place=settings.parts))
         ledger.write(lambda connection: _record(connection, run_id, source, pinned))
     n_rows, n_bad = sum(b.n_rows for b in pinned), sum(b.n_quarantined for b in pinned)
     get_run_logger().info("%d rows in %d batches, %d quarantined at intake", n_rows, len(pinned), n_bad)
@@ -70,7 +70,7 @@ def _drain(source: InboxSource, prompt: Prompt, run_id: str, settings: Settings)
         prompt,
         run_id,
         ledger=open_ledger(settings.ledger_url),
-        home=settings.home,
+        place=settings.parts,
         lease_s=settings.lease_s,
         limit=settings.limit,
     )

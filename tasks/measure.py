@@ -16,7 +16,7 @@ from tasks.run import Run
 
 def measure_checked(step: int, run: Run) -> StepMeasures:
     """Measure a step all of whose batches are checked, compare it with the last approved night, and keep both."""
-    return compare_step(run.run_id, step, ledger=run.ledger, home=run.settings.home, now=time.time())
+    return compare_step(run.run_id, step, ledger=run.ledger, place=run.settings.parts, now=time.time())
 
 
 def measure_rest(run: Run) -> None:
@@ -28,6 +28,6 @@ def measure_rest(run: Run) -> None:
         if step in known and is_whole:
             continue
         try:
-            compare_step(run.run_id, step, ledger=run.ledger, home=run.settings.home, now=time.time(), is_whole=False)
+            compare_step(run.run_id, step, ledger=run.ledger, place=run.settings.parts, now=time.time(), is_whole=False)
         except PartRefused as error:
             get_run_logger().warning("Step %d is not measured: %s", step, error)

@@ -114,7 +114,7 @@ def find_misfit(orders: Orders) -> str | None:
     try:
         settings = obey(orders)
         if orders.part:
-            verify_part(orders.part, settings.home)
+            verify_part(orders.part, settings.parts)
     except OvernightError as error:
         return str(error)
     return None

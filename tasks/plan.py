@@ -44,13 +44,13 @@ class Planning:
     Args:
         settings: As a run would have them.
         ledger: Only read.
-        home: A folder for this plan's parts; the project's own is left as it is.
+        place: A folder for this plan's parts; the project's own is left as it is.
     """
 
-    def __init__(self, settings: Settings, ledger: Ledger, home: Path) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, place: Path) -> None:
         self._settings = settings
         self._ledger = ledger
-        self._home = home
+        self._place = place
         self._source: str | None = None
         self._batches: list[Batch] = []
         self._steps: list[StepPlan] = []
@@ -78,7 +78,7 @@ class Planning:
                 " Give each a flow of its own."
             )
         if not self._batches:
-            batches = read_source(source, prompt, ledger=self._ledger, settings=self._settings, home=self._home)
+            batches = read_source(source, prompt, ledger=self._ledger, settings=self._settings, place=self._place)
             if asked := parse_quarantine(source):
                 # It has not begun: whatever was refused so far was refused before it.
                 self._retry = Retry("", asked.run_id, math.inf, RunState.RUNNING)
@@ -96,7 +96,7 @@ class Planning:
                 n_unknown=self._n_unknown.get(prompt.name, 0),
                 connection=connection,
                 settings=self._settings,
-                home=self._home,
+                place=self._place,
                 retry=self._retry,
             )
         self._steps.append(step)
@@ -116,7 +116,7 @@ class Planning:
             return []
         answered = self._get_step(checked[0].prompt_hash)
         self._n_unknown[prompt.name] = answered.n_unknown + sum(batch.n_pending for batch in checked)
-        chained = chain_rows(checked, answered=answered.prompt, prompt=prompt, where=where or {}, home=self._home)
+        chained = chain_rows(checked, answered=answered.prompt, prompt=prompt, where=where or {}, place=self._place)
         return list(chained)
 
     def ask_approval(self) -> NoReturn:
@@ -133,10 +133,10 @@ class Planning:
         if found is None:
             return None
         try:
-            rows = read_part(found[1].part, self._settings.home).to_pylist()
+            rows = read_part(found[1].part, self._settings.parts).to_pylist()
         except PartRefused:
             return None
-        return replace(found[1], part=write_part(rows, self._home))
+        return replace(found[1], part=write_part(rows, self._place))
 
 
 _current: ContextVar[Planning | None] = ContextVar("planning", default=None)

@@ -28,7 +28,7 @@ def publish_report(checked: list[CheckedBatch], receipts: list[Receipt]) -> Summ
 def publish_artifacts(run: Run) -> RunReport:
     """The report in markdown, figures and reasons as tables, and a link to the Data Docs."""
     measure_rest(run)
-    report = measure(run.run_id, ledger=run.ledger, home=run.settings.home, now=time.time())
+    report = measure(run.run_id, ledger=run.ledger, place=run.settings.parts, now=time.time(), home=run.settings.home)
     create_markdown_artifact(render_markdown(report), key=f"report-{run.run_id}", description="What the run came to")
     if figures := _tell_figures(run):
         create_table_artifact(figures, key=f"figures-{run.run_id}", description="Figures of the run, beside others")

@@ -47,7 +47,7 @@ def _start(run_id: str, source: QuarantineSource, given: dict[str, str | None]) 
     settings = Settings.from_env()
     only_hosts.install(settings.only_hosts)
     ledger = open_ledger(settings.ledger_url)
-    found = find_quarantine(run_id, ledger=ledger, home=settings.home, reason=source.reason)
+    found = find_quarantine(run_id, ledger=ledger, place=settings.parts, reason=source.reason)
     if not found.n_to_retry:
         raise OvernightError(f"Run {run_id} has no quarantined row to ask again. `overnight quarantine {run_id}`.")
     with ledger.reading() as connection:

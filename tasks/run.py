@@ -85,8 +85,8 @@ class Run:
             if find_release(connection, self.run_id) is None:
                 return {}
             completed = find_batches(connection, self.run_id, CompletedBatch, step=step)
-        home = self.settings.home
-        return {b.n: b for b in completed if b.n_pending or (b.n_quarantined and is_whole(b.part, home))}
+        place = self.settings.parts
+        return {b.n: b for b in completed if b.n_pending or (b.n_quarantined and is_whole(b.part, place))}
 
     def find_left(self, prompt: str | None = None) -> dict[str, str]:
         """Rows that are left to another run of its family, as answers to this prompt or any: that run by row id."""
@@ -95,7 +95,7 @@ class Run:
 
     def find_lost(self) -> dict[str, str]:
         """Rows of requests that another run has taken over: that run by row id."""
-        return find_lost(self.run_id, ledger=self.ledger, home=self.settings.home)
+        return find_lost(self.run_id, ledger=self.ledger, place=self.settings.parts)
 
     def forget_input(self, prompt: Prompt) -> None:
         """What an earlier pass of the run had this prompt read, where it reads nothing now."""
@@ -229,7 +229,7 @@ def open_run(
         finally:
             _current.reset(token)
             ledger.write(lambda connection: ledger_runs.end_pass(connection, pass_id, time.time()))
-            settle_run(run.run_id, ledger=ledger, home=settings.home, lease_s=settings.lease_s, now=time.time())
+            settle_run(run.run_id, ledger=ledger, place=settings.parts, lease_s=settings.lease_s, now=time.time())
 
 
 def _name_kind(parameters: Mapping[str, Any]) -> dict[str, str]:

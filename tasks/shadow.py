@@ -50,7 +50,7 @@ def shadow_batches(batches: list[Batch], prompt: Prompt, shadow: str | None) -> 
     settings = run.settings
     second = load_shadow(shadow, prompt, settings)
     refuse_unfit_checks(second)
-    sample = draw_sample(batches, settings.shadow_rows, settings.home)
+    sample = draw_sample(batches, settings.shadow_rows, settings.parts)
     bounds = {
         "shadow": shadow,
         "rows": settings.shadow_rows,
@@ -99,7 +99,7 @@ def ask_shadow_rows(run_id: str) -> None:
         engine=get_engine(settings),
     )
     ledger.write(lambda connection: record_batches(connection, shadow_id, [completed]))
-    diff = compare(run_id, shadow_id, ledger=ledger, home=settings.home, limit=0)
+    diff = compare(run_id, shadow_id, ledger=ledger, place=settings.parts, limit=0)
     with ledger.reading() as connection:
         line = tell_shadow(diff, summarize(connection, shadow_id, time.time()), halted)
     state = RunState.HALTED if halted else RunState.COMPARED

@@ -121,7 +121,7 @@ class House:
         source = self.home / f"source-{n}.csv"
         source.parent.mkdir(parents=True, exist_ok=True)
         source.write_text("id,body\n" + "".join(f'r{i},"{t}"\n' for i, t in enumerate(texts, first)))
-        [batch] = read_batches(str(source), id_column="id", inputs=("body",), optional_inputs=(), home=self.home)
+        [batch] = read_batches(str(source), id_column="id", inputs=("body",), optional_inputs=(), place=self.home)
         return replace(batch, n=n)
 
     def check(self, texts: Sequence[str], prompt: Prompt, n: int = 1, *, first: int = 1) -> CheckedBatch:
@@ -171,7 +171,7 @@ class House:
             sink=facts,
             prompt=prompt,
             ledger=self.ledger,
-            home=self.home,
+            place=self.home,
             policy=self.complete(wanted, facts.effect),
             now=now,
             held_of=held_of,
@@ -185,7 +185,7 @@ class House:
 
     def open_round(self, release: Release) -> Release:
         """The release with what is to be read now."""
-        return open_round(release, ledger=self.ledger, home=self.home, now=time.time())
+        return open_round(release, ledger=self.ledger, place=self.home, now=time.time())
 
     def answer(self, release: Release, decision: Any = "release", *, reviewer: str = "Ada", **verdicts: Any) -> Answers:
         """Answers that find every seed, and every row correct but those named: `r2="wrong"`."""

@@ -54,7 +54,7 @@ class Work:
     def read(self) -> list[Batch]:
         """Intake."""
         home, inputs = self.engine.settings.home, self.prompt.inputs
-        return list(read_batches(str(self.source), id_column="id", inputs=inputs, optional_inputs=(), home=home))
+        return list(read_batches(str(self.source), id_column="id", inputs=inputs, optional_inputs=(), place=home))
 
     def complete(self) -> None:
         """Read the source and complete all of it; a row that is not accepted ends the process."""

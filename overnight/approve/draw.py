@@ -6,7 +6,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -31,6 +30,7 @@ from overnight.ledger import Ledger
 from overnight.ledger.draws import SEED, Draw, DrawnItem, find_private, find_shown, record_draw
 from overnight.ledger.readings import find_wrong_answers
 from overnight.ledger.releases import find_prompt_of, get_release
+from overnight.place import PartsPlace
 from overnight.records import Answered, Release, ReviewItem
 
 #: Rows that are shown for their risk, at most.
@@ -48,7 +48,7 @@ class _Pick:
 
 
 def open_round(
-    release: Release, *, ledger: Ledger, home: Path, now: float, rng: random.Random | None = None
+    release: Release, *, ledger: Ledger, place: PartsPlace, now: float, rng: random.Random | None = None
 ) -> Release:
     """
     The release with what is to be read in its present round; drawn now, where it has not been.
@@ -56,7 +56,7 @@ def open_round(
     Args:
         release: As it was offered.
         ledger: Where draws are kept: two who draw at once see the same.
-        home: Where the parts are.
+        place: Where the parts are.
         now: Seconds since the epoch.
         rng: Who draws; by default what nobody can foresee.
 
@@ -68,14 +68,14 @@ def open_round(
         history = find_history(connection, release)
         if history.draw:
             return get_release(connection, release.release_id)
-        draw = _draw(connection, release, history, home, rng or random.SystemRandom())
+        draw = _draw(connection, release, history, place, rng or random.SystemRandom())
     ledger.write(lambda connection: record_draw(connection, release.release_id, draw, now))
     with ledger.reading() as connection:
         return get_release(connection, release.release_id)
 
 
-def _draw(connection: sa.Connection, release: Release, history: History, home: Path, rng: random.Random) -> Draw:
-    rows = read_offered(connection, release, home)
+def _draw(connection: sa.Connection, release: Release, history: History, place: PartsPlace, rng: random.Random) -> Draw:
+    rows = read_offered(connection, release, place)
     prompt, private = find_prompt_of(connection, release.release_id), find_private(connection, release.release_id)
     schema = orjson.loads(prompt.schema)
     n_seeds = count_seeds(release)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,6 +20,7 @@ from overnight.ledger.releases import ReleaseRow, find_release, is_release, reco
 from overnight.ledger.shadows import find_shadow_asking
 from overnight.parts import read_part
 from overnight.payloads import make_payload
+from overnight.place import PartsPlace
 from overnight.records import CheckedBatch, Payload, Prompt, Release, ReviewPolicy, RowState, SinkFacts
 
 _WHERE = "Its report and `overnight why ROW` have the reasons."
@@ -33,7 +33,7 @@ def offer_release(
     sink: SinkFacts,
     prompt: Prompt,
     ledger: Ledger,
-    home: Path,
+    place: PartsPlace,
     policy: ReviewPolicy,
     now: float,
     held_of: Release | None = None,
@@ -49,7 +49,7 @@ def offer_release(
         sink: Where they would go.
         prompt: Which they answer.
         ledger: Where the release is recorded.
-        home: Where the parts are.
+        place: Where the parts are.
         policy: How much of it has to be read, with all of its values.
         now: Seconds since the epoch.
         held_of: Offer only the rows that this release's review held back.
@@ -63,7 +63,7 @@ def offer_release(
     _refuse_unchecked(checked, ledger)
     _refuse_shadow(checked, run_id, ledger)
     only = find_held_keys(held_of, ledger) if held_of else None
-    rows = _keep_rows(checked, prompt, sink, only=only, ledger=ledger, home=home)
+    rows = _keep_rows(checked, prompt, sink, only=only, ledger=ledger, place=place)
     if not rows:
         raise ApprovalRefused(f"Run {run_id} has no {'held' if held_of else 'accepted'} row to release. {_WHERE}")
     of, results = held_of.release_id if held_of else continues, _digest_results(checked)
@@ -94,7 +94,7 @@ def offer_release(
     ledger.write(record)
     with ledger.reading() as connection:
         recorded = find_release(connection, run_id, sink.name) or release
-    return open_round(recorded, ledger=ledger, home=home, now=now, rng=rng)
+    return open_round(recorded, ledger=ledger, place=place, now=now, rng=rng)
 
 
 def _refuse_unchecked(checked: list[CheckedBatch], ledger: Ledger) -> None:
@@ -119,12 +119,18 @@ def _refuse_shadow(checked: list[CheckedBatch], run_id: str, ledger: Ledger) -> 
 
 
 def _keep_rows(
-    checked: list[CheckedBatch], prompt: Prompt, sink: SinkFacts, *, only: set[str] | None, ledger: Ledger, home: Path
+    checked: list[CheckedBatch],
+    prompt: Prompt,
+    sink: SinkFacts,
+    *,
+    only: set[str] | None,
+    ledger: Ledger,
+    place: PartsPlace,
 ) -> list[ReleaseRow]:
     """The rows of the release, in order; their bytes are made and kept a batch at a time, and not held in memory."""
     rows: list[ReleaseRow] = []
     for batch in checked:
-        found = [row for row in read_part(batch.part, home).to_pylist() if row["state"] == RowState.ACCEPTED]
+        found = [row for row in read_part(batch.part, place).to_pylist() if row["state"] == RowState.ACCEPTED]
         made = [(row, make_payload(_sent(row, prompt), sink=sink.name)) for row in found]
         offered = [(row, payload) for row, payload in made if only is None or payload.delivery_key in only]
         bodies = [make_body(payload.body) for _, payload in offered]

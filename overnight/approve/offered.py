@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,6 +14,7 @@ from overnight.ledger.manifests import find_batches
 from overnight.ledger.releases import find_release_rows
 from overnight.ledger.reviews import find_doubted
 from overnight.parts import read_part
+from overnight.place import PartsPlace
 from overnight.records import Answered, CheckedBatch, Release
 
 
@@ -36,7 +36,7 @@ class _Input(Mapping[str, Any]):
         return len(orjson.loads(self._text))
 
 
-def read_offered(connection: sa.Connection, release: Release, home: Path) -> list[Answered]:
+def read_offered(connection: sa.Connection, release: Release, place: PartsPlace) -> list[Answered]:
     """
     The rows in the order of the release.
 
@@ -47,7 +47,7 @@ def read_offered(connection: sa.Connection, release: Release, home: Path) -> lis
     rows = find_release_rows(connection, release.release_id)
     wanted = {(r.row_id, r.request_key) for r in rows}
     doubted, found = find_doubted(connection), {}
-    for part in _parts(connection, release, home):
+    for part in _parts(connection, release, place):
         key = (part["row_id"], part["request_key"])
         if key in wanted:
             found[key] = (part["input"], part["output"])
@@ -71,6 +71,6 @@ def read_offered(connection: sa.Connection, release: Release, home: Path) -> lis
         ) from None
 
 
-def _parts(connection: sa.Connection, release: Release, home: Path) -> Iterator[dict[str, Any]]:
+def _parts(connection: sa.Connection, release: Release, place: PartsPlace) -> Iterator[dict[str, Any]]:
     for batch in find_batches(connection, release.run_id, CheckedBatch):
-        yield from read_part(batch.part, home).to_pylist()
+        yield from read_part(batch.part, place).to_pylist()

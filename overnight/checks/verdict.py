@@ -14,6 +14,7 @@ import pyarrow as pa
 from overnight.checks.parse import Checks
 from overnight.failures import OvernightError, PartRefused
 from overnight.parts import write_part
+from overnight.place import PartsPlace
 from overnight.records import BatchVerdict, CheckedBatch, CompletedBatch, RowFailure, RowState
 from overnight.taxonomy import FailureClass
 
@@ -37,6 +38,7 @@ def check_batch(
     *,
     suite_name: str,
     docs_dir: Path,
+    place: PartsPlace,
     home: Path,
 ) -> CheckedBatch:
     """
@@ -44,7 +46,7 @@ def check_batch(
 
     Rows that were set aside because one answer came for too many inputs hold the batch, as a rule of its own does.
 
-    `table` is the batch's part, (n, 10) in the shape of `parts.PART_SCHEMA`.
+    `table` is the batch's part, (n, 10) in the shape of `parts.PART_SCHEMA`. Parts are in `place`, Data Docs in `home`.
 
     Raises:
         SuiteRefused: The rules do not fit the rows.
@@ -58,7 +60,7 @@ def check_batch(
     _refuse_lost_rows(completed, verdict, states)
     return CheckedBatch(
         n=completed.n,
-        part=write_part(checked, home),
+        part=write_part(checked, place),
         prompt_hash=completed.prompt_hash,
         checks_hash=checks_hash,
         n_accepted=states[RowState.ACCEPTED],

@@ -21,7 +21,7 @@ class Desk:
 
     def open_round(self, release: Release) -> Release:
         """The release with what is to be read now."""
-        return open_round(release, ledger=self.ledger, home=self.settings.home, now=time.time())
+        return open_round(release, ledger=self.ledger, place=self.settings.parts, now=time.time())
 
     def demands_code(self, release: Release) -> bool:
         """Whether its reviewers show a one-time code."""

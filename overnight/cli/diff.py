@@ -29,7 +29,7 @@ def show_diff(
 
     settings = Settings.from_env()
     diff = compare(
-        a, b, ledger=get_ledger(settings), home=settings.home, prompt_name=prompt_name, step=step, limit=limit,
+        a, b, ledger=get_ledger(settings), place=settings.parts, prompt_name=prompt_name, step=step, limit=limit,
         show_private=show_private,
     )  # fmt: skip
     if html:

@@ -23,7 +23,7 @@ def show_quarantine(run_id: str | None, *, reason: str | None, by_row: bool, as_
     """Print what a run has quarantined."""
     settings = Settings.from_env()
     found = find_quarantine(
-        run_id, ledger=get_ledger(settings), home=settings.home, reason=reason, show_private=show_private
+        run_id, ledger=get_ledger(settings), place=settings.parts, reason=reason, show_private=show_private
     )
     if as_json:
         print_json(as_object(found, by_row=by_row))
@@ -51,7 +51,7 @@ def retry_rows(
         raise OvernightError("Say which run's rows are retried: overnight quarantine RUN --retry.")
     settings = Settings.from_env()
     ledger = get_ledger(settings)
-    found = find_quarantine(run_id, ledger=ledger, home=settings.home, reason=reason)
+    found = find_quarantine(run_id, ledger=ledger, place=settings.parts, reason=reason)
     if not found.n_to_retry:
         raise OvernightError(
             f"Run {run_id} has no quarantined row to ask again{f' for {reason!r}' if reason else ''}. `overnight"

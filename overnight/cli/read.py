@@ -31,7 +31,7 @@ def read_rows(
     ledger = get_ledger(settings)
     with ledger.reading() as connection:
         run_id = find_readable_run(connection, run_id)
-    sample = pick_rows_to_read(run_id, n_rows=n_rows, ledger=ledger, home=settings.home)
+    sample = pick_rows_to_read(run_id, n_rows=n_rows, ledger=ledger, place=settings.parts)
     reader = reader or find_login()
     if answers is not None:
         done = record_said(sample, parse_said(_read_file(answers)), reader=reader, ledger=ledger, now=time.time())
@@ -47,7 +47,7 @@ def read_rows(
 
 
 def _explain(row: RowToRead, ledger: Ledger, settings: Settings, show_private: bool) -> dict[str, Any]:
-    return explain_row(row.row_id, run_id=row.run_id, ledger=ledger, home=settings.home, shows_private=show_private)
+    return explain_row(row.row_id, run_id=row.run_id, ledger=ledger, place=settings.parts, shows_private=show_private)
 
 
 def _read_in_terminal(

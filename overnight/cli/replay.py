@@ -26,7 +26,7 @@ def replay_request(
 
     settings = Settings.from_env()
     ledger = get_ledger(settings)
-    key, run = get_request_key(name, run_id=run_id, ledger=ledger, home=settings.home)
+    key, run = get_request_key(name, run_id=run_id, ledger=ledger, place=settings.parts)
     with ledger.reading() as connection:
         recorded = get_recorded(connection, key, run)
     done = replay(

@@ -20,7 +20,7 @@ def show_report(run_id: str | None, *, opens: bool, as_json: bool) -> None:
     settings = Settings.from_env()
     ledger = get_ledger(settings)
     run_id = _find_run(run_id, ledger)
-    brief = gather_brief(run_id, ledger=ledger, home=settings.home, now=time.time())
+    brief = gather_brief(run_id, ledger=ledger, place=settings.parts, now=time.time())
     path = write_brief(brief, settings.home)
     if as_json:
         print_json(summarize_brief(brief) | {"page": str(path)})

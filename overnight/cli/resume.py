@@ -106,5 +106,5 @@ def _follow(run_id: str, settings: Settings, ledger: Ledger, *, as_json: bool) -
         time.sleep(0.5)
     else:
         click.echo("The run goes on; `overnight runs` shows it. Is a worker running (`overnight up`)?", err=True)
-    report = measure(run_id, ledger=ledger, home=settings.home, now=time.time())
+    report = measure(run_id, ledger=ledger, place=settings.parts, now=time.time(), home=settings.home)
     return tell(report, run["reason"], as_json=as_json)

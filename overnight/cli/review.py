@@ -46,7 +46,7 @@ def review_run(
     release = _get_release(run_id, ledger)
     standing = find_standing(ledger, run_id, release.sink, now=time.time())
     if standing is None:
-        release = open_round(release, ledger=ledger, home=settings.home, now=time.time())
+        release = open_round(release, ledger=ledger, place=settings.parts, now=time.time())
     desk = Desk(settings, ledger)
     if answers is None and as_json:
         print_json(_to_read(release, demands_code=desk.demands_code(release)))

@@ -138,7 +138,7 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
         run = get_run(connection, run_id)
     if warning := get_engine(settings).telemetry_warning:
         click.echo(f"Warning: {warning}", err=True)
-    report = measure(run_id, ledger=ledger, home=settings.home, now=time.time())
+    report = measure(run_id, ledger=ledger, place=settings.parts, now=time.time(), home=settings.home)
     # A fault that nobody foresaw leaves the run as it stood: Prefect's own line says what it was.
     reason = run["reason"] or (None if state.is_completed() else str(state.message))
     return tell(report, reason, as_json=as_json)

@@ -35,7 +35,7 @@ def show_why(
         run_id=run_id,
         step=step,
         ledger=get_ledger(settings),
-        home=settings.home,
+        place=settings.parts,
         approval_key=settings.approval_key,
         shows_private=show_private,
     )

@@ -76,7 +76,7 @@ def complete_batch(batch: Batch, prompt: Prompt, *, run_id: str, engine: Engine,
 
 
 def _complete(batch: Batch, prompt: Prompt, engine: Engine, context: RunContext, pass_n: int) -> CompletedBatch:
-    columns, home = read_columns(batch.part, engine.settings.home), engine.settings.home
+    columns, place = read_columns(batch.part, engine.settings.parts), engine.settings.parts
     keys = [
         request_key(text, prompt.prompt_hash) if state == RowState.PENDING else None
         for state, text in zip(columns["state"], columns["input"], strict=True)
@@ -86,7 +86,7 @@ def _complete(batch: Batch, prompt: Prompt, engine: Engine, context: RunContext,
     checks = replace(parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code), private=private)
     outcomes = engine.run(_complete_requests(asked, prompt, checks, engine, context, is_first=pass_n == 1))
     filled = _fill(columns, keys, outcomes)
-    part = write_columns(columns | filled | {"request_key": keys}, home)
+    part = write_columns(columns | filled | {"request_key": keys}, place)
     return make_completed(batch, prompt, part, filled["state"])
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from overnight.parts import read_part, write_part
+from overnight.place import PartsPlace
 from overnight.records import CheckedBatch, CompletedBatch, RowState
 from overnight.taxonomy import OFFERED_ELSEWHERE, FailureClass
 
@@ -16,7 +16,7 @@ LOST = "This run lost the row's request to {}: it is answered from there."
 
 
 def leave_taken(
-    completed: Sequence[CompletedBatch], taken: Mapping[str, str], home: Path, *, why: str = _OFFERED
+    completed: Sequence[CompletedBatch], taken: Mapping[str, str], place: PartsPlace, *, why: str = _OFFERED
 ) -> list[CompletedBatch]:
     """
     The batches with the accepted rows among these quarantined.
@@ -24,27 +24,27 @@ def leave_taken(
     Args:
         completed: The run's batches.
         taken: The run that has offered a row, by row id.
-        home: Where the parts are.
+        place: Where the parts are.
         why: What to say of each, with that run's place in it.
 
     Raises:
         PartRefused: A part is missing or altered.
     """
-    return [_leave(batch, taken, home, why) if taken and batch.n_accepted else batch for batch in completed]
+    return [_leave(batch, taken, place, why) if taken and batch.n_accepted else batch for batch in completed]
 
 
-def count_left(batches: Sequence[CheckedBatch], taken: Mapping[str, str], home: Path) -> int:
+def count_left(batches: Sequence[CheckedBatch], taken: Mapping[str, str], place: PartsPlace) -> int:
     """How many rows that stand quarantined here are another run's to release."""
     return sum(
         row["state"] == RowState.QUARANTINED and row["row_id"] in taken
         for batch in batches
         if taken and batch.n_quarantined
-        for row in read_part(batch.part, home).select(["row_id", "state"]).to_pylist()
+        for row in read_part(batch.part, place).select(["row_id", "state"]).to_pylist()
     )
 
 
-def _leave(batch: CompletedBatch, taken: Mapping[str, str], home: Path, why: str) -> CompletedBatch:
-    rows = read_part(batch.part, home).to_pylist()
+def _leave(batch: CompletedBatch, taken: Mapping[str, str], place: PartsPlace, why: str) -> CompletedBatch:
+    rows = read_part(batch.part, place).to_pylist()
     left = [row for row in rows if row["state"] == RowState.ACCEPTED and row["row_id"] in taken]
     for row in left:
         row |= {"state": RowState.QUARANTINED.value, "failure_class": FailureClass.BATCH_RULE.value}
@@ -53,7 +53,7 @@ def _leave(batch: CompletedBatch, taken: Mapping[str, str], home: Path, why: str
         return batch
     return replace(
         batch,
-        part=write_part(rows, home),
+        part=write_part(rows, place),
         n_accepted=batch.n_accepted - len(left),
         n_quarantined=batch.n_quarantined + len(left),
     )

@@ -71,7 +71,7 @@ def count_changed_rows(rows: Mapping[str, str], prompt: Prompt, connection: sa.C
     n_changed = 0
     for batch in find_newest_input(connection, prompt.name) if rows else []:
         try:
-            before = read_part(batch.part, settings.home).select(["row_id", "input"])
+            before = read_part(batch.part, settings.parts).select(["row_id", "input"])
         except PartRefused:
             continue
         n_changed += sum(

@@ -63,13 +63,13 @@ def take_back(completed: Sequence[CompletedBatch], context: RunContext, engine: 
 
 
 def _free_rows(completed: CompletedBatch, keys: set[str], engine: Engine) -> CompletedBatch:
-    rows = read_part(completed.part, engine.settings.home).to_pylist()
+    rows = read_part(completed.part, engine.settings.parts).to_pylist()
     freed = [row for row in rows if row["request_key"] in keys and row["state"] == RowState.QUARANTINED]
     for row in freed:
         row["state"] = RowState.PENDING.value
     return replace(
         completed,
-        part=write_part(rows, engine.settings.home),
+        part=write_part(rows, engine.settings.parts),
         n_quarantined=completed.n_quarantined - len(freed),
         n_pending=completed.n_pending + len(freed),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,6 +18,7 @@ from overnight.keys import request_key
 from overnight.ledger.asked import PromptVersion
 from overnight.ledger.retries import Retry
 from overnight.parts import read_part, write_part
+from overnight.place import PartsPlace
 from overnight.records import Batch, CompletedBatch, Prompt, RowState
 from overnight.settings import Settings
 
@@ -76,19 +76,19 @@ def plan_step(
     n_unknown: int,
     connection: sa.Connection,
     settings: Settings,
-    home: Path,
+    place: PartsPlace,
     retry: Retry | None = None,
 ) -> tuple[StepPlan, list[CompletedBatch]]:
     """
     What completing the batches would do, and the batches with the answers that are there.
 
     Args:
-        batches: Rows, their parts under `home`.
+        batches: Rows, their parts under `place`.
         prompt: What they would be asked, with its hash.
         n_unknown: Rows that may still come from the step before.
         connection: To the ledger, which is only read.
         settings: Where earlier runs left their parts, and the prices.
-        home: Where the completed parts are written; rows that would be asked are pending in them.
+        place: Where the completed parts are written; rows that would be asked are pending in them.
         retry: The run, where it asks quarantined rows again.
 
     Raises:
@@ -97,10 +97,10 @@ def plan_step(
     checks = replace(parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code), private=prompt.private)
     versions, tally, completed = list_versions(prompt, connection), _Tally(), []
     for batch in batches:
-        rows = read_part(batch.part, home).to_pylist()
+        rows = read_part(batch.part, place).to_pylist()
         missing = _recall(rows, prompt, checks, connection, tally, retry=retry)
         _explain(missing, prompt, versions, connection, tally)
-        part = write_part(rows, home)
+        part = write_part(rows, place)
         completed.append(make_completed(batch, prompt, part, [row["state"] for row in rows]))
     n_changed = count_changed_rows(tally.unasked, prompt, connection, settings)
     tally.reasons += Counter({Reason.CHANGED_ROW: n_changed, Reason.NEW_ROW: len(tally.unasked) - n_changed})

@@ -7,7 +7,6 @@ import heapq
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from overnight.complete.batch import complete_batch
 from overnight.complete.context import RunContext
@@ -18,6 +17,7 @@ from overnight.keys import batch_digest, digest_bytes
 from overnight.ledger.spend import Cap, run_scope
 from overnight.llm import parse_model
 from overnight.parts import read_part, write_columns
+from overnight.place import PartsPlace
 from overnight.prompts import load_prompt
 from overnight.records import Batch, CompletedBatch, Prompt, RowState
 from overnight.settings import Settings
@@ -51,14 +51,14 @@ def load_shadow(named: str, prompt: Prompt, settings: Settings) -> Prompt:
     return resolved
 
 
-def draw_sample(batches: Sequence[Batch], n_rows: int, home: Path) -> Batch:
+def draw_sample(batches: Sequence[Batch], n_rows: int, place: PartsPlace) -> Batch:
     """
     Rows of these batches, always the same ones: those whose inputs have the lowest hashes.
 
     Raises:
         OvernightError: There is no row that could be asked.
     """
-    chosen = heapq.nsmallest(n_rows, _stream(batches, home))
+    chosen = heapq.nsmallest(n_rows, _stream(batches, place))
     if not chosen:
         raise OvernightError("There is no row that a shadow run could ask: all were set aside at intake.")
     _, ids, numbers, inputs = zip(*chosen, strict=True)
@@ -69,7 +69,7 @@ def draw_sample(batches: Sequence[Batch], n_rows: int, home: Path) -> Batch:
             "input": inputs,
             "state": [RowState.PENDING.value] * len(ids),
         },
-        home,
+        place,
     )
     digest = batch_digest(zip(ids, inputs, strict=True))
     return Batch(1, part, digest, n_rows=len(ids), n_quarantined=0, step=batches[0].step)
@@ -105,9 +105,9 @@ def _bounded(context: RunContext, time_s: float) -> Iterator[None]:
         timer.join()
 
 
-def _stream(batches: Sequence[Batch], home: Path) -> Iterator[tuple[str, str, int, str]]:
+def _stream(batches: Sequence[Batch], place: PartsPlace) -> Iterator[tuple[str, str, int, str]]:
     for batch in batches:
-        table = read_part(batch.part, home)
+        table = read_part(batch.part, place)
         columns = (table[name].to_pylist() for name in ("row_id", "row_number", "input", "state"))
         for row_id, number, given, state in zip(*columns, strict=True):
             if state == RowState.PENDING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 from overnight.failures import InputRefused
 from overnight.intake import read_batches
@@ -16,11 +15,14 @@ from overnight.ledger.manifests import find_batches, find_latest_batches
 from overnight.ledger.purged_runs import naming_purge
 from overnight.ledger.queries import get_run
 from overnight.ledger.retries import find_offered
+from overnight.place import PartsPlace
 from overnight.records import Batch, Prompt
 from overnight.settings import Settings
 
 
-def read_source(source: str, prompt: Prompt, *, ledger: Ledger, settings: Settings, home: Path) -> Iterator[Batch]:
+def read_source(
+    source: str, prompt: Prompt, *, ledger: Ledger, settings: Settings, place: PartsPlace
+) -> Iterator[Batch]:
     """
     Stream the source as batches, each written as a part.
 
@@ -30,7 +32,7 @@ def read_source(source: str, prompt: Prompt, *, ledger: Ledger, settings: Settin
         prompt: Which reads them first.
         ledger: Where other runs are recorded.
         settings: Where their parts are, and how many rows to read at the most.
-        home: Where parts are written.
+        place: Where parts are written.
 
     Raises:
         InputRefused: It cannot be read, or has no row to ask.
@@ -39,34 +41,34 @@ def read_source(source: str, prompt: Prompt, *, ledger: Ledger, settings: Settin
     """
     rows = parse_quarantine(source)
     if rows is not None:
-        yield from _read_again(rows, prompt, ledger, settings, home)
+        yield from _read_again(rows, prompt, ledger, settings, place)
         return
     if inbox := parse_inbox(source):
-        yield from _read_waiting(inbox, prompt, ledger, settings, home)
+        yield from _read_waiting(inbox, prompt, ledger, settings, place)
         return
     yield from read_batches(
         source,
         id_column=prompt.id_column,
         inputs=prompt.inputs,
         optional_inputs=prompt.optional_inputs,
-        home=home,
+        place=place,
         limit=settings.limit,
     )
 
 
 def _read_waiting(
-    source: InboxSource, prompt: Prompt, ledger: Ledger, settings: Settings, home: Path
+    source: InboxSource, prompt: Prompt, ledger: Ledger, settings: Settings, place: PartsPlace
 ) -> Iterator[Batch]:
     with ledger.reading() as connection:
         requests = ((request.row_id, request.input_json) for request in peek(connection, source.prompt))
-        batches = list(read_requests(source, islice(requests, settings.limit), prompt, home))
+        batches = list(read_requests(source, islice(requests, settings.limit), prompt, place))
     if not batches:
         raise InputRefused(f"Nothing waits in {source}. `overnight inbox` lists what came in, and where it stands.")
     yield from batches
 
 
 def _read_again(
-    source: QuarantineSource, prompt: Prompt, ledger: Ledger, settings: Settings, home: Path
+    source: QuarantineSource, prompt: Prompt, ledger: Ledger, settings: Settings, place: PartsPlace
 ) -> Iterator[Batch]:
     with ledger.reading() as connection:
         get_run(connection, source.run_id)
@@ -74,7 +76,7 @@ def _read_again(
         latest = find_latest_batches(connection, source.run_id)
         offered = find_offered(connection, source.run_id)
         with naming_purge(connection, source.run_id):
-            found = [row for row in list_set_aside(latest, settings.home) if row.has_reason(source.reason)]
+            found = [row for row in list_set_aside(latest, settings.parts) if row.has_reason(source.reason)]
     wanted = {row.row_id for row in found if row.is_asked_again} - offered.keys()
     if not wanted:
         n_unread = sum(not row.is_asked_again for row in found)
@@ -91,7 +93,7 @@ def _read_again(
         wanted,
         inputs=prompt.inputs,
         optional_inputs=prompt.optional_inputs,
-        read_from=settings.home,
-        home=home,
+        read_from=settings.parts,
+        place=place,
         limit=settings.limit,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
@@ -18,6 +17,7 @@ from overnight.ledger.inbox_takes import Lot, count_held, give_back, hold, lock_
 from overnight.ledger.leases import Worker
 from overnight.ledger.manifests import find_batches, record_batches
 from overnight.ledger.runs import pin_source
+from overnight.place import PartsPlace
 from overnight.records import Batch, Prompt
 
 #: The most requests of one run, and those of a transaction: other writers wait as long as it takes.
@@ -31,7 +31,7 @@ def pin_requests(
     run_id: str,
     *,
     ledger: Ledger,
-    home: Path,
+    place: PartsPlace,
     lease_s: float,
     limit: int | None = None,
 ) -> list[Batch]:
@@ -46,7 +46,7 @@ def pin_requests(
         prompt: Which reads them first.
         run_id: Who takes them; it has been recorded.
         ledger: Where both are.
-        home: Where parts are written.
+        place: Where parts are written.
         lease_s: How long what is taken outlives the last sign of the process's life.
         limit: Take so many at the most; never more than `MOST_ROWS`.
 
@@ -57,7 +57,7 @@ def pin_requests(
     worker = get_worker(ledger, lease_s)
     taking = _Taking(source, run_id, ledger, worker)
     try:
-        batches = list(read_requests(source, taking.stream(min(limit or MOST_ROWS, MOST_ROWS)), prompt, home))
+        batches = list(read_requests(source, taking.stream(min(limit or MOST_ROWS, MOST_ROWS)), prompt, place))
         reach("before-pinned")
         if batches:
             ledger.write(lambda connection: taking.pin(connection, batches))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from overnight.inbox.drain import get_worker
 from overnight.intake.inbox import InboxSource
 from overnight.ledger import Ledger
@@ -12,17 +10,18 @@ from overnight.ledger.inbox_takes import free_lost, is_waiting, list_holders
 from overnight.ledger.manifests import find_latest_batches
 from overnight.ledger.queries import get_run
 from overnight.parts import read_part
+from overnight.place import PartsPlace
 from overnight.records import RowState, RunState
 
 
-def has_waiting(source: InboxSource, *, ledger: Ledger, home: Path, lease_s: float, now: float) -> bool:
+def has_waiting(source: InboxSource, *, ledger: Ledger, place: PartsPlace, lease_s: float, now: float) -> bool:
     """Whether a run would find requests; what earlier runs left behind is settled, or free, before it is looked."""
     for run_id in ledger.read(lambda connection: list_holders(connection, source.prompt)):
-        settle_run(run_id, ledger=ledger, home=home, lease_s=lease_s, now=now)
+        settle_run(run_id, ledger=ledger, place=place, lease_s=lease_s, now=now)
     return ledger.read(lambda connection: is_waiting(connection, source.prompt))
 
 
-def settle_run(run_id: str, *, ledger: Ledger, home: Path, lease_s: float, now: float) -> None:
+def settle_run(run_id: str, *, ledger: Ledger, place: PartsPlace, lease_s: float, now: float) -> None:
     """
     Record what became of each request that the run took.
 
@@ -33,7 +32,7 @@ def settle_run(run_id: str, *, ledger: Ledger, home: Path, lease_s: float, now: 
     Args:
         run_id: A run; one that took nothing is left as it is.
         ledger: Where both are recorded.
-        home: Where the run's parts are.
+        place: Where the run's parts are.
         lease_s: As for whoever takes requests.
         now: Seconds since the epoch.
 
@@ -51,7 +50,7 @@ def settle_run(run_id: str, *, ledger: Ledger, home: Path, lease_s: float, now: 
         ledger.write(lambda connection: free_lost(connection, run_id, worker))
         return
     if held.keys() - fates.keys():
-        fates = _read_fates(run_id, ledger, home) | fates
+        fates = _read_fates(run_id, ledger, place) | fates
     settled = {held[row_id]: fates.get(row_id, OPEN) for row_id in held}
     ledger.write(lambda connection: settle(connection, run_id, settled, now))
 
@@ -62,13 +61,13 @@ def _find_unoffered(run_id: str, ledger: Ledger) -> dict[str, Fate] | None:
         return {} if get_run(connection, run_id)["state"] == RunState.RELEASED else None
 
 
-def _read_fates(run_id: str, ledger: Ledger, home: Path) -> dict[str, Fate]:
+def _read_fates(run_id: str, ledger: Ledger, place: PartsPlace) -> dict[str, Fate]:
     """What became of the rows that the run has not offered, by the last step that each came to."""
     with ledger.reading() as connection:
         latest = find_latest_batches(connection, run_id)
     found: dict[str, Fate] = {}
     for _, batch in sorted(latest.items()):
-        rows = read_part(batch.part, home).select(["row_id", "state", "failure_class"]).to_pylist()
+        rows = read_part(batch.part, place).select(["row_id", "state", "failure_class"]).to_pylist()
         found |= {row["row_id"]: _judge(row["state"], row["failure_class"]) for row in rows}
     return found
 

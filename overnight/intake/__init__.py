@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from itertools import islice
-from pathlib import Path
 from urllib.parse import unquote
 
 from overnight.failures import InputRefused
@@ -18,6 +17,7 @@ from overnight.intake.parquet_rows import read_parquet_rows
 from overnight.intake.remote import check_url, find_remote_files
 from overnight.intake.source_files import SourceFile
 from overnight.intake.source_rows import Columns, Numbering, SourceRow
+from overnight.place import PartsPlace
 from overnight.records import Batch
 
 __all__ = ["chain_rows", "check_source", "read_batches"]
@@ -32,7 +32,7 @@ def read_batches(
     id_column: str | None,
     inputs: tuple[str, ...],
     optional_inputs: tuple[str, ...],
-    home: Path,
+    place: PartsPlace,
     limit: int | None = None,
 ) -> Iterator[Batch]:
     """
@@ -43,7 +43,7 @@ def read_batches(
         id_column: The column that names a row; None: its number from 1, counted on across files.
         inputs: Columns that must be there; a row without a value in one is quarantined.
         optional_inputs: Columns that may be absent or empty.
-        home: Where parts are written.
+        place: Where parts are written.
         limit: Read this many rows at the most.
 
     Raises:
@@ -54,7 +54,7 @@ def read_batches(
     n_rows = 0
     # Closed by hand: a consumer that stops early leaves neither an open file nor the table of ids.
     with closing(_read_files(files, columns, numbering)) as rows:
-        for batch in cut_batches(islice(rows, limit), columns, home, numbering):
+        for batch in cut_batches(islice(rows, limit), columns, place, numbering):
             n_rows += batch.n_rows
             yield batch
     if n_rows == 0 and limit != 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
-from pathlib import Path
 from typing import Any
 
 from overnight.intake.ids import SeenIds
@@ -12,6 +11,7 @@ from overnight.intake.source_rows import Columns, Fault, Numbering, SourceRow, l
 from overnight.keys import batch_digest, canonical_json
 from overnight.masking import mask_secrets
 from overnight.parts import write_columns
+from overnight.place import PartsPlace
 from overnight.records import Batch, RowState
 from overnight.taxonomy import FailureClass
 
@@ -26,7 +26,7 @@ def size_batch(n: int) -> int:
 
 
 def cut_batches(
-    rows: Iterable[SourceRow], columns: Columns, home: Path, numbering: Numbering | None = None
+    rows: Iterable[SourceRow], columns: Columns, place: PartsPlace, numbering: Numbering | None = None
 ) -> Iterator[Batch]:
     """Write each batch as a part as soon as it is full, and yield it; one batch is in memory."""
     named = numbering or Numbering()
@@ -36,7 +36,7 @@ def cut_batches(
             read = list(_read_rows(islice(stream, size_batch(n)), columns, named))
             if not read:
                 return
-            yield _write_batch(n, read, columns, seen, home, named=named)
+            yield _write_batch(n, read, columns, seen, place, named=named)
 
 
 #: A row's number, its id, its input as canonical JSON, what its reader found wrong with it, and what is missing.
@@ -57,7 +57,9 @@ def _read_rows(rows: Iterable[SourceRow], columns: Columns, named: Numbering) ->
             return
 
 
-def _write_batch(n: int, rows: list[_Row], columns: Columns, seen: SeenIds, home: Path, *, named: Numbering) -> Batch:
+def _write_batch(
+    n: int, rows: list[_Row], columns: Columns, seen: SeenIds, place: PartsPlace, *, named: Numbering
+) -> Batch:
     numbers, read_ids, read_inputs, unreadable, missing = zip(*rows, strict=True)
     # Before anything is named, pinned or sent: what is recorded of a request stays, byte for byte, what was sent.
     own_ids, inputs = _mask_all(read_ids), _mask_all(read_inputs)
@@ -73,7 +75,7 @@ def _write_batch(n: int, rows: list[_Row], columns: Columns, seen: SeenIds, home
             "failure_class": [fault and fault.failure_class.value for fault in faults],
             "reason": [fault and fault.reason for fault in faults],
         },
-        home,
+        place,
     )
     digest = batch_digest((row_id, given or "") for row_id, given in zip(ids, inputs, strict=True))
     n_quarantined = len(rows) - faults.count(None)

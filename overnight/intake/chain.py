@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,6 +12,7 @@ from overnight.failures import InputRefused
 from overnight.intake.batches import cut_batches
 from overnight.intake.source_rows import Columns, SourceRow, list_names
 from overnight.parts import read_part
+from overnight.place import PartsPlace
 from overnight.records import Batch, CheckedBatch, Prompt, RowState
 
 #: The values of a field that a row is taken for.
@@ -20,7 +20,7 @@ Where = Mapping[str, Sequence[Any]]
 
 
 def chain_rows(
-    checked: Sequence[CheckedBatch], *, answered: Prompt, prompt: Prompt, where: Where | None, home: Path
+    checked: Sequence[CheckedBatch], *, answered: Prompt, prompt: Prompt, where: Where | None, place: PartsPlace
 ) -> Iterator[Batch]:
     """
     Stream the accepted rows of a step as input batches of the next: what it was given, and what was answered.
@@ -30,22 +30,22 @@ def chain_rows(
         answered: Its prompt.
         prompt: The prompt that reads them.
         where: Take only rows whose fields have one of these values; None: all.
-        home: Where parts are read and written.
+        place: Where parts are read and written.
 
     Raises:
         InputRefused: A column that the prompt or `where` names is not there, or is there twice.
     """
     _refuse_unfit(answered, prompt, where or {})
-    rows = _take(checked, where or {}, {*prompt.inputs, *prompt.optional_inputs}, home)
+    rows = _take(checked, where or {}, {*prompt.inputs, *prompt.optional_inputs}, place)
     # Rows keep their ids, whatever column the prompt would name them by in a source of its own.
     columns = Columns("row_id", prompt.inputs, prompt.optional_inputs)
-    for batch in cut_batches(rows, columns, home):
+    for batch in cut_batches(rows, columns, place):
         yield replace(batch, step=checked[0].step + 1)
 
 
-def _take(checked: Iterable[CheckedBatch], where: Where, wanted: set[str], home: Path) -> Iterator[SourceRow]:
+def _take(checked: Iterable[CheckedBatch], where: Where, wanted: set[str], place: PartsPlace) -> Iterator[SourceRow]:
     for batch in checked:
-        for row in read_part(batch.part, home).to_pylist():
+        for row in read_part(batch.part, place).to_pylist():
             if row["state"] != RowState.ACCEPTED:
                 continue
             values = {**orjson.loads(row["input"]), **orjson.loads(row["output"])}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import orjson
 
 from overnight.failures import InputRefused
 from overnight.intake.batches import cut_batches
 from overnight.intake.source_rows import Columns, SourceRow
+from overnight.place import PartsPlace
 from overnight.records import Batch, Prompt
 
 _SCHEME = "inbox:"
@@ -44,7 +44,7 @@ def parse_inbox(source: str) -> InboxSource | None:
 
 
 def read_requests(
-    source: InboxSource, requests: Iterable[tuple[str, str]], prompt: Prompt, home: Path
+    source: InboxSource, requests: Iterable[tuple[str, str]], prompt: Prompt, place: PartsPlace
 ) -> Iterator[Batch]:
     """
     Stream requests as batches, in order of arrival; a column that a prompt declares since they came in is empty.
@@ -53,7 +53,7 @@ def read_requests(
         source: Where they are from.
         requests: The row id and the input, as JSON, of each.
         prompt: Which reads them first.
-        home: Where parts are written.
+        place: Where parts are written.
 
     Raises:
         InputRefused: They are for another prompt.
@@ -64,7 +64,7 @@ def read_requests(
             f" Give inbox:{prompt.name}."
         )
     columns = Columns("row_id", prompt.inputs, prompt.optional_inputs)
-    yield from cut_batches(_read(requests, columns), columns, home)
+    yield from cut_batches(_read(requests, columns), columns, place)
 
 
 def _read(requests: Iterable[tuple[str, str]], columns: Columns) -> Iterator[SourceRow]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from urllib.parse import quote, unquote
 
 import orjson
@@ -14,6 +13,7 @@ from overnight.failures import InputRefused
 from overnight.intake.batches import cut_batches
 from overnight.intake.source_rows import Columns, SourceRow, list_names
 from overnight.parts import read_part
+from overnight.place import PartsPlace
 from overnight.records import Batch, CheckedBatch, CompletedBatch, RowState
 
 _SCHEME, _REASON = "quarantine:", "?reason="
@@ -72,14 +72,14 @@ def parse_quarantine(source: str) -> QuarantineSource | None:
 
 
 def list_set_aside(
-    latest: Mapping[tuple[int, int], Batch | CompletedBatch | CheckedBatch], home: Path
+    latest: Mapping[tuple[int, int], Batch | CompletedBatch | CheckedBatch], place: PartsPlace
 ) -> Iterator[SetAside]:
     """
     The rows that stand quarantined in a run, at any of its steps.
 
     Args:
         latest: Its batches as of the last stage that each reached, by step and number.
-        home: Where the parts are.
+        place: Where the parts are.
 
     Raises:
         PartRefused: A part is missing or altered.
@@ -87,7 +87,7 @@ def list_set_aside(
     for (step, _), batch in sorted(latest.items()):
         if not batch.n_quarantined:
             continue
-        for row in read_part(batch.part, home).to_pylist():
+        for row in read_part(batch.part, place).to_pylist():
             if row["state"] == RowState.QUARANTINED:
                 why = row["failure_class"] or "", row["rule"], row["reason"] or ""
                 yield SetAside(step, row["row_id"], *why, row["input"], row["request_key"])
@@ -100,8 +100,8 @@ def read_quarantined(
     *,
     inputs: tuple[str, ...],
     optional_inputs: tuple[str, ...],
-    read_from: Path,
-    home: Path,
+    read_from: PartsPlace,
+    place: PartsPlace,
     limit: int | None = None,
 ) -> Iterator[Batch]:
     """
@@ -114,7 +114,7 @@ def read_quarantined(
         inputs: Columns that must be there.
         optional_inputs: Columns that may be absent or empty.
         read_from: Where the run's parts are.
-        home: Where parts are written.
+        place: Where parts are written.
         limit: Read this many rows at the most.
 
     Raises:
@@ -122,14 +122,14 @@ def read_quarantined(
         PartRefused: A part is missing or altered.
     """
     columns = Columns("row_id", inputs, optional_inputs)
-    yield from cut_batches(islice(_read(source, given, wanted, columns, read_from), limit), columns, home)
+    yield from cut_batches(islice(_read(source, given, wanted, columns, read_from), limit), columns, place)
 
 
 def _read(
-    source: QuarantineSource, given: Iterable[Batch], wanted: Collection[str], columns: Columns, home: Path
+    source: QuarantineSource, given: Iterable[Batch], wanted: Collection[str], columns: Columns, place: PartsPlace
 ) -> Iterator[SourceRow]:
     for batch in given:
-        for row in read_part(batch.part, home).to_pylist():
+        for row in read_part(batch.part, place).to_pylist():
             if row["row_id"] in wanted and row["state"] == RowState.PENDING:
                 values = orjson.loads(row["input"])
                 if missing := [name for name in columns.inputs if name not in values]:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from overnight.checks import Checks, parse_checks
 from overnight.failures import PromptRefused
 from overnight.ledger import Ledger
 from overnight.ledger.measures import Measures, find_measures, find_reference, record_measures
 from overnight.ledger.queries import get_run
+from overnight.place import PartsPlace
 from overnight.report.drift import compare_profiles
 from overnight.report.kept import StepMeasures, dump_json, find_profile, is_comparable, read_measures
 from overnight.report.measuring import measure_step
 
 
 def compare_step(
-    run_id: str, step: int, *, ledger: Ledger, home: Path, now: float, is_whole: bool = True
+    run_id: str, step: int, *, ledger: Ledger, place: PartsPlace, now: float, is_whole: bool = True
 ) -> StepMeasures:
     """
     Measure a step, compare it with the last night that was approved, and keep both.
@@ -24,7 +23,7 @@ def compare_step(
         run_id: The run.
         step: A step of it of which a batch was asked at least.
         ledger: Where it is kept.
-        home: Where the parts are.
+        place: Where the parts are.
         now: Seconds since the epoch.
         is_whole: Whether all of its rows have been checked; half a step is kept, and compared with nothing.
 
@@ -32,7 +31,7 @@ def compare_step(
         PartRefused: A part is missing, or altered.
         PromptRefused: `drift_since` names a run that has no figures of this prompt.
     """
-    measured = measure_step(run_id, step, ledger=ledger, home=home)
+    measured = measure_step(run_id, step, ledger=ledger, place=place)
     prompt = measured.prompt
     checks = parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code)
     reference = _find_reference(run_id, prompt.name, checks, ledger) if is_whole else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from overnight.ledger import Ledger
+from overnight.place import PartsPlace
 from overnight.report.diff_columns import ACCEPTED, PENDING, QUARANTINED, Columns, read_columns
 from overnight.report.diff_examples import Example, pick_examples
 from overnight.report.diff_figures import Figures, measure_side
@@ -94,7 +94,7 @@ def compare(
     b: str,
     *,
     ledger: Ledger,
-    home: Path,
+    place: PartsPlace,
     prompt_name: str | None = None,
     step: int | None = None,
     limit: int = 5,
@@ -107,7 +107,7 @@ def compare(
         a: A run's id, a prompt hash or its beginning, NAME@last, NAME@previous, or PROVIDER:NAME.
         b: The same.
         ledger: Where to look.
-        home: Where the parts are.
+        place: Where the parts are.
         prompt_name: Where a model is named that has answered several prompts: which.
         step: Of runs; None: the last.
         limit: How many examples.
@@ -120,13 +120,13 @@ def compare(
     with ledger.reading() as connection:
         sides = find_sides(connection, a, b, prompt_name=prompt_name, step=step)
         by_id = all(side.run_id is not None for side in sides)
-        first, second = (read_columns(side, by_id=by_id, connection=connection, home=home) for side in sides)
+        first, second = (read_columns(side, by_id=by_id, connection=connection, place=place) for side in sides)
         pairs = pair_rows(first, second)
         outcomes = _count_outcomes(pairs)
         common = [name for name in first.side.fields if name in second.side.fields]
         changes = [change for name in common for change in _count_changes(name, pairs)]
         said, words = find_said(pairs, connection)
-        shown, withheld = _find_shown(pairs, connection, home)
+        shown, withheld = _find_shown(pairs, connection, place)
         return Diff(
             *sides,
             paired_by="row id and input" if by_id else "input",
@@ -142,7 +142,7 @@ def compare(
             only_in_b=tuple(name for name in second.side.fields if name not in common),
             label_changes=_hide_labels(_take_most(changes), sides, show_private),
             examples=pick_examples(
-                pairs, words, limit, shown=shown, connection=connection, home=home, show_private=show_private
+                pairs, words, limit, shown=shown, connection=connection, place=place, show_private=show_private
             ),
             withheld=withheld,
             said=said,
@@ -153,13 +153,13 @@ def compare(
         )
 
 
-def _find_shown(pairs: Pairs, connection: sa.Connection, home: Path) -> tuple[Flags, str | None]:
+def _find_shown(pairs: Pairs, connection: sa.Connection, place: PartsPlace) -> tuple[Flags, str | None]:
     """Which pairs may be examples, and a line where some may not."""
     runs = [side.run_id for side in (pairs.a.side, pairs.b.side) if side.run_id]
     for run_id in runs:
         if offering := find_open_review(connection, run_id):
             return np.zeros(len(pairs), bool), tell_withheld(offering)
-    keys = np.array([int(key[:16], 16) for key in find_keys_under_review(connection, home)], np.uint64)
+    keys = np.array([int(key[:16], 16) for key in find_keys_under_review(connection, place)], np.uint64)
     is_read = np.isin(pairs.a.keys[pairs.at_a], keys) | np.isin(pairs.b.keys[pairs.at_b], keys)
     n = int(is_read.sum())
     return ~is_read, f"Pairs that are under review, and are not shown until it has ended: {n:,}." if n else None

@@ -6,7 +6,6 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from overnight.keys import canonical_json
 from overnight.ledger.comparing import get_asked, stream_asked
 from overnight.ledger.purged_runs import naming_purge
 from overnight.parts import read_part
+from overnight.place import PartsPlace
 from overnight.records import RowState
 from overnight.report.diff_sides import Side
 
@@ -64,13 +64,13 @@ class Columns:
     n_purged: int
 
 
-def read_columns(side: Side, *, by_id: bool, connection: sa.Connection, home: Path) -> Columns:
+def read_columns(side: Side, *, by_id: bool, connection: sa.Connection, place: PartsPlace) -> Columns:
     """Read a side's rows, a batch at a time."""
     pairing, inputs, keys, states = array("Q"), array("Q"), array("Q"), array("b")
     fields = {name: array("Q") for name in side.fields}
     labels: dict[str, dict[int, str]] = {name: {} for name in side.labels}
     n_purged = 0
-    for row in _stream_rows(side, connection, home):
+    for row in _stream_rows(side, connection, place):
         n_purged += bool(row.key and not row.input)
         given = hash_text(row.input)
         pairing.append(hash_text(row.row_id) if by_id and row.row_id is not None else given)
@@ -99,24 +99,24 @@ def hash_text(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def get_row(columns: Columns, at: int, connection: sa.Connection, home: Path) -> Row:
+def get_row(columns: Columns, at: int, connection: sa.Connection, place: PartsPlace) -> Row:
     """The row at a place, with its texts."""
     if not columns.side.batches:
         return _read_asked(get_asked(connection, f"{int(columns.keys[at]):016x}"))
     for batch in columns.side.batches:
         if at < batch.part.n_rows:
-            return _read_row(read_part(batch.part, home).slice(at, 1).to_pylist()[0])
+            return _read_row(read_part(batch.part, place).slice(at, 1).to_pylist()[0])
         at -= batch.part.n_rows
     raise IndexError(at)
 
 
-def _stream_rows(side: Side, connection: sa.Connection, home: Path) -> Iterator[Row]:
+def _stream_rows(side: Side, connection: sa.Connection, place: PartsPlace) -> Iterator[Row]:
     if side.run_id is None:
         yield from map(_read_asked, stream_asked(connection, side.version.prompt_hash))
         return
     for batch in side.batches:
         with naming_purge(connection, side.run_id):
-            table = read_part(batch.part, home)
+            table = read_part(batch.part, place)
         for some in table.to_batches(max_chunksize=1000):
             yield from map(_read_row, some.to_pylist())
 

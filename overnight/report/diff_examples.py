@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import orjson
 import sqlalchemy as sa
 
 from overnight.masking import Veil
+from overnight.place import PartsPlace
 from overnight.report.diff_columns import ACCEPTED, QUARANTINED, STATES, Row, get_row
 from overnight.report.diff_pairs import Flags, Pairs, Places
 from overnight.report.diff_said import Words
@@ -51,7 +51,14 @@ class Example:
 
 
 def pick_examples(
-    pairs: Pairs, words: Words, limit: int, *, shown: Flags, connection: sa.Connection, home: Path, show_private: bool
+    pairs: Pairs,
+    words: Words,
+    limit: int,
+    *,
+    shown: Flags,
+    connection: sa.Connection,
+    place: PartsPlace,
+    show_private: bool,
 ) -> tuple[Example, ...]:
     """Pairs that changed: one of each kind in turn, the most frequent first; of each, those that people judged."""
     kinds = sorted(_find_kinds(pairs), key=lambda kind: (kind[0] == _WORDS, -len(kind[1]), kind[0]))
@@ -60,7 +67,7 @@ def pick_examples(
     chosen: dict[int, str] = {}
     for name, at in turns:
         chosen.setdefault(at, name)
-    reader = _Reader(pairs, words, connection, home, show_private=show_private)
+    reader = _Reader(pairs, words, connection, place, show_private=show_private)
     return tuple(reader.read(at, name) for at, name in islice(chosen.items(), limit))
 
 
@@ -102,19 +109,19 @@ class _Reader:
     """Reads the texts of pairs."""
 
     def __init__(
-        self, pairs: Pairs, words: Words, connection: sa.Connection, home: Path, *, show_private: bool
+        self, pairs: Pairs, words: Words, connection: sa.Connection, place: PartsPlace, *, show_private: bool
     ) -> None:
         self._pairs = pairs
         self._words = words
         self._connection = connection
-        self._home = home
+        self._place = place
         self._private = frozenset() if show_private else pairs.a.side.private | pairs.b.side.private
 
     def read(self, at: int, kind: str) -> Example:
         """The pair at a place."""
         pairs, said = self._pairs, self._words.get(at, (None, None))
-        a = get_row(pairs.a, int(pairs.at_a[at]), self._connection, self._home)
-        b = get_row(pairs.b, int(pairs.at_b[at]), self._connection, self._home)
+        a = get_row(pairs.a, int(pairs.at_a[at]), self._connection, self._place)
+        b = get_row(pairs.b, int(pairs.at_b[at]), self._connection, self._place)
         given = orjson.loads(a.input)
         changed = tuple(n for n, flags in pairs.same.items() if pairs.both_accepted[at] and not flags[at])
         return Example(

@@ -18,6 +18,7 @@ from overnight.ledger.queries import summarize
 from overnight.ledger.runs import find_private
 from overnight.masking import Veil
 from overnight.parts import read_part
+from overnight.place import PartsPlace
 from overnight.records import Batch, CheckedBatch, CompletedBatch, RowState, Summary
 from overnight.report.kept import describe_drift
 from overnight.report.retries import describe_retries
@@ -66,8 +67,17 @@ class RunReport:
     shadow: str | None = None
 
 
-def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport:
-    """Gather what the ledger and the parts say of a run; of parts that are gone, the ledger alone."""
+def measure(run_id: str, *, ledger: Ledger, place: PartsPlace, now: float, home: Path | None = None) -> RunReport:
+    """
+    Gather what the ledger and the parts say of a run; of parts that are gone, the ledger alone.
+
+    Args:
+        run_id: The run.
+        ledger: Where it is recorded.
+        place: Where the parts are.
+        now: Seconds since the epoch.
+        home: Where Data Docs are; None: it is not told.
+    """
     with ledger.reading() as connection:
         summary = summarize(connection, run_id, now)
         batches = find_batches(connection, run_id, CheckedBatch)
@@ -78,9 +88,9 @@ def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport
         retries = describe_retries(connection, run_id)
         compared, changes = describe_drift(connection, run_id)
         shadow = describe_shadow(connection, run_id)
-        latest, unread = leave_out_unread(connection, run_id, latest, home)
+        latest, unread = leave_out_unread(connection, run_id, latest, place)
     site = next((Path(b.docs) for b in reversed(batches) if b.docs), None)
-    reasons = _count_reasons(list(latest.values()), home, private, ledger)
+    reasons = _count_reasons(list(latest.values()), place, private, ledger)
     n_masked = sum(batch.n_masked for batch in pinned)
     unknown = [*([tell_masked(n_masked)] if n_masked else []), *map(_warn, _find_unknown(reasons))]
     told = [warning for batch in batches for warning in batch.warnings]
@@ -90,7 +100,7 @@ def measure(run_id: str, *, ledger: Ledger, home: Path, now: float) -> RunReport
         batch_failures=tuple(dict.fromkeys(line for b in batches for line in b.batch_failures)),
         warnings=tuple(dict.fromkeys([*unread, *unknown, *told, *changes])),
         reviews=reviews,
-        docs=home / Path(*site.parts[:_SITE]) / "index.html" if site else None,
+        docs=home / Path(*site.parts[:_SITE]) / "index.html" if site and home else None,
         retries=retries,
         compared=compared,
         shadow=shadow,
@@ -116,7 +126,7 @@ def _warn(unknown: Reason) -> str:
 
 def _count_reasons(
     batches: list[Batch | CompletedBatch | CheckedBatch],
-    home: Path,
+    place: PartsPlace,
     private: Mapping[int, Sequence[str]],
     ledger: Ledger,
 ) -> tuple[Reason, ...]:
@@ -124,7 +134,7 @@ def _count_reasons(
     examples: dict[tuple[str, str, str], list[str]] = {}
     first: dict[tuple[str, str, str], tuple[dict[str, Any], Sequence[str]]] = {}
     for batch in batches:
-        for row in read_part(batch.part, home).to_pylist():
+        for row in read_part(batch.part, place).to_pylist():
             if row["state"] == RowState.ACCEPTED or not row["reason"]:
                 continue
             key = (row["state"], row["failure_class"] or "", row["rule"] or "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,6 +13,7 @@ from overnight.ledger.calls import DECLINED, Calls, Histories, count_calls, coun
 from overnight.ledger.manifests import find_batches, find_latest_batches
 from overnight.ledger.runs import find_pinned_prompt, get_prompt_name
 from overnight.parts import read_columns
+from overnight.place import PartsPlace
 from overnight.prompts import parse_prompt
 from overnight.records import Batch, CheckedBatch, CompletedBatch, Prompt
 from overnight.report.figures import Figures
@@ -41,7 +41,7 @@ def list_asked_steps(connection: sa.Connection, run_id: str) -> dict[int, bool]:
     return {step: all(isinstance(b, CheckedBatch) for (s, _), b in latest.items() if s == step) for step in steps}
 
 
-def measure_step(run_id: str, step: int, *, ledger: Ledger, home: Path) -> Measured:
+def measure_step(run_id: str, step: int, *, ledger: Ledger, place: PartsPlace) -> Measured:
     """
     The figures and the profile of a step of which a batch was asked at least.
 
@@ -57,7 +57,7 @@ def measure_step(run_id: str, step: int, *, ledger: Ledger, home: Path) -> Measu
         n_answered = _count_answered(connection, run_id, step)
     profiler = Profiler(prompt, sum(b.part.n_rows for b in latest))
     for batch in latest:
-        for row in _iter_rows(batch, home):
+        for row in _iter_rows(batch, place):
             profiler.take(row)
     own: dict[str, Any] = {
         "run_id": run_id,
@@ -96,8 +96,8 @@ def _count_answered(connection: sa.Connection, run_id: str, step: int) -> int:
     return sum(b.n_accepted + b.n_quarantined - before.get(b.n, 0) for b in completed)
 
 
-def _iter_rows(batch: Batch | _Asked, home: Path) -> Iterator[dict[str, Any]]:
-    columns = read_columns(batch.part, home)
+def _iter_rows(batch: Batch | _Asked, place: PartsPlace) -> Iterator[dict[str, Any]]:
+    columns = read_columns(batch.part, place)
     for values in zip(*(columns[name] for name in _COLUMNS), strict=True):
         yield dict(zip(_COLUMNS, values, strict=True))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +11,7 @@ from overnight.failures import OvernightError
 from overnight.ledger import Ledger
 from overnight.ledger.queries import get_run, list_runs
 from overnight.ledger.replays import find_keys
+from overnight.place import PartsPlace
 from overnight.records import RowState
 from overnight.report.why.find import Search
 from overnight.report.why.start import Start
@@ -22,7 +22,7 @@ _N_RUNS = 1000
 LEAST_DIGITS = 8
 
 
-def get_request_key(name: str, *, run_id: str | None, ledger: Ledger, home: Path) -> tuple[str, str | None]:
+def get_request_key(name: str, *, run_id: str | None, ledger: Ledger, place: PartsPlace) -> tuple[str, str | None]:
     """
     The request key that is meant, and the run that holds the row, where a row was named.
 
@@ -30,7 +30,7 @@ def get_request_key(name: str, *, run_id: str | None, ledger: Ledger, home: Path
         name: A request key, a unique beginning of one, or the id of a row.
         run_id: The run to look for the row in; None: the newest that holds it.
         ledger: Where to look.
-        home: Where the parts are.
+        place: Where the parts are.
 
     Raises:
         OvernightError: Nothing or several requests have the name.
@@ -42,16 +42,16 @@ def get_request_key(name: str, *, run_id: str | None, ledger: Ledger, home: Path
                     f"{name} begins several request keys, such as {keys[0]} and {keys[1]}. Give more of it."
                 )
             return keys[0], run_id
-        return _find_of_row(connection, name, run_id, home)
+        return _find_of_row(connection, name, run_id, place)
 
 
-def _find_of_row(connection: sa.Connection, row_id: str, run_id: str | None, home: Path) -> tuple[str, str]:
+def _find_of_row(connection: sa.Connection, row_id: str, run_id: str | None, place: PartsPlace) -> tuple[str, str]:
     """The key of the last step that asked the row, in the newest run that has asked it."""
     if run_id:
         get_run(connection, run_id)
     unasked: list[tuple[str, str]] = []
     for run in [run_id] if run_id else [run["run_id"] for run in list_runs(connection, _N_RUNS)]:
-        rows = _find_rows(connection, run, row_id, home)
+        rows = _find_rows(connection, run, row_id, place)
         if keys := [row["request_key"] for row in rows if row["request_key"]]:
             return keys[-1], run
         # One that halted before it was asked says nothing of the nights before.
@@ -75,7 +75,7 @@ def _refuse_unasked(row_id: str, run_id: str, state: str) -> OvernightError:
     )
 
 
-def _find_rows(connection: sa.Connection, run_id: str, row_id: str, home: Path) -> list[dict[str, Any]]:
+def _find_rows(connection: sa.Connection, run_id: str, row_id: str, place: PartsPlace) -> list[dict[str, Any]]:
     """The row at each step of the run that it reached; what was offered is found where its part is gone too."""
-    found = Search(connection, home, run_id).find(Start(row_id=row_id))
+    found = Search(connection, place, run_id).find(Start(row_id=row_id))
     return found.rows if found else []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,6 +20,7 @@ from overnight.ledger.retries import find_offered, list_retries
 from overnight.ledger.runs import find_private
 from overnight.masking import Veil
 from overnight.parts import read_part
+from overnight.place import PartsPlace
 from overnight.records import Batch
 from overnight.report.reviews import say_count
 from overnight.report.text import show_value
@@ -79,7 +79,7 @@ class Quarantine:
 
 
 def find_quarantine(
-    run_id: str | None, *, ledger: Ledger, home: Path, reason: str | None = None, show_private: bool = False
+    run_id: str | None, *, ledger: Ledger, place: PartsPlace, reason: str | None = None, show_private: bool = False
 ) -> Quarantine:
     """
     What stands quarantined in a run, by class and rule, with what became of it since.
@@ -87,7 +87,7 @@ def find_quarantine(
     Args:
         run_id: None: the newest run that has quarantined rows.
         ledger: Where runs are recorded.
-        home: Where the parts are.
+        place: Where the parts are.
         reason: Only of this failure class or rule.
         show_private: Show what the prompt declares private.
 
@@ -99,8 +99,8 @@ def find_quarantine(
         run_id = run_id or _find_newest(connection)
         run = get_run(connection, run_id)
         with naming_purge(connection, run_id):
-            found = [r for r in list_set_aside(find_latest_batches(connection, run_id), home) if r.has_reason(reason)]
-        retried = _find_retried(connection, run_id, home)
+            found = [r for r in list_set_aside(find_latest_batches(connection, run_id), place) if r.has_reason(reason)]
+        retried = _find_retried(connection, run_id, place)
         offered = find_offered(connection, run_id)
         answers = find_answers(connection, [row.request_key for row in found if row.request_key])
         private = {} if show_private else find_private(connection, run_id)
@@ -116,14 +116,14 @@ def _find_newest(connection: sa.Connection) -> str:
     raise OvernightError("No run has quarantined rows. `overnight runs` lists the runs.")
 
 
-def _find_retried(connection: sa.Connection, run_id: str, home: Path) -> dict[str, dict[str, str]]:
+def _find_retried(connection: sa.Connection, run_id: str, place: PartsPlace) -> dict[str, dict[str, str]]:
     """By row and retry: where the row stands there."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for retry in list_retries(connection, run_id):
         # In the order of the steps: a row stands where it came to last.
         for _, batch in sorted(find_latest_batches(connection, retry.run_id).items()):
             with naming_purge(connection, retry.run_id):
-                rows = read_part(batch.part, home).select(["row_id", "state"]).to_pylist()
+                rows = read_part(batch.part, place).select(["row_id", "state"]).to_pylist()
             for row in rows:
                 is_waiting = isinstance(batch, Batch) and row["state"] != "quarantined"
                 found[row["row_id"]][retry.run_id] = "pending" if is_waiting else row["state"]

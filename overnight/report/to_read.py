@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -24,6 +23,7 @@ from overnight.ledger.readings import find_readings
 from overnight.ledger.runs import find_private
 from overnight.ledger.schema import attempts, run_prompts
 from overnight.parts import read_part
+from overnight.place import PartsPlace
 from overnight.records import Answered, RowState, RunState
 from overnight.report.measure import hide_reason
 from overnight.report.under_review import find_keys_under_review, find_open_review
@@ -91,7 +91,7 @@ def find_readable_run(connection: sa.Connection, run_id: str | None) -> str:
     return run_id
 
 
-def pick_rows_to_read(run_id: str, *, n_rows: int, ledger: Ledger, home: Path) -> list[RowToRead]:
+def pick_rows_to_read(run_id: str, *, n_rows: int, ledger: Ledger, place: PartsPlace) -> list[RowToRead]:
     """
     Rows of a run to read in full; the same ones until somebody has read them.
 
@@ -101,15 +101,15 @@ def pick_rows_to_read(run_id: str, *, n_rows: int, ledger: Ledger, home: Path) -
         run_id: Whose review, if there is any, has ended.
         n_rows: How many; half of them, rounded up, for their risk.
         ledger: Where it is recorded.
-        home: Where the parts are.
+        place: Where the parts are.
 
     Raises:
         PartRefused: A part is missing or altered.
     """
     with ledger.reading() as connection:
-        rows = list(_list_rows(connection, run_id, home))
+        rows = list(_list_rows(connection, run_id, place))
         read = {(r.request_key, r.output_digest): r for r in find_readings(connection, [r.request_key for r in rows])}
-        hidden = find_keys_under_review(connection, home)
+        hidden = find_keys_under_review(connection, place)
         left = [r for r in rows if (r.request_key, r.output_digest) not in read and r.request_key not in hidden]
         doubted = {key for key, reading in read.items() if reading.verdict != "correct"}
         risky = list(_rank(connection, run_id, left, doubted))
@@ -129,12 +129,12 @@ def _name(run_id: str, row: _Row, why: str) -> RowToRead:
     return RowToRead(run_id, row.step, row.row_id, row.request_key, row.output_digest, why)
 
 
-def _list_rows(connection: sa.Connection, run_id: str, home: Path) -> Iterator[_Row]:
+def _list_rows(connection: sa.Connection, run_id: str, place: PartsPlace) -> Iterator[_Row]:
     """The rows that were asked, each as of the last step that it reached; those accepted or refused."""
     found: dict[str, tuple[int, dict[str, Any]]] = {}
     for (step, _), batch in sorted(find_latest_batches(connection, run_id).items()):
         with naming_purge(connection, run_id):
-            rows = read_part(batch.part, home).to_pylist()
+            rows = read_part(batch.part, place).to_pylist()
         for row in rows:
             if row["request_key"] and row["state"] != RowState.PENDING:
                 found[row["row_id"]] = step, row

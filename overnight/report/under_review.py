@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -15,6 +14,7 @@ from overnight.ledger.releases import find_release
 from overnight.ledger.reviews import ENDED, find_last_answer
 from overnight.ledger.shadows import KIND, name_shadow
 from overnight.parts import read_part
+from overnight.place import PartsPlace
 from overnight.records import CompletedBatch, RunState
 
 #: How many runs are searched for those that wait.
@@ -41,7 +41,7 @@ def tell_withheld(run_id: str) -> str:
     )
 
 
-def find_keys_under_review(connection: sa.Connection, home: Path) -> set[str]:
+def find_keys_under_review(connection: sa.Connection, place: PartsPlace) -> set[str]:
     """The requests whose answers reviewers read now, of whichever run, and those of its shadow."""
     found: set[str] = set()
     for run in list_runs(connection, _N_RUNS, states=[RunState.WAITING]):
@@ -49,7 +49,7 @@ def find_keys_under_review(connection: sa.Connection, home: Path) -> set[str]:
             c = release_rows.c
             keys = sa.select(c.request_key).where(c.release_id == release.release_id)
             found |= set(connection.execute(keys).scalars())
-            found |= set(_list_keys(connection, name_shadow(run["run_id"]), home))
+            found |= set(_list_keys(connection, name_shadow(run["run_id"]), place))
     return found
 
 
@@ -59,10 +59,10 @@ def _is_open(connection: sa.Connection, run_id: str) -> bool:
     return release is not None and (last is None or last.outcome not in ENDED)
 
 
-def _list_keys(connection: sa.Connection, run_id: str, home: Path) -> Iterator[str]:
+def _list_keys(connection: sa.Connection, run_id: str, place: PartsPlace) -> Iterator[str]:
     for batch in find_batches(connection, run_id, CompletedBatch):
         try:
-            keys = read_part(batch.part, home)["request_key"].to_pylist()
+            keys = read_part(batch.part, place)["request_key"].to_pylist()
         except PartRefused:
             # Its rows cannot be named any more; the run's own are.
             continue

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import sqlalchemy as sa
 
 from overnight.failures import PartMissing, PartRefused
 from overnight.ledger.purged_runs import Purge, find_purge
 from overnight.parts import verify_part
+from overnight.place import PartsPlace
 from overnight.records import Batch, CheckedBatch, CompletedBatch
 
 Manifest = Batch | CompletedBatch | CheckedBatch
 
 
 def leave_out_unread(
-    connection: sa.Connection, run_id: str, batches: Mapping[tuple[int, int], Manifest], home: Path
+    connection: sa.Connection, run_id: str, batches: Mapping[tuple[int, int], Manifest], place: PartsPlace
 ) -> tuple[dict[tuple[int, int], Manifest], tuple[str, ...]]:
     """
     The batches of a run whose parts are whole, and a line for each other one; one line for all that a purge dropped.
@@ -25,9 +25,9 @@ def leave_out_unread(
         connection: To the ledger.
         run_id: The run.
         batches: By step and number.
-        home: Where the parts are.
+        place: Where the parts are.
     """
-    faults = dict(_find_faults(batches, home))
+    faults = dict(_find_faults(batches, place))
     is_missing = any(isinstance(fault, PartMissing) for fault in faults.values())
     purge = find_purge(connection, run_id) if is_missing else None
     whole = {at: batch for at, batch in batches.items() if at not in faults}
@@ -35,11 +35,11 @@ def leave_out_unread(
 
 
 def _find_faults(
-    batches: Mapping[tuple[int, int], Manifest], home: Path
+    batches: Mapping[tuple[int, int], Manifest], place: PartsPlace
 ) -> Iterator[tuple[tuple[int, int], PartRefused]]:
     for at, batch in sorted(batches.items()):
         try:
-            verify_part(batch.part, home)
+            verify_part(batch.part, place)
         except PartRefused as error:
             yield at, error
 

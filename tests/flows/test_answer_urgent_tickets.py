@@ -81,14 +81,14 @@ def test_the_second_prompt_reads_the_answers_of_the_first_and_only_of_the_rows_i
 def test_why_tells_both_steps_of_a_row(desk: Project) -> None:
     _run(desk, "night-1")
     home = Settings.from_env().home
-    found = explain_row("T-1", run_id=None, ledger=desk.ledger, home=home)
+    found = explain_row("T-1", run_id=None, ledger=desk.ledger, place=home)
     [earlier] = found["earlier"]
     assert (earlier["request"]["name"], found["request"]["name"]) == ("triage_ticket", "draft_reply")
     assert earlier["output"]["summary"] == found["input"]["summary"]
     words = render_row(found)
     assert words.index("triage_ticket") < words.index("step 2") < words.index("draft_reply, hash")
     # A row that no later step took is told as far as it went.
-    alone = explain_row("T-2", run_id=None, ledger=desk.ledger, home=home)
+    alone = explain_row("T-2", run_id=None, ledger=desk.ledger, place=home)
     assert (alone["earlier"], alone["request"]["name"], alone["state"]) == ([], "triage_ticket", "accepted")
 
 

@@ -73,7 +73,7 @@ def test_a_sample_is_asked_after_the_night_s_own_rows_and_compared_before_the_ga
         assert [len(find_batches(connection, "night-1-shadow", kind)) for kind in (Batch, CompletedBatch)] == [1, 1]
         assert find_batches(connection, "night-1-shadow", CheckedBatch) == []
         assert [run["run_id"] for run in list_runs(connection, 10)] == ["night-1"]
-    report = measure("night-1", ledger=shadowed.ledger, home=Settings.from_env().home, now=time.time())
+    report = measure("night-1", ledger=shadowed.ledger, place=Settings.from_env().home, now=time.time())
     assert report.shadow is not None
     assert report.shadow.endswith("`overnight diff night-1 night-1-shadow`")
     [text] = _list_artifacts("night-1")
@@ -92,7 +92,7 @@ def test_no_row_of_a_shadow_is_shown_before_the_review_has_ended(shadowed: Proje
         return answer_by_schema(body) | ({"intent": "lost_or_stolen_card"} if _is_shadow(body) else {})
 
     def find_diff() -> Diff:
-        return compare("night-2", "night-2-shadow", ledger=shadowed.ledger, home=home)
+        return compare("night-2", "night-2-shadow", ledger=shadowed.ledger, place=home)
 
     shadowed.fake.answer, home = answer, Settings.from_env().home
     _run(shadowed, "night-2")
@@ -104,10 +104,10 @@ def test_no_row_of_a_shadow_is_shown_before_the_review_has_ended(shadowed: Proje
     assert all(line in " ".join(text.split()) for text in (render_diff(shown), render_diff_page(shown)))
     with shadowed.ledger.reading() as connection, pytest.raises(ReviewRefused, match="The review of run night-2 is"):
         find_readable_run(connection, "night-2-shadow")
-    rows, said = find_rows("night-2-shadow", ledger=shadowed.ledger, home=home)
+    rows, said = find_rows("night-2-shadow", ledger=shadowed.ledger, place=home)
     assert (rows, said.startswith(line)) == ((), True)
     # Nor by the prompts' names.
-    with_names = compare("second@last", "route_banking_query@last", ledger=shadowed.ledger, home=home)
+    with_names = compare("second@last", "route_banking_query@last", ledger=shadowed.ledger, place=home)
     assert (with_names.examples, with_names.label_changes[0].n > 0, "under review" in str(with_names.withheld)) == (
         (), True, True,
     )  # fmt: skip

@@ -105,6 +105,7 @@ class Nights:
             Lenient(),
             suite_name="route",
             docs_dir=self.house.home / "docs",
+            place=self.house.home,
             home=self.house.home,
         )
         self.house.ledger.write(lambda c: record_part(c, f"check-{run_id}", checked, 1.0))
@@ -142,4 +143,4 @@ class Nights:
             out.writeheader()
             out.writerows(rows)
         inputs = ("text", "channel")
-        return list(read_batches(str(source), id_column="id", inputs=inputs, optional_inputs=(), home=self.house.home))
+        return list(read_batches(str(source), id_column="id", inputs=inputs, optional_inputs=(), place=self.house.home))

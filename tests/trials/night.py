@@ -102,4 +102,4 @@ def cut_source(home: Path, texts: Sequence[str], name: str = "rows") -> list[Bat
         rows = csv.writer(file)
         rows.writerow(["id", "body"])
         rows.writerows([f"r{n}", f"{text} r{n}"] for n, text in enumerate(texts, 1))
-    return list(read_batches(str(source), id_column="id", inputs=("body",), optional_inputs=(), home=home))
+    return list(read_batches(str(source), id_column="id", inputs=("body",), optional_inputs=(), place=home))

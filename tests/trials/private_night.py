@@ -125,7 +125,7 @@ def spend_night(
     house.begin(run_id)
     source = house.home.parent / f"source-of-{run_id}.csv"
     write_source(source, n_rows)
-    [batch] = read_batches(str(source), id_column="id", inputs=prompt.inputs, optional_inputs=(), home=house.home)
+    [batch] = read_batches(str(source), id_column="id", inputs=prompt.inputs, optional_inputs=(), place=house.home)
     write = house.ledger.write
     write(lambda c: (record_prompt(c, prompt, 1.0), pin_source(c, run_id, str(source)), pin_prompt(c, run_id, prompt)))
     write(lambda c: (pin_model(c, run_id, prompt), record_batches(c, run_id, [batch])))
@@ -140,6 +140,7 @@ def spend_night(
         validator,
         suite_name="sort",
         docs_dir=house.home / "docs" / "sort",
+        place=house.home,
         home=house.home,
     )
     write(lambda c: (record_batches(c, run_id, [completed]), record_part(c, f"check-{run_id}", checked, 1.0)))

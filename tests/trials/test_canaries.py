@@ -96,7 +96,7 @@ def read_all(house: House) -> Iterator[tuple[str, bytes]]:
             yield path.name, path.read_bytes()
     for (data,) in house.fetch("SELECT data FROM bodies"):
         yield "a body", zstandard.ZstdDecompressor().decompress(data, max_output_size=10_000_000)
-    report = measure(RUN, ledger=house.ledger, home=house.home, now=3.0)
+    report = measure(RUN, ledger=house.ledger, place=house.home, now=3.0)
     yield "the report", (repr(report) + render_markdown(report)).encode()
 
 

@@ -76,7 +76,7 @@ def test_each_change_is_named_and_nights_that_are_alike_raise_nothing(
     assert {c.what for c in fourth.changes} == {"input.text.length", "input.text.language", "input.channel"}
     assert ("input.channel", "phone") in {(c.what, c.of) for c in fourth.changes}
     assert any("es rose 0 %" in c.words for c in fourth.changes)
-    report = measure("night-4", ledger=house.ledger, home=house.home, now=9.0)
+    report = measure("night-4", ledger=house.ledger, place=house.home, now=9.0)
     assert report.compared == (f"route: compared with run night-2, {len(fourth.changes)} changes over the limits.",)
     assert "input.channel: phone" in render_markdown(report)
 
@@ -87,7 +87,7 @@ def test_a_limit_that_holds_is_met_before_anybody_is_asked_and_a_wanted_change_g
     drift = [{"of": "output.intent", "points": 5}, {"of": "*.length", "severity": "warning"}]
     checked, prompt = nights.work("night-1", make_rows(N_FEWER, 1), drift=drift)
     hold(house, "night-1", checked)
-    [said] = measure("night-1", ledger=house.ledger, home=house.home, now=9.0).compared
+    [said] = measure("night-1", ledger=house.ledger, place=house.home, now=9.0).compared
     assert said.startswith("route: there was no approved run to compare with that has 20 accepted rows or more")
     nights.approve("night-1", checked, prompt)
 
@@ -118,7 +118,7 @@ def test_a_night_of_few_rows_neither_is_compared_with_nor_hides_that_nothing_was
         checked, prompt = nights.work(run_id, make_rows(n, n), drift=drift)
         hold(house, run_id, checked)
         nights.approve(run_id, checked, prompt)
-    [said] = measure("night-2", ledger=house.ledger, home=house.home, now=9.0).compared
+    [said] = measure("night-2", ledger=house.ledger, place=house.home, now=9.0).compared
     assert said.startswith(
         "route: compared with run night-1, nothing changed over its limit; nothing could be compared"
     )

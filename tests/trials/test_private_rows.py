@@ -66,7 +66,7 @@ def find_in(needle: str, texts: dict[str, bytes]) -> list[str]:
 def read_shown(night: PrivateNight) -> dict[str, str]:
     """All that people see of the night."""
     house = night.house
-    report = measure(night.run_id, ledger=house.ledger, home=house.home, now=3.0)
+    report = measure(night.run_id, ledger=house.ledger, place=house.home, now=3.0)
     form = make_form(night.release, describe_release(night.release, "said"), demands_code=True)
     with house.ledger.reading() as connection:
         found = find_release(connection, night.run_id)

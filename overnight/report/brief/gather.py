@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +12,7 @@ from overnight.ledger import Ledger
 from overnight.ledger.measures import Measures, find_measures
 from overnight.ledger.promises import list_outbox
 from overnight.ledger.queries import get_run
+from overnight.place import PartsPlace
 from overnight.report.brief.model import Brief, Changed, FigureRow
 from overnight.report.brief.nights import list_figures, list_nights, list_plots
 from overnight.report.brief.plots import Plot
@@ -25,7 +25,7 @@ from overnight.report.waiting import list_waits
 _N_DELIVERIES = 200
 
 
-def gather_brief(run_id: str, *, ledger: Ledger, home: Path, now: float) -> Brief:
+def gather_brief(run_id: str, *, ledger: Ledger, place: PartsPlace, now: float) -> Brief:
     """
     Everything that the brief of a run says.
 
@@ -38,7 +38,7 @@ def gather_brief(run_id: str, *, ledger: Ledger, home: Path, now: float) -> Brie
         figures, plots = _compare(connection, steps, run)
         waits = tuple(list_waits(connection))
         deliveries = _count_deliveries(connection, run_id)
-    rows, note = find_rows(run_id, ledger=ledger, home=home)
+    rows, note = find_rows(run_id, ledger=ledger, place=place)
     return Brief(
         run_id=run_id,
         flow=run["flow"],
@@ -46,7 +46,7 @@ def gather_brief(run_id: str, *, ledger: Ledger, home: Path, now: float) -> Brie
         state=run["state"],
         reason=run["reason"],
         started_at=run["started_at"],
-        report=measure(run_id, ledger=ledger, home=home, now=now),
+        report=measure(run_id, ledger=ledger, place=place, now=now),
         waits=waits,
         compared_with=next((s.compared_with for s in reversed(steps) if s.compared_with), None),
         changes=tuple(

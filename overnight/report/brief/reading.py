@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -17,6 +16,7 @@ from overnight.ledger.runs import find_private
 from overnight.ledger.schema import attempts
 from overnight.masking import Veil
 from overnight.parts import read_part
+from overnight.place import PartsPlace
 from overnight.records import RowState
 from overnight.report.brief.model import ShownRow
 from overnight.report.reviews import say_count
@@ -33,14 +33,14 @@ _OPEN = (
 _READ = "`overnight read {run_id}` shows them whole, and keeps what you say of them."
 
 
-def find_rows(run_id: str, *, ledger: Ledger, home: Path) -> tuple[tuple[ShownRow, ...], str]:
+def find_rows(run_id: str, *, ledger: Ledger, place: PartsPlace) -> tuple[tuple[ShownRow, ...], str]:
     """
     The rows of a run that deserve to be read, the riskiest first, and what is said above them.
 
     Args:
         run_id: The run.
         ledger: Where it is recorded.
-        home: Where the parts are; rows of one that is gone are not shown.
+        place: Where the parts are; rows of one that is gone are not shown.
     """
     with ledger.reading() as connection:
         offering = find_open_review(connection, run_id)
@@ -48,34 +48,34 @@ def find_rows(run_id: str, *, ledger: Ledger, home: Path) -> tuple[tuple[ShownRo
         return (), tell_withheld(offering)
     is_open = offering is not None
     try:
-        chosen = _choose(run_id, ledger, home, is_open=is_open)
+        chosen = _choose(run_id, ledger, place, is_open=is_open)
         with ledger.reading() as connection:
-            rows = tuple(_show(connection, run_id, chosen, home))
+            rows = tuple(_show(connection, run_id, chosen, place))
     except PartRefused as error:
         return (), str(error)
     return rows, (_OPEN if is_open else _READ if rows else "There is no row to read.").format(run_id=run_id)
 
 
-def _choose(run_id: str, ledger: Ledger, home: Path, *, is_open: bool) -> dict[str, str]:
+def _choose(run_id: str, ledger: Ledger, place: PartsPlace, *, is_open: bool) -> dict[str, str]:
     """Row ids, each with why it is shown."""
     if not is_open:
-        picked = pick_rows_to_read(run_id, n_rows=N_ROWS, ledger=ledger, home=home)
+        picked = pick_rows_to_read(run_id, n_rows=N_ROWS, ledger=ledger, place=place)
         return {row.row_id: "at random" if row.why == RANDOM else row.why for row in picked}
     with ledger.reading() as connection:
-        return _choose_set_aside(connection, run_id, home)
+        return _choose_set_aside(connection, run_id, place)
 
 
-def _choose_set_aside(connection: sa.Connection, run_id: str, home: Path) -> dict[str, str]:
+def _choose_set_aside(connection: sa.Connection, run_id: str, place: PartsPlace) -> dict[str, str]:
     """The first row of each class and rule."""
     first: dict[tuple[str, str], str] = {}
-    for row in _list_rows(connection, run_id, home):
+    for row in _list_rows(connection, run_id, place):
         if row["state"] != RowState.ACCEPTED and row["input"]:
             first.setdefault((row["failure_class"] or "", row["rule"] or ""), row["row_id"])
     return dict.fromkeys(list(first.values())[:N_SET_ASIDE], "set aside")
 
 
-def _show(connection: sa.Connection, run_id: str, chosen: Mapping[str, str], home: Path) -> Iterator[ShownRow]:
-    found = {row["row_id"]: row for row in _list_rows(connection, run_id, home) if row["row_id"] in chosen}
+def _show(connection: sa.Connection, run_id: str, chosen: Mapping[str, str], place: PartsPlace) -> Iterator[ShownRow]:
+    found = {row["row_id"]: row for row in _list_rows(connection, run_id, place) if row["row_id"] in chosen}
     private = find_private(connection, run_id)
     courses = _tell_courses(connection, run_id, [row["request_key"] for row in found.values() if row["request_key"]])
     answers = find_answers(connection, [row["request_key"] for row in found.values() if row["request_key"]])
@@ -95,10 +95,10 @@ def _show(connection: sa.Connection, run_id: str, chosen: Mapping[str, str], hom
         )
 
 
-def _list_rows(connection: sa.Connection, run_id: str, home: Path) -> Iterator[dict[str, Any]]:
+def _list_rows(connection: sa.Connection, run_id: str, place: PartsPlace) -> Iterator[dict[str, Any]]:
     """Every row of the run at each step that it reached, an earlier step first."""
     for (step, _), batch in sorted(find_latest_batches(connection, run_id).items()):
-        for row in read_part(batch.part, home).to_pylist():
+        for row in read_part(batch.part, place).to_pylist():
             yield row | {"step": step}
 
 

@@ -19,6 +19,7 @@ from overnight.ledger.queries import find_run
 from overnight.ledger.runs import find_private
 from overnight.ledger.shadows import KIND, find_private_beside
 from overnight.ledger.steps import find_pinned, list_changes, list_runs_of
+from overnight.place import PartsPlace
 from overnight.records import CheckedBatch
 from overnight.report.why.checked import judge_again
 from overnight.report.why.find import Found, Manifest, Search
@@ -32,7 +33,7 @@ from overnight.signature import is_signed
 class Surroundings:
     """What stands beside the ledger: the parts, the project's prompts as they are now, the key of approvals."""
 
-    home: Path
+    place: PartsPlace
     prompts: Path = Path("prompts")
     #: None: signatures are not verified.
     approval_key: Path | None = None
@@ -43,7 +44,7 @@ def explain_row(
     *,
     run_id: str | None,
     ledger: Ledger,
-    home: Path,
+    place: PartsPlace,
     step: int | None = None,
     now: float | None = None,
     prompts: Path = Path("prompts"),
@@ -57,7 +58,7 @@ def explain_row(
         row: A row's id, a request key or its first eight digits, a delivery key, `FILE:LINE`, or a line as it was read.
         run_id: The run to look in; None: the newest that holds the row.
         ledger: Where to look.
-        home: Where the parts are.
+        place: Where the parts are.
         step: The step of a chain to begin with; None: that of the key, or the last that the row reached.
         now: What ages are told by; None: the clock.
         prompts: The project's prompts as they are now.
@@ -68,9 +69,9 @@ def explain_row(
         OvernightError: No run holds the row.
     """
     start = row if isinstance(row, Start) else read_start(row)
-    beside = Surroundings(home, prompts, approval_key)
+    beside = Surroundings(place, prompts, approval_key)
     with ledger.reading() as connection:
-        found = Search(connection, home, run_id).find(start)
+        found = Search(connection, place, run_id).find(start)
         told = _tell(connection, found, step, beside) if found else None
         if told is None:
             raise _refuse(start, run_id, step, found)

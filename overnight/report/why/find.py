@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +21,7 @@ from overnight.ledger.places import (
 )
 from overnight.ledger.queries import list_runs
 from overnight.parts import find_row, read_part
+from overnight.place import PartsPlace
 from overnight.records import Batch, CheckedBatch, CompletedBatch
 from overnight.report.why.start import Start
 
@@ -46,7 +46,7 @@ class Search:
     """One search: in one run, or in all."""
 
     connection: sa.Connection
-    home: Path
+    place: PartsPlace
     #: The run to look in; None: the newest that holds the row.
     run_id: str | None
     #: Parts by digest that were searched for a value and do not have it: runs over the same rows share them.
@@ -140,9 +140,9 @@ class Search:
         if (batch.part.digest, value) in self._without:
             return None
         try:
-            at = find_row(batch.part, self.home, column, value)
+            at = find_row(batch.part, self.place, column, value)
             # Only what is told is verified.
-            row = None if at is None else read_part(batch.part, self.home).slice(at, 1).to_pylist()[0]
+            row = None if at is None else read_part(batch.part, self.place).slice(at, 1).to_pylist()[0]
         except PartRefused:
             row = None
         if row and row[column] == value:

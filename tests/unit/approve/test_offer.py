@@ -38,7 +38,7 @@ def _offer(house: House, *checked: CheckedBatch, prompt: Prompt | None = None, s
         sink=describe_sink(sink or house.sink, house.settings),
         prompt=prompt or house.make_prompt(),
         ledger=house.ledger,
-        home=house.home,
+        place=house.home,
         policy=house.complete(ReviewPolicy()),
         now=next(CLOCK),
     )

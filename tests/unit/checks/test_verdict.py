@@ -48,7 +48,9 @@ def check(home, completed, validator):
     table = read_part(completed.part, home)
     docs_dir = home / "docs"
     checks = Checks(batch=({"type": "expect_x", "kwargs": {}},))
-    return check_batch(completed, table, checks, "c", validator, suite_name="triage", docs_dir=docs_dir, home=home)
+    return check_batch(
+        completed, table, checks, "c", validator, suite_name="triage", docs_dir=docs_dir, place=home, home=home
+    )
 
 
 def test_only_accepted_rows_are_judged(tmp_path):

@@ -38,7 +38,7 @@ def _plan(desk: Desk, *batches: Batch, prompt: Prompt | None = None, terms: tupl
             n_unknown=0,
             connection=connection,
             settings=replace(desk.house.settings, terms=terms),
-            home=home,
+            place=home,
         )
     assert _look(desk) == before
     assert step.n_rows == step.n_quarantined_at_intake + step.n_hits + step.n_quarantined_before + step.n_misses
@@ -111,7 +111,7 @@ def test_the_answers_that_are_there_are_in_the_completed_part_and_the_others_are
     batch, home = desk.house.read_batch(["a", "b", ""], n=2), desk.house.home
     with desk.house.ledger.reading() as connection:
         _, [completed] = plan_step(
-            [batch], desk.make_prompt(), n_unknown=0, connection=connection, settings=desk.house.settings, home=home
+            [batch], desk.make_prompt(), n_unknown=0, connection=connection, settings=desk.house.settings, place=home
         )
     rows: list[dict[str, Any]] = read_part(completed.part, home).to_pylist()
     assert [row["state"] for row in rows] == ["accepted", "pending", "quarantined"]
@@ -121,7 +121,7 @@ def test_the_answers_that_are_there_are_in_the_completed_part_and_the_others_are
     assert desk.complete(batch).n_accepted == 2
     with desk.house.ledger.reading() as connection:
         _, [again] = plan_step(
-            [batch], desk.make_prompt(), n_unknown=0, connection=connection, settings=desk.house.settings, home=home
+            [batch], desk.make_prompt(), n_unknown=0, connection=connection, settings=desk.house.settings, place=home
         )
     assert again == desk.complete(batch)
 

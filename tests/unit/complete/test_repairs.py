@@ -100,7 +100,7 @@ def test_a_fallback_model_is_asked_once_after_a_refusal(desk: Desk) -> None:
 def test_what_went_wrong_before_the_answer_is_kept_with_what_was_sent(desk: Desk) -> None:
     desk.fake.answer = in_turn(Scripted(status=503), MAUVE)
     [row] = desk.ask(["some words"])
-    found = explain_row(row["request_key"], run_id=None, ledger=desk.house.ledger, home=desk.house.home)
+    found = explain_row(row["request_key"], run_id=None, ledger=desk.house.ledger, place=desk.house.home)
     first, again, reask = found["request"]["attempts"]
     assert [a["cause"] for a in (first, again, reask)] == ["first", "again", "reask"]
     assert (first["sent"], again["sent"]) == (None, None)

@@ -20,7 +20,7 @@ class Intake:
 
     def read(self, source: str, **named: Any) -> list[dict[str, Any]]:
         """All rows of all parts, with their input as a mapping."""
-        options = {"id_column": "id", "inputs": ("text",), "optional_inputs": (), "home": self.home, **named}
+        options = {"id_column": "id", "inputs": ("text",), "optional_inputs": (), "place": self.home, **named}
         rows = []
         for batch in read_batches(source, **options):
             part_rows = read_part(batch.part, self.home).to_pylist()

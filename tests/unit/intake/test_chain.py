@@ -38,7 +38,7 @@ def _check(house: House, prompt: Prompt, *rows: tuple[str, str, str], n: int = 1
 
 def _chain(house: House, checked: list[CheckedBatch], prompt: Prompt, where: Any = None, **changes: Any) -> list[Any]:
     following = replace(prompt, name="reply", **({"inputs": ("body", "label"), "id_column": None} | changes))
-    batches = list(chain_rows(checked, answered=prompt, prompt=following, where=where, home=house.home))
+    batches = list(chain_rows(checked, answered=prompt, prompt=following, where=where, place=house.home))
     assert all(batch.step == 2 for batch in batches)
     return [row for batch in batches for row in read_part(batch.part, house.home).to_pylist()]
 

@@ -52,7 +52,7 @@ def count_open():
 def test_nothing_stays_open_when_the_consumer_stops(intake):
     source = intake.write("id,text\n" + "".join(f"{i},x\n" for i in range(2000)))
     before = count_open()
-    stream = read_batches(source, id_column="id", inputs=("text",), optional_inputs=(), home=intake.home)
+    stream = read_batches(source, id_column="id", inputs=("text",), optional_inputs=(), place=intake.home)
     next(stream)
     assert count_open() > before
     stream.close()

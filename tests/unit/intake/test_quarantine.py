@@ -33,7 +33,7 @@ def test_rows_keep_their_ids_and_numbers_and_intake_s_own_are_left_out(house: Ho
         inputs=("body",),
         optional_inputs=("tone",),
         read_from=house.home,
-        home=house.home,
+        place=house.home,
     )
     [row] = read_part(again.part, house.home).to_pylist()
     assert (row["row_id"], row["row_number"], row["state"]) == ("r4", 4, "pending")
@@ -50,6 +50,6 @@ def test_a_column_that_the_run_did_not_read_is_refused(house: House) -> None:
                 inputs=("body", "tone"),
                 optional_inputs=(),
                 read_from=house.home,
-                home=house.home,
+                place=house.home,
             )
         )

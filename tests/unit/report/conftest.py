@@ -40,6 +40,7 @@ def _check(house: House, engine: Engine, prompt: Prompt) -> CheckedBatch:
         BatchValidator(),
         suite_name="sort",
         docs_dir=house.home / "docs",
+        place=house.home,
         home=house.home,
     )
     house.ledger.write(lambda c: record_part(c, "check", checked, 1.0))

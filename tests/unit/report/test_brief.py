@@ -40,7 +40,7 @@ def pass_nights(nights: Nights, n_rows: int, changes: Sequence[dict[str, object]
         checked, prompt = nights.work(run_id, make_rows(n_rows, at))
         began = LAST - (n - at) * DAY_S
         house.tamper("UPDATE runs SET started_at = :at WHERE run_id = :run", at=began, run=run_id)
-        compare_step(run_id, 1, ledger=house.ledger, home=house.home, now=began)
+        compare_step(run_id, 1, ledger=house.ledger, place=house.home, now=began)
         if at < n:
             nights.approve(run_id, checked, prompt)
             house.ledger.write(lambda c, r=run_id: set_state(c, r, RunState.RELEASED))  # type: ignore[misc]
@@ -50,7 +50,7 @@ def pass_nights(nights: Nights, n_rows: int, changes: Sequence[dict[str, object]
 
 
 def gather(house: House, run_id: str) -> Brief:
-    return gather_brief(run_id, ledger=house.ledger, home=house.home, now=LAST + 3600)
+    return gather_brief(run_id, ledger=house.ledger, place=house.home, now=LAST + 3600)
 
 
 def test_the_page_says_what_changed_and_what_waits_and_needs_nothing_else(nights: Nights, house: House) -> None:

@@ -59,7 +59,7 @@ def nights(house: House, fake: FakeProvider) -> Iterator[Callable[..., Prompt]]:
 
 
 def _compare(house: House, a: str, b: str, **options: Any) -> Diff:
-    return compare(a, b, ledger=house.ledger, home=house.home, **options)
+    return compare(a, b, ledger=house.ledger, place=house.home, **options)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ HOSTILE = [
 
 
 def _measure(house: House) -> RunReport:
-    return measure(RUN, ledger=house.ledger, home=house.home, now=3.0)
+    return measure(RUN, ledger=house.ledger, place=house.home, now=3.0)
 
 
 def _kinds(markdown: str) -> set[str]:

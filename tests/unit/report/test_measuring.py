@@ -22,7 +22,7 @@ def pinned(checked_night: House, fake: FakeProvider) -> Prompt:
 
 @pytest.mark.parametrize("database", DATABASES)
 def test_the_figures_of_a_step_are_those_of_its_attempts_and_rows(checked_night: House, pinned: Prompt) -> None:
-    f = measure_step(RUN, 1, ledger=checked_night.ledger, home=checked_night.home).figures
+    f = measure_step(RUN, 1, ledger=checked_night.ledger, place=checked_night.home).figures
     assert (f.prompt_name, f.prompt_hash, f.model) == ("sort", pinned.prompt_hash, "openai:gpt-fake")
     assert (f.n_rows, f.n_accepted, f.n_quarantined, f.n_pending) == (5, 2, 2, 1)
     assert (f.n_requests, f.n_attempts, f.n_calls, f.n_hits, f.hit_rate) == (4, 7, 7, 0, 0.0)
@@ -40,7 +40,7 @@ def test_the_figures_of_a_step_are_those_of_its_attempts_and_rows(checked_night:
 
 
 def test_the_rates_of_a_step_are_of_requests_and_not_of_attempts(checked_night: House, pinned: Prompt) -> None:
-    rates = measure_step(RUN, 1, ledger=checked_night.ledger, home=checked_night.home).profile.rates
+    rates = measure_step(RUN, 1, ledger=checked_night.ledger, place=checked_night.home).profile.rates
     assert rates["rate.failed.overload"] == Rate(1, 4)
     assert rates["rate.refusals"] == Rate(1, 4)
     assert rates["rate.quarantined"] == Rate(2, 5)
@@ -48,7 +48,7 @@ def test_the_rates_of_a_step_are_of_requests_and_not_of_attempts(checked_night: 
 
 def test_the_cost_of_an_accepted_row_counts_failed_attempts(checked_night: House, pinned: Prompt) -> None:
     checked_night.tamper("UPDATE attempts SET cost_usd = 0.01")
-    f = measure_step(RUN, 1, ledger=checked_night.ledger, home=checked_night.home).figures
+    f = measure_step(RUN, 1, ledger=checked_night.ledger, place=checked_night.home).figures
     assert (f.cost_usd, f.cost_per_accepted_usd) == (pytest.approx(0.07), pytest.approx(0.035))
 
 

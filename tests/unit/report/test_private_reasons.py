@@ -78,9 +78,9 @@ def spend(house: House, fake: FakeProvider, monkeypatch: pytest.MonkeyPatch) -> 
 def read_told(house: House, run_id: str = RUN) -> dict[str, str]:
     """All that is said of why rows of a run were set aside."""
     return {
-        "quarantine": render_quarantine(find_quarantine(run_id, ledger=house.ledger, home=house.home), by_row=True),
-        "report": render_markdown(measure(run_id, ledger=house.ledger, home=house.home, now=3.0)),
-        "brief": repr(find_rows(run_id, ledger=house.ledger, home=house.home)),
+        "quarantine": render_quarantine(find_quarantine(run_id, ledger=house.ledger, place=house.home), by_row=True),
+        "report": render_markdown(measure(run_id, ledger=house.ledger, place=house.home, now=3.0)),
+        "brief": repr(find_rows(run_id, ledger=house.ledger, place=house.home)),
         "attempts": repr(house.fetch("SELECT message FROM attempts")),
         "refusals": repr(house.fetch("SELECT reason FROM quarantines")),
     }
@@ -112,7 +112,7 @@ def test_a_recorded_answer_that_a_new_check_refuses_is_told_without_it(house: Ho
     spend({}, "night-2", rules=_NAMED)
     told = read_told(house, "night-2")
     assert [where for where, text in told.items() if "secretperson" in text] == []
-    rows = find_quarantine("night-2", ledger=house.ledger, home=house.home, show_private=True).rows
+    rows = find_quarantine("night-2", ledger=house.ledger, place=house.home, show_private=True).rows
     assert {row.reason for row in rows} == {"[private: contact of the answer] is of no customer"}
 
 

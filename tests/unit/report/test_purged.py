@@ -47,7 +47,7 @@ def _lose(house: House) -> None:
 
 
 def _measure(house: House) -> RunReport:
-    return measure(RUN, ledger=house.ledger, home=house.home, now=3.0)
+    return measure(RUN, ledger=house.ledger, place=house.home, now=3.0)
 
 
 def test_a_report_of_a_purged_run_has_its_figures_and_one_line_of_the_purge(night: House) -> None:
@@ -89,20 +89,20 @@ def _list_batches(house: House) -> list[Any]:
 @pytest.mark.parametrize("drop", [_purge, _lose])
 def test_no_part_that_is_gone_keeps_a_brief_from_being_made(night: House, drop: Callable[[House], Any]) -> None:
     drop(night)
-    brief = gather_brief(RUN, ledger=night.ledger, home=night.home, now=3.0)
+    brief = gather_brief(RUN, ledger=night.ledger, place=night.home, now=3.0)
     assert (brief.rows, brief.report.summary.rows) == ((), 5)
 
 
 def _quarantine(house: House) -> Any:
-    return find_quarantine(RUN, ledger=house.ledger, home=house.home)
+    return find_quarantine(RUN, ledger=house.ledger, place=house.home)
 
 
 def _diff(house: House) -> Any:
-    return compare(RUN, RUN, ledger=house.ledger, home=house.home)
+    return compare(RUN, RUN, ledger=house.ledger, place=house.home)
 
 
 def _read(house: House) -> Any:
-    return pick_rows_to_read(RUN, n_rows=2, ledger=house.ledger, home=house.home)
+    return pick_rows_to_read(RUN, n_rows=2, ledger=house.ledger, place=house.home)
 
 
 @pytest.mark.parametrize("ask", [_quarantine, _diff, _read])
@@ -123,9 +123,9 @@ def test_a_part_that_was_lost_is_not_said_to_be_purged(night: House, ask: Callab
 
 
 def test_a_row_that_was_offered_has_its_key_after_a_purge_and_a_replay_names_what_is_gone(night: House) -> None:
-    before = get_request_key("r1", run_id=None, ledger=night.ledger, home=night.home)
+    before = get_request_key("r1", run_id=None, ledger=night.ledger, place=night.home)
     day = _purge(night)
-    assert get_request_key("r1", run_id=None, ledger=night.ledger, home=night.home) == before
+    assert get_request_key("r1", run_id=None, ledger=night.ledger, place=night.home) == before
     with night.ledger.reading() as connection, pytest.raises(OvernightError, match=f"was purged on {day}"):
         get_recorded(connection, *before)
 
@@ -139,12 +139,12 @@ def _halt_another(house: House) -> None:
 
 def test_a_row_that_a_halted_run_has_not_asked_is_found_in_the_run_before_it(night: House) -> None:
     _halt_another(night)
-    _, run = get_request_key("r1", run_id=None, ledger=night.ledger, home=night.home)
+    _, run = get_request_key("r1", run_id=None, ledger=night.ledger, place=night.home)
     assert run == RUN
     with pytest.raises(OvernightError, match="'r1' was never asked in run night-2: it is pending"):
-        get_request_key("r1", run_id="night-2", ledger=night.ledger, home=night.home)
+        get_request_key("r1", run_id="night-2", ledger=night.ledger, place=night.home)
     with pytest.raises(OvernightError, match="'r3' was never asked in run night-2: it was set aside at intake"):
-        get_request_key("r3", run_id=None, ledger=night.ledger, home=night.home)
+        get_request_key("r3", run_id=None, ledger=night.ledger, place=night.home)
 
 
 def test_what_rules_said_of_a_purged_batch_is_not_known_where_another_run_keeps_its_part(night: House) -> None:
@@ -163,5 +163,5 @@ def test_what_rules_said_of_a_purged_batch_is_not_known_where_another_run_keeps_
 
 
 def _tell_rules(house: House) -> list[str]:
-    told = explain_row("r1", run_id=RUN, ledger=house.ledger, home=house.home)
+    told = explain_row("r1", run_id=RUN, ledger=house.ledger, place=house.home)
     return [one["result"] for one in told["checks"]["batch"]]

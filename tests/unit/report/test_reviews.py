@@ -9,7 +9,7 @@ from tests.conftest import RUN, House
 
 def test_a_run_that_nobody_has_read_says_nothing_of_readers(house: House) -> None:
     house.offer(40)
-    assert measure(RUN, ledger=house.ledger, home=house.home, now=3.0).reviews == ()
+    assert measure(RUN, ledger=house.ledger, place=house.home, now=3.0).reviews == ()
 
 
 def test_the_report_has_each_round_and_the_record_of_each_reader(house: House) -> None:
@@ -20,7 +20,7 @@ def test_the_report_has_each_round_and_the_record_of_each_reader(house: House) -
         release = house.open_round(release)
         read = house.answer(release, reviewer=reader).model_copy(update={"seconds": 2.0 * len(release.items)})
         house.submit(release, read)
-    report = measure(RUN, ledger=house.ledger, home=house.home, now=3.0)
+    report = measure(RUN, ledger=house.ledger, place=house.home, now=3.0)
     n_rows = len(release.items) - release.n_seeds
     *rounds, ada, ben = report.reviews
     assert [line.split(":")[0] for line in rounds] == [

@@ -51,15 +51,15 @@ def test_what_the_run_s_prompt_declares_private_is_hidden_of_its_shadow(shadowed
             "SELECT lower(hex(request_key)) FROM attempts WHERE run_id = ?", (SHADOW,)
         ).fetchall()
         assert get_recorded(connection, key).private == {"body", "quote"}
-    rows, _ = find_rows(SHADOW, ledger=house.ledger, home=house.home)
+    rows, _ = find_rows(SHADOW, ledger=house.ledger, place=house.home)
     told = [str(row) for row in rows]
     for start, run_id in (("r1", SHADOW), (key, SHADOW)):
-        told.append(str(explain_row(start, run_id=run_id, ledger=house.ledger, home=house.home)))
-    diff = compare(SHADOW, SHADOW, ledger=house.ledger, home=house.home)
+        told.append(str(explain_row(start, run_id=run_id, ledger=house.ledger, place=house.home)))
+    diff = compare(SHADOW, SHADOW, ledger=house.ledger, place=house.home)
     told.append(render_diff(diff))
     assert len(rows) == 1
     assert not any("5512" in text for text in told)
-    by_hash = compare(_find_hash(house), SHADOW, ledger=house.ledger, home=house.home)
+    by_hash = compare(_find_hash(house), SHADOW, ledger=house.ledger, place=house.home)
     assert diff.a.private == by_hash.a.private == {"body", "quote"}
 
 

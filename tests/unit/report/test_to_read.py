@@ -13,7 +13,7 @@ from tests.conftest import RUN, House
 
 
 def _pick(house: House, n_rows: int = 10) -> dict[str, RowToRead]:
-    found = pick_rows_to_read(RUN, n_rows=n_rows, ledger=house.ledger, home=house.home)
+    found = pick_rows_to_read(RUN, n_rows=n_rows, ledger=house.ledger, place=house.home)
     return {row.row_id: row for row in found}
 
 

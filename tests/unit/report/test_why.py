@@ -23,7 +23,7 @@ from tests.conftest import RUN, House
 
 
 def _explain(house: House, row_id: str, run_id: str | None = None) -> dict[str, Any]:
-    found = explain_row(row_id, run_id=run_id, ledger=house.ledger, home=house.home)
+    found = explain_row(row_id, run_id=run_id, ledger=house.ledger, place=house.home)
     # `why --json` prints it as it is.
     assert orjson.dumps(found)
     return found

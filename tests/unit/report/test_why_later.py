@@ -102,7 +102,7 @@ class Later:
             **{
                 "run_id": None,
                 "ledger": self.house.ledger,
-                "home": self.house.home,
+                "place": self.house.home,
                 "prompts": self.prompts,
                 "now": self.now,
                 "approval_key": self.house.settings.approval_key,
@@ -141,6 +141,7 @@ def _run(house: House, prompt: Prompt) -> None:
         _Content(),
         suite_name="sort",
         docs_dir=house.home / "docs",
+        place=house.home,
         home=house.home,
     )
     house.ledger.write(lambda c: record_part(c, "check", checked, 1.0))
