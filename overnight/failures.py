@@ -53,6 +53,10 @@ class PartPurged(PartRefused):
     """A purge dropped the rows of the run."""
 
 
+class PlaceUnreachable(OvernightError):
+    """The store of parts does not answer, or refuses: whether a part is there is not known, and none counts as lost."""
+
+
 class SuiteRefused(OvernightError):
     """The batch checks do not fit the rows they are to judge."""
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 from overnight.declarations import read_models, read_sinks
 from overnight.failures import OvernightError
 from overnight.people import read_notify
-from overnight.place import PartsPlace
+from overnight.place import PartsPlace, open_place, read_parts_url
 from overnight.records import ModelTerms, OwnSink
 
 N = TypeVar("N", int, float)
@@ -65,6 +65,8 @@ class Settings:
     shadow_rows: int = 200
     shadow_budget_usd: float = 1.0
     shadow_s: float = 600.0
+    #: Where parts are instead of the home folder, as `read_parts_url` gives it.
+    parts_url: str | None = None
     #: Who starts runs by hand here, where that is known.
     started_by: str | None = None
     #: The Dask scheduler whose workers ask a run's rows, or "local:N" for N workers here; None: the flow's own process.
@@ -84,8 +86,8 @@ class Settings:
 
     @property
     def parts(self) -> PartsPlace:
-        """Where parts are: in the home folder."""
-        return self.home
+        """Where parts are: in the home folder, or behind the URL that several machines share."""
+        return open_place(self.parts_url) if self.parts_url else self.home
 
     @classmethod
     def from_env(cls) -> Settings:
@@ -93,8 +95,9 @@ class Settings:
         Read the settings from `OVERNIGHT_*`, and what pyproject.toml in the current directory declares.
 
         Raises:
-            OvernightError: A value is not of its type, pyproject.toml declares what no model or sink has, or the file
-                of `OVERNIGHT_NOTIFY` cannot be read or is open to others.
+            OvernightError: A value is not of its type, pyproject.toml declares what no model or sink has, the file of
+                `OVERNIGHT_NOTIFY` cannot be read or is open to others, or no parts can be kept at
+                `OVERNIGHT_PARTS_URL`.
         """
         home = Path(os.environ.get("OVERNIGHT_HOME") or "data").absolute()
         return cls(
@@ -124,6 +127,7 @@ class Settings:
             shadow_rows=_number("OVERNIGHT_SHADOW_ROWS", int, 200, least=1) or 200,
             shadow_budget_usd=_number("OVERNIGHT_SHADOW_BUDGET_USD", float, 1.0, least=0.0) or 0.0,
             shadow_s=_number("OVERNIGHT_SHADOW_S", float, 600.0, least=0.0) or 0.0,
+            parts_url=read_parts_url(os.environ.get("OVERNIGHT_PARTS_URL") or ""),
             started_by=os.environ.get("OVERNIGHT_STARTED_BY") or None,
             dask=os.environ.get("OVERNIGHT_DASK") or None,
             only_hosts=_hosts("OVERNIGHT_ONLY_HOSTS"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import platform
 import threading
 import time
 from dataclasses import replace
@@ -70,6 +71,7 @@ def check_batch(completed: CompletedBatch, prompt: Prompt) -> CheckedBatch:
         docs_dir=settings.home / "docs" / f"{prompt.name}-{prompt.prompt_hash[:8]}-{prompt.checks_hash[:8]}",
         place=settings.parts,
         home=settings.home,
+        host=platform.node() if settings.parts_url else None,
     )
     key = checked_key(completed, prompt, ledger)
     reach("before-checked")

@@ -40,13 +40,15 @@ def check_batch(
     docs_dir: Path,
     place: PartsPlace,
     home: Path,
+    host: str | None = None,
 ) -> CheckedBatch:
     """
     Judge the accepted rows of a batch and set those that fail aside, with rule and reasons; they keep their output.
 
     Rows that were set aside because one answer came for too many inputs hold the batch, as a rule of its own does.
 
-    `table` is the batch's part, (n, 10) in the shape of `parts.PART_SCHEMA`. Parts are in `place`, Data Docs in `home`.
+    `table` is the batch's part, (n, 10) in the shape of `parts.PART_SCHEMA`. Parts are in `place`, Data Docs in `home`,
+    which is that of `host` where machines share the parts alone.
 
     Raises:
         SuiteRefused: The rules do not fit the rows.
@@ -70,6 +72,7 @@ def check_batch(
         warnings=verdict.warnings,
         docs=_relate(verdict.docs, home),
         step=completed.step,
+        docs_host=host if verdict.docs else None,
     )
 
 

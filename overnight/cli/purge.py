@@ -22,12 +22,12 @@ def purge_older(older_than: str, *, dry_run: bool, yes: bool, by: str | None, as
     now, settings = time.time(), Settings.from_env()
     before, ledger = now - read_duration(older_than), get_ledger(settings)
     if dry_run or not yes:
-        found = purge(ledger, settings.home, before=before, by="", is_dry=True)
+        found = purge(ledger, settings.home, settings.parts, before=before, by="", is_dry=True)
         if dry_run:
             _tell(found, as_json=as_json)
             return
         _ask(found)
-    _tell(purge(ledger, settings.home, before=before, by=by or find_login()), as_json=as_json)
+    _tell(purge(ledger, settings.home, settings.parts, before=before, by=by or find_login()), as_json=as_json)
 
 
 def read_duration(text: str) -> float:

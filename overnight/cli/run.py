@@ -201,6 +201,8 @@ def describe(report: RunReport) -> str:
         lines.append(f"  Shadow run: {report.shadow}")
     if report.docs:
         lines.append(f"  Data Docs: {report.docs}")
+    if report.docs_elsewhere:
+        lines.append(f"  Data Docs: {report.docs_elsewhere}")
     return "\n".join(lines)
 
 

@@ -13,6 +13,7 @@ from overnight.failpoints import reach
 from overnight.ledger import Ledger, purged_texts, purges
 from overnight.ledger.inbox import purge_settled
 from overnight.ledger.pinned import find_bodies_of
+from overnight.place import PartsPlace
 from overnight.purge.files import OldFile, delete_files, list_digests
 from overnight.purge.findings import Findings
 from overnight.purge.spared import Spared
@@ -24,18 +25,19 @@ _N_REQUESTS, _N_BODIES, _N_RELEASES, _N_RUNS, _N_PARTS = 2000, 5000, 20, 200, 50
 _Drop = Callable[[sa.Connection, Sequence[str]], Collection[str]]
 
 
-def drop(found: Findings, ledger: Ledger, home: Path, *, before: float, now: float) -> Findings:
+def drop(found: Findings, ledger: Ledger, home: Path, place: PartsPlace, *, before: float, now: float) -> Findings:
     """
     Drop it, beside a night that goes on; what of it was dropped.
 
     Args:
         found: What nothing needed when it was found out.
         ledger: Where.
-        home: Where parts are.
+        home: Where pages are.
+        place: Where parts are.
         before: Seconds since the epoch.
         now: The same.
     """
-    dropping = _Dropping(found, ledger, home, before=before, now=now)
+    dropping = _Dropping(found, ledger, Spared(found, home, place), before=before, now=now)
     requests = dropping.drop(dropping.drop_requests, found.requests, _N_REQUESTS)
     releases = dropping.drop(dropping.drop_releases, found.releases, _N_RELEASES)
     others = dropping.drop(dropping.drop_runs, found.kept.others, _N_RUNS)
@@ -57,12 +59,12 @@ def drop(found: Findings, ledger: Ledger, home: Path, *, before: float, now: flo
 class _Dropping:
     """One purge of what was found."""
 
-    def __init__(self, found: Findings, ledger: Ledger, home: Path, *, before: float, now: float) -> None:
+    def __init__(self, found: Findings, ledger: Ledger, spared: Spared, *, before: float, now: float) -> None:
         self._found = found
         self._ledger = ledger
         self._before = before
         self._now = now
-        self._spared = Spared(found, home)
+        self._spared = spared
         #: Digests of what was sent and answered in requests that were not dropped.
         self._bodies: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""Files of a home that hold texts of rows: which of them are old, and their deletion."""
+"""Files that hold texts of rows, of a home and of the place of parts: which of them are old, and their deletion."""
 
 from __future__ import annotations
 
@@ -7,10 +7,22 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import quote
 
 from overnight.checks.docs_index import list_anew
 from overnight.failures import OvernightError
+from overnight.parts.objects import delete_if_old, list_parts
+from overnight.place import PartsPlace
+
+if TYPE_CHECKING:
+    from upath import UPath
+
+#: Of a file, or of an object in the place of parts.
+AnyPath: TypeAlias = "Path | UPath"
+
+#: A clock of another machine may be off by this, in seconds.
+SLACK_S = 300.0
 
 #: Their files bear the name of a run.
 _NAMED = ("drafts", "reports")
@@ -24,26 +36,35 @@ class OldFile:
     #: "parts", "pages" (of Data Docs), "drafts" (of reviews), "reports", "results" (of Prefect's tasks, which are made
     #: again where they are missed) or "backups" (of the ledger).
     kind: str
-    path: Path
+    path: Path | UPath
     n_bytes: int
     #: When it was written or last used, seconds since the epoch.
     used_at: float
 
 
 def find_old_files(
-    home: Path, ledger: Path | None, *, used: Collection[Path], runs: Collection[str], before: float
+    home: Path,
+    place: PartsPlace,
+    ledger: Path | None,
+    *,
+    used: Collection[AnyPath],
+    runs: Collection[str],
+    before: float,
 ) -> Iterator[OldFile]:
     """
     Files that were last used before then.
 
     Args:
-        home: Where parts, pages, drafts and reports are.
+        home: Where pages, drafts and reports are.
+        place: Where parts are.
         ledger: Its file, where it is one.
         used: Files that are left.
         runs: Whose reports and drafts are left.
         before: Seconds since the epoch.
     """
-    for kind, path in _list_files(home, ledger):
+    if not isinstance(place, Path):
+        yield from _find_old_objects(place, used=used, before=before)
+    for kind, path in _list_files(home, place, ledger):
         if is_needed(kind, path, used=used, runs=runs):
             continue
         with contextlib.suppress(FileNotFoundError):
@@ -52,19 +73,27 @@ def find_old_files(
                 yield OldFile(kind, path, stat.st_size, stat.st_mtime)
 
 
-def is_needed(kind: str, path: Path, *, used: Collection[Path], runs: Collection[str]) -> bool:
+def is_needed(kind: str, path: AnyPath, *, used: Collection[AnyPath], runs: Collection[str]) -> bool:
     """Whether it is one of those that are used, or bears the name of one of these runs."""
     return path in used or (kind in _NAMED and any(quote(run_id, safe="") in path.name for run_id in runs))
 
 
-def _list_files(home: Path, ledger: Path | None) -> Iterator[tuple[str, Path]]:
+def _find_old_objects(place: UPath, *, used: Collection[AnyPath], before: float) -> Iterator[OldFile]:
+    for put in list_parts(place):
+        # By the store's clock, which may go otherwise than ours.
+        if put.put_at < before - SLACK_S and put.path not in used:
+            yield OldFile("parts", put.path, put.n_bytes, put.put_at)
+
+
+def _list_files(home: Path, place: PartsPlace, ledger: Path | None) -> Iterator[tuple[str, Path]]:
     folders = {
-        "parts": ("parts", "*/*"),
         "pages": ("docs", "*/validations/**/*.html"),
         "drafts": ("reviews", "*"),
         "reports": ("reports", "**/*"),
         "results": ("results", "**/*"),
     }
+    if isinstance(place, Path):
+        yield from (("parts", path) for path in sorted((place / "parts").glob("*/*")) if path.is_file())
     for kind, (folder, pattern) in folders.items():
         yield from ((kind, path) for path in sorted((home / folder).glob(pattern)) if path.is_file())
     if ledger:
@@ -79,19 +108,26 @@ def delete_files(files: Collection[OldFile]) -> None:
         OvernightError: One cannot be deleted.
     """
     for file in files:
-        try:
-            if file.path.stat().st_mtime <= file.used_at:
-                file.path.unlink()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise OvernightError(
-                f"{file.path} cannot be deleted ({error.strerror}), and it holds texts of old rows. Mend its rights and"
-                " run the same purge again."
-            ) from error
-    for site in {_find_site(file.path) for file in files if file.kind == "pages"}:
+        if isinstance(file.path, Path):
+            _delete_file(file.path, file.used_at)
+        else:
+            delete_if_old(file.path, put_at=file.used_at)
+    for site in {_find_site(file.path) for file in files if file.kind == "pages" and isinstance(file.path, Path)}:
         with contextlib.suppress(FileNotFoundError):
             list_anew(site)
+
+
+def _delete_file(path: Path, used_at: float) -> None:
+    try:
+        if path.stat().st_mtime <= used_at:
+            path.unlink()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OvernightError(
+            f"{path} cannot be deleted ({error.strerror}), and it holds texts of old rows. Mend its rights and"
+            " run the same purge again."
+        ) from error
 
 
 def list_digests(files: Collection[OldFile]) -> set[str]:

@@ -12,11 +12,9 @@ from overnight.ledger.kept import Kept, find_kept
 from overnight.ledger.pinned import PinnedBatch, find_active, find_last_pass, find_young_keys, list_pinned
 from overnight.ledger.purged_texts import count_replays, list_unpurged_releases
 from overnight.ledger.purges import list_old_requests, list_purgeable_bodies
-from overnight.purge.files import OldFile, find_old_files
+from overnight.place import PartsPlace
+from overnight.purge.files import SLACK_S, OldFile, find_old_files
 from overnight.purge.pinned import find_keys, find_paths
-
-#: A clock of another machine may be off by this, in seconds.
-_SLACK_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Findings:
     @property
     def since(self) -> float:
         """Who has done anything from then on may need more than was found out."""
-        return self.found_at - _SLACK_S
+        return self.found_at - SLACK_S
 
     def count(self) -> dict[str, int]:
         """How many of each kind, and how many bytes."""
@@ -58,32 +56,33 @@ class Findings:
         }
 
 
-def find_purgeable(ledger: Ledger, home: Path, *, before: float, now: float) -> Findings:
+def find_purgeable(ledger: Ledger, home: Path, place: PartsPlace, *, before: float, now: float) -> Findings:
     """
     All that is older than `before` and that nothing needs which is left whole.
 
     Args:
         ledger: Only read.
-        home: Where parts, pages and drafts are.
+        home: Where pages and drafts are.
+        place: Where parts are.
         before: Seconds since the epoch.
         now: The same.
     """
     with ledger.reading() as connection:
         last_pass, kept = find_last_pass(connection), find_kept(connection, before, now)
         pinned = [batch for run_id in kept.runs for batch in list_pinned(connection, run_id)]
-        wanted = find_young_keys(connection, before) | find_keys(pinned, home)
+        wanted = find_young_keys(connection, before) | find_keys(pinned, place)
         old = tuple(key for key in list_old_requests(connection, before) if key not in wanted)
         bodies = list_purgeable_bodies(connection, dropped=frozenset(old), payloads_of=kept.payloads_of, before=before)
         return Findings(
             found_at=now,
-            active=frozenset(find_active(connection, after_pass=last_pass, since=now - _SLACK_S)),
+            active=frozenset(find_active(connection, after_pass=last_pass, since=now - SLACK_S)),
             last_pass=last_pass,
             kept=kept,
             requests=old,
             bodies=bodies,
             releases=tuple(list_unpurged_releases(connection, kept.others)),
             n_replays=count_replays(connection, before),
-            files=tuple(_find_files(ledger, kept, pinned, home, before=before, now=now)),
+            files=tuple(_find_files(ledger, kept, pinned, home, place, before=before, now=now)),
             inbox=tuple(list_purgeable(connection, before)),
         )
 
@@ -93,11 +92,12 @@ def _find_files(
     kept: Kept,
     pinned: Sequence[PinnedBatch],
     home: Path,
+    place: PartsPlace,
     *,
     before: float,
     now: float,
 ) -> Iterator[OldFile]:
     # What is younger than this moment may be in use by a run that has not said so yet.
     return find_old_files(
-        home, ledger.path, used=find_paths(pinned, home), runs=kept.runs.keys(), before=min(before, now)
+        home, place, ledger.path, used=find_paths(pinned, home, place), runs=kept.runs.keys(), before=min(before, now)
     )

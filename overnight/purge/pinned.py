@@ -9,17 +9,19 @@ from overnight.failures import PartRefused
 from overnight.keys import request_key
 from overnight.ledger.pinned import PinnedBatch
 from overnight.parts import read_columns
+from overnight.place import PartsPlace
+from overnight.purge.files import AnyPath
 from overnight.records import CheckedBatch, RowState
 
 
-def find_keys(pinned: Iterable[PinnedBatch], home: Path) -> set[str]:
+def find_keys(pinned: Iterable[PinnedBatch], place: PartsPlace) -> set[str]:
     """Their requests: those that they name, and those that they will have once they are asked."""
-    return {key for batch in pinned for key in _read_keys(batch, home)}
+    return {key for batch in pinned for key in _read_keys(batch, place)}
 
 
-def _read_keys(pinned: PinnedBatch, home: Path) -> Iterator[str]:
+def _read_keys(pinned: PinnedBatch, place: PartsPlace) -> Iterator[str]:
     try:
-        rows = read_columns(pinned.load().part, home)
+        rows = read_columns(pinned.load().part, place)
     except PartRefused:
         return  # what it named is lost already
     yield from filter(None, rows["request_key"])
@@ -29,8 +31,8 @@ def _read_keys(pinned: PinnedBatch, home: Path) -> Iterator[str]:
                 yield request_key(given, prompt_hash)
 
 
-def find_paths(pinned: Iterable[PinnedBatch], home: Path) -> set[Path]:
+def find_paths(pinned: Iterable[PinnedBatch], home: Path, place: PartsPlace) -> set[AnyPath]:
     """Their parts, and their pages of Data Docs."""
     batches = [batch.load() for batch in pinned]
-    pages = {home / batch.docs for batch in batches if isinstance(batch, CheckedBatch) and batch.docs}
-    return {home / batch.part.path for batch in batches} | pages
+    pages: set[AnyPath] = {home / batch.docs for batch in batches if isinstance(batch, CheckedBatch) and batch.docs}
+    return {place / batch.part.path for batch in batches} | pages

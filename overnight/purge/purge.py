@@ -9,8 +9,15 @@ from pathlib import Path
 
 from overnight.ledger import Ledger
 from overnight.ledger.purges import TABLES, close_purge, open_purge
+from overnight.place import PartsPlace
 from overnight.purge.dropping import drop
 from overnight.purge.findings import Findings, find_purgeable
+
+#: Where machines share the parts and not their homes.
+_ELSEWHERE = (
+    "Pages of Data Docs, drafts, reports and results of tasks are in each machine's home folder: run the same purge"
+    " on the others too."
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,7 @@ class Purged:
 def purge(
     ledger: Ledger,
     home: Path,
+    place: PartsPlace,
     *,
     before: float,
     by: str,
@@ -45,20 +53,22 @@ def purge(
 
     Args:
         ledger: Whose texts.
-        home: Where parts, pages, drafts and reports are.
+        home: Where pages, drafts and reports are: those of this machine.
+        place: Where parts are.
         before: Seconds since the epoch: what is younger stays.
         by: Who does it; it is kept.
         is_dry: Only find out what would be dropped.
         clock: Seconds since the epoch.
     """
-    found = find_purgeable(ledger, home, before=before, now=clock())
+    elsewhere = () if place == home else (_ELSEWHERE,)
+    found = find_purgeable(ledger, home, place, before=before, now=clock())
     if is_dry:
-        return _sum_up(found, before, is_dry=True)
+        return _sum_up(found, before, is_dry=True, left=elsewhere)
     purge_id = ledger.write(lambda connection: open_purge(connection, before, by, clock()))
-    done = drop(found, ledger, home, before=before, now=clock())
+    done = drop(found, ledger, home, place, before=before, now=clock())
     left = ledger.compact(TABLES)
     ledger.write(lambda connection: close_purge(connection, purge_id, done.count()))
-    return _sum_up(done, before, left=left)
+    return _sum_up(done, before, left=(*left, *elsewhere))
 
 
 def _sum_up(found: Findings, before: float, *, is_dry: bool = False, left: tuple[str, ...] = ()) -> Purged:

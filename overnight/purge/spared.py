@@ -7,7 +7,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from overnight.ledger.pinned import PinnedBatch, find_active, list_pinned, list_releases_of
-from overnight.purge.files import OldFile, is_needed
+from overnight.place import PartsPlace
+from overnight.purge.files import AnyPath, OldFile, is_needed
 from overnight.purge.findings import Findings
 from overnight.purge.pinned import find_keys, find_paths
 
@@ -20,14 +21,16 @@ class Spared:
 
     Args:
         found: What was to be dropped.
-        home: Where parts are.
+        home: Where pages are.
+        place: Where parts are.
     """
 
-    def __init__(self, found: Findings, home: Path) -> None:
+    def __init__(self, found: Findings, home: Path, place: PartsPlace) -> None:
         self._found = found
         self._home = home
+        self._place = place
         self._seen: set[PinnedBatch] = set()
-        self._paths: set[Path] = set()
+        self._paths: set[AnyPath] = set()
         self.runs: set[str] = set()
         self.releases: set[str] = set()
         #: Of requests.
@@ -41,8 +44,8 @@ class Spared:
         self.runs |= found.active | find_active(connection, after_pass=found.last_pass, since=found.since)
         self.releases |= list_releases_of(connection, self.runs)
         anew = {batch for run_id in sorted(self.runs) for batch in list_pinned(connection, run_id)} - self._seen
-        paths = find_paths(anew, self._home)
-        self.keys |= find_keys(anew, self._home)
+        paths = find_paths(anew, self._home, self._place)
+        self.keys |= find_keys(anew, self._place)
         self._paths |= paths
         self.parts |= {path.stem for path in paths}
         self._seen |= anew

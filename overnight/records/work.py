@@ -92,7 +92,7 @@ class ModelTerms:
 class Part:
     """A parquet file of rows, named by the SHA-256 of its bytes."""
 
-    #: Relative to the home folder.
+    #: Relative to the place of parts.
     path: str
     digest: str
     n_rows: int
@@ -144,6 +144,8 @@ class CheckedBatch:
     #: Where the Data Docs of this batch start, relative to the home folder.
     docs: str | None = None
     step: int = 1
+    #: Whose home folder that is, where machines share the parts and not their homes.
+    docs_host: str | None = None
 
 
 @dataclass(frozen=True)

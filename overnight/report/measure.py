@@ -20,6 +20,7 @@ from overnight.masking import Veil
 from overnight.parts import read_part
 from overnight.place import PartsPlace
 from overnight.records import Batch, CheckedBatch, CompletedBatch, RowState, Summary
+from overnight.report.docs import find_docs
 from overnight.report.kept import describe_drift
 from overnight.report.retries import describe_retries
 from overnight.report.reviews import describe_reviews
@@ -30,8 +31,6 @@ from overnight.taxonomy import FailureClass
 
 #: Row ids named beside a reason.
 _EXAMPLES = 3
-#: A page of Data Docs lies somewhere below docs/SITE/, whose index lists all of its pages.
-_SITE = 2
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,14 @@ class RunReport:
     warnings: tuple[str, ...]
     #: What the answers to its review came to, and how its readers have read so far.
     reviews: tuple[str, ...]
-    #: Absolute path of the Data Docs.
+    #: Absolute path of the Data Docs, where this machine has them.
     docs: Path | None
     #: What became of its quarantined rows in retries, or whose rows it retries itself.
     retries: tuple[str, ...] = ()
     #: Which run each step was compared with, and whether anything changed.
     compared: tuple[str, ...] = ()
+    #: Where else they are, in words.
+    docs_elsewhere: str | None = None
     #: What came of its shadow run.
     shadow: str | None = None
 
@@ -89,7 +90,7 @@ def measure(run_id: str, *, ledger: Ledger, place: PartsPlace, now: float, home:
         compared, changes = describe_drift(connection, run_id)
         shadow = describe_shadow(connection, run_id)
         latest, unread = leave_out_unread(connection, run_id, latest, place)
-    site = next((Path(b.docs) for b in reversed(batches) if b.docs), None)
+    docs, elsewhere = find_docs(batches, home)
     reasons = _count_reasons(list(latest.values()), place, private, ledger)
     n_masked = sum(batch.n_masked for batch in pinned)
     unknown = [*([tell_masked(n_masked)] if n_masked else []), *map(_warn, _find_unknown(reasons))]
@@ -100,10 +101,11 @@ def measure(run_id: str, *, ledger: Ledger, place: PartsPlace, now: float, home:
         batch_failures=tuple(dict.fromkeys(line for b in batches for line in b.batch_failures)),
         warnings=tuple(dict.fromkeys([*unread, *unknown, *told, *changes])),
         reviews=reviews,
-        docs=home / Path(*site.parts[:_SITE]) / "index.html" if site and home else None,
+        docs=docs,
         retries=retries,
         compared=compared,
         shadow=shadow,
+        docs_elsewhere=elsewhere,
     )
 
 
@@ -185,6 +187,8 @@ def render_markdown(report: RunReport) -> str:
     ]
     if report.docs:
         lines += ["", f"Data Docs: `{report.docs}`"]
+    if report.docs_elsewhere:
+        lines += ["", f"Data Docs: {report.docs_elsewhere}"]
     return "\n".join(lines)
 
 

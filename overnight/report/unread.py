@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import sqlalchemy as sa
 
-from overnight.failures import PartMissing, PartRefused
+from overnight.failures import OvernightError, PartMissing, PartRefused, PlaceUnreachable
 from overnight.ledger.purged_runs import Purge, find_purge
 from overnight.parts import verify_part
 from overnight.place import PartsPlace
@@ -36,16 +36,25 @@ def leave_out_unread(
 
 def _find_faults(
     batches: Mapping[tuple[int, int], Manifest], place: PartsPlace
-) -> Iterator[tuple[tuple[int, int], PartRefused]]:
+) -> Iterator[tuple[tuple[int, int], OvernightError]]:
+    silence: PlaceUnreachable | None = None
     for at, batch in sorted(batches.items()):
         try:
-            verify_part(batch.part, place)
+            # A store that did not answer is not waited for once more with each batch.
+            if silence is None:
+                verify_part(batch.part, place)
         except PartRefused as error:
             yield at, error
+        except PlaceUnreachable as error:
+            silence = error
+        if silence:
+            yield at, silence
 
 
-def _describe(step: int, n: int, fault: PartRefused, purge: Purge | None) -> str:
+def _describe(step: int, n: int, fault: OvernightError, purge: Purge | None) -> str:
     if purge and isinstance(fault, PartMissing):
         return f"Its rows were dropped by the purge of {purge.day}: why rows were set aside cannot be told any more."
     of_step = f" of step {step}" if step > 1 else ""
+    if isinstance(fault, PlaceUnreachable):
+        return f"Why rows were set aside cannot be told now: {fault}"
     return f"The reasons of batch {n}{of_step} cannot be read: {fault}"

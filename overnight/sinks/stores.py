@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import pkgutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 
 from overnight.failures import SinkRefused
+from overnight.object_stores import LIBRARIES, Library, is_no_bucket, read_response
 from overnight.sinks.addresses import find_address
 from overnight.sinks.errors import DeliveryDeferred
 
@@ -24,27 +23,6 @@ _REFUSED_OPTIONS = ("connection_string", "asynchronous", "version_aware")
 _MOST_ONE_PUT_BYTES = 5 * 2**30
 
 
-@dataclass(frozen=True)
-class _Library:
-    """What speaks a protocol."""
-
-    module: str
-    to_install: str
-    #: Its exceptions that are no OSError.
-    errors: tuple[str, ...]
-
-
-_LIBRARIES = {
-    "s3": _Library("s3fs", "overnight[s3]", ("botocore.exceptions:BotoCoreError", "aiohttp:ClientError")),
-    "gs": _Library(
-        "gcsfs",
-        "gcsfs",
-        ("gcsfs.retry:HttpError", "google.auth.exceptions:GoogleAuthError", "aiohttp:ClientError"),
-    ),
-    "az": _Library("adlfs", "adlfs", ("azure.core.exceptions:AzureError",)),
-}
-
-
 class Store:
     """A store behind fsspec: foreign errors end here."""
 
@@ -54,10 +32,10 @@ class Store:
         self._secrets = _list_secrets(options)
         for endpoint in _list_endpoints(options):
             _check_endpoint(endpoint, allow_hosts)
-        library = _LIBRARIES[scheme]
+        library = LIBRARIES[scheme]
         fsspec = _import_library("fsspec", library)
         _import_library(library.module, library)
-        self._errors = (OSError, *(pkgutil.resolve_name(name) for name in library.errors))
+        self._errors = library.list_errors()
         self._fs = self._open(fsspec, scheme, options)
         if self._is_s3:
             # It may stand in the environment or in a configuration file.
@@ -82,7 +60,7 @@ class Store:
             try:
                 return bytes(self._fs.cat_file(place))
             except FileNotFoundError as error:
-                if _read_response(error).get("Error", {}).get("Code") == "NoSuchBucket":
+                if is_no_bucket(error):
                     raise
                 return None
 
@@ -207,7 +185,7 @@ def _check_endpoint(endpoint: str, allow_hosts: frozenset[str]) -> None:
     find_address(url.hostname, allow_hosts)
 
 
-def _import_library(module: str, library: _Library) -> Any:
+def _import_library(module: str, library: Library) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -216,12 +194,6 @@ def _import_library(module: str, library: _Library) -> Any:
         ) from error
 
 
-def _read_response(error: BaseException) -> dict[str, Any]:
-    """The answer that botocore keeps in the error below; empty with other libraries."""
-    response = getattr(error.__cause__, "response", None)
-    return response if isinstance(response, dict) else {}
-
-
 def _is_conflict(error: OSError) -> bool:
     """Whether the condition did not hold; s3fs tells it as FileExistsError only where the store names the condition."""
-    return bool(_read_response(error).get("ResponseMetadata", {}).get("HTTPStatusCode") == _HTTP_CONFLICT)
+    return bool(read_response(error).get("ResponseMetadata", {}).get("HTTPStatusCode") == _HTTP_CONFLICT)

@@ -10,8 +10,11 @@ import hashlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -51,6 +54,7 @@ class FakeS3:
 
     Attributes:
         objects: Bytes by BUCKET/KEY; a test may change them.
+        put_at: When each was put, seconds since the epoch; a test may change it. Told in whole seconds, as by Amazon.
         asked: The requests in order.
         troubles: Each is used up by the first request that it fits.
         missing_buckets: They answer NoSuchBucket.
@@ -59,6 +63,7 @@ class FakeS3:
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
+        self.put_at: dict[str, float] = {}
         self.asked: list[Asked] = []
         self.troubles: list[Trouble] = []
         self.missing_buckets: set[str] = set()
@@ -84,7 +89,7 @@ class FakeS3:
 
     def forget(self) -> None:
         """Be as at the start, at the same address."""
-        for kept in (self.objects, self.asked, self.troubles, self.missing_buckets):
+        for kept in (self.objects, self.put_at, self.asked, self.troubles, self.missing_buckets):
             kept.clear()
         self.names_condition = True
 
@@ -156,9 +161,12 @@ class _Handler(BaseHTTPRequestHandler):
         return self._carry_out_one(path, query, headers, body)
 
     def _carry_out_one(self, path: str, query: str, headers: Mapping[str, str], body: bytes) -> _Answer:
-        store = self.server.store
         if query not in ("", "x-id=PutObject", "x-id=GetObject", "x-id=DeleteObject"):
             return 501, _write_error("NotImplemented", f"The fake does not know {self.command} with {query}"), {}
+        return self._answer_object(path, headers, body)
+
+    def _answer_object(self, path: str, headers: Mapping[str, str], body: bytes) -> _Answer:
+        store = self.server.store
         found = store.objects.get(path)
         if self.command == "PUT":
             return self._put(path, body, found, headers)
@@ -166,7 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._delete(path, found, headers)
         if found is None:
             return 404, _write_error("NoSuchKey", "The specified key does not exist."), {}
-        return _cut_out(found, headers.get("range") if self.command == "GET" else None)
+        status, data, told = _cut_out(found, headers.get("range") if self.command == "GET" else None)
+        return status, data, {**told, "Last-Modified": formatdate(store.put_at.get(path, 0), usegmt=True)}
 
     def _list(self, bucket: str, asked: Mapping[str, str]) -> bytes:
         """All keys in one page."""
@@ -182,7 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 keys.append(
                     f"<Contents><Key>{escape(key)}</Key><Size>{len(data)}</Size>"
-                    f"<LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>{escape(_make_etag(data))}</ETag>"
+                    f"<LastModified>{_write_time(self.server.store.put_at.get(path, 0))}</LastModified>"
+                    f"<ETag>{escape(_make_etag(data))}</ETag>"
                     "<StorageClass>STANDARD</StorageClass></Contents>"
                 )
         inside = "".join(
@@ -197,6 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
         if headers.get("if-none-match") == "*" and found is not None:
             return self._refuse_condition("If-None-Match")
         self.server.store.objects[path] = body
+        self.server.store.put_at[path] = time.time()
         return 200, b"", {"ETag": _make_etag(body)}
 
     def _delete(self, path: str, found: bytes | None, headers: Mapping[str, str]) -> _Answer:
@@ -220,6 +231,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: Any) -> None:
         pass
+
+
+def _write_time(at: float) -> str:
+    return f"{datetime.fromtimestamp(int(at), UTC):%Y-%m-%dT%H:%M:%S}.000Z"
 
 
 def _cut_out(data: bytes, wanted: str | None) -> _Answer:

@@ -151,7 +151,9 @@ def test_after_a_purge_no_private_value_is_in_any_file(night: PrivateNight) -> N
     house.ledger.write(lambda c: c.exec_driver_sql("UPDATE runs SET state = 'released'"))
     house.out.unlink()
     assert find_in(PRIVATE, read_files(house.home, "parts"))
-    done = purge(house.ledger, house.home, before=time.time() + 60, by="Ada", clock=lambda: time.time() + 2 * 86_400)
+    done = purge(
+        house.ledger, house.home, house.home, before=time.time() + 60, by="Ada", clock=lambda: time.time() + 2 * 86_400
+    )
     assert done.left == ()
     assert find_in(PRIVATE, read_files(house.home) | {"ledger": read_ledger(house)}) == []
     assert find_in("text 1 of the door", read_files(house.home) | {"ledger": read_ledger(house)}) == []

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from overnight.failures import PartRefused
+from overnight.failures import PartRefused, PlaceUnreachable
 from overnight.ledger import Ledger
 from overnight.ledger.completions import rows_of
 from overnight.ledger.manifests import find_latest_batches
@@ -51,7 +51,7 @@ def find_rows(run_id: str, *, ledger: Ledger, place: PartsPlace) -> tuple[tuple[
         chosen = _choose(run_id, ledger, place, is_open=is_open)
         with ledger.reading() as connection:
             rows = tuple(_show(connection, run_id, chosen, place))
-    except PartRefused as error:
+    except (PartRefused, PlaceUnreachable) as error:
         return (), str(error)
     return rows, (_OPEN if is_open else _READ if rows else "There is no row to read.").format(run_id=run_id)
 

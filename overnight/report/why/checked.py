@@ -37,6 +37,7 @@ def judge_again(
         "batch": list(_judge_batch(row, batch, rules.get("batch", ()))),
         "batch_failures": list(batch.batch_failures) if isinstance(batch, CheckedBatch) else [],
         "docs": batch.docs if isinstance(batch, CheckedBatch) else None,
+        "docs_host": batch.docs_host if isinstance(batch, CheckedBatch) else None,
     }
 
 

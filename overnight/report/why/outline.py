@@ -126,8 +126,12 @@ def _tell_checks(step: dict[str, Any]) -> Node:
             node.lines.append(f"{kind} {one['check']}{number}: {_RESULTS[one['result']]}{reason}")
     node.lines += [f"its batch is held: {line}" for line in checks["batch_failures"]]
     if checks["docs"]:
-        node.lines.append(f"Data Docs: {checks['docs']}, in the project's home")
+        node.lines.append(f"Data Docs: {checks['docs']}, in {_name_home(checks['docs_host'])}")
     return node
+
+
+def _name_home(host: str | None) -> str:
+    return f"the home folder of {host}" if host else "the project's home"
 
 
 def _tell_changes(changes: dict[str, Any]) -> Node:

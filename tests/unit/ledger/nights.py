@@ -90,7 +90,9 @@ class Nights:
             os.utime(path, (2, 2))
 
     def purge(self, *, is_dry: bool = False, before: float = 1000.0, clock: Callable[[], float] = time.time) -> Purged:
-        return purge(self.house.ledger, self.house.home, before=before, by="Ada", is_dry=is_dry, clock=clock)
+        return purge(
+            self.house.ledger, self.house.home, self.house.home, before=before, by="Ada", is_dry=is_dry, clock=clock
+        )
 
     def count(self, what: str) -> int:
         return int(self.house.fetch(f"SELECT count(*) FROM {what}")[0][0])  # noqa: S608 - of these tests

@@ -33,7 +33,7 @@ def _purge(house: House, after_s: float = 90 * _DAY_S) -> str:
     """Drop all that there is, long after; the day of the purge."""
     now = time.time() + after_s
     house.ledger.write(lambda c: set_state(c, RUN, RunState.RELEASED))
-    purge(house.ledger, house.home, before=now - _DAY_S, by="Ada", clock=lambda: now)
+    purge(house.ledger, house.home, house.home, before=now - _DAY_S, by="Ada", clock=lambda: now)
     return time.strftime("%Y-%m-%d", time.gmtime(now))
 
 
