@@ -23,7 +23,7 @@ PartsPlace: TypeAlias = "Path | UPath"
 _OPTIONS: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
 _S3_OPTIONS: dict[str, Any] = {
     "max_concurrency": 1,
-    # s3fs tries five times by itself, and each of those would be five of botocore's without it; it waits 5 s for a connection and
+    # s3fs tries five times by itself, and each time would be five of botocore's; it waits 5 s for a connection and
     # 15 s for bytes.
     "config_kwargs": {"retries": {"mode": "standard", "max_attempts": 2}},
 }

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -179,3 +181,43 @@ def test_a_project_file_that_cannot_be_read_is_refused(project: Path) -> None:
     (project / "pyproject.toml").mkdir()
     with pytest.raises(OvernightError, match="cannot be read"):
         Settings.from_env()
+
+
+def test_parts_are_in_the_home_unless_a_url_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OVERNIGHT_HOME", str(tmp_path))
+    assert Settings.from_env().parts == tmp_path
+    monkeypatch.setenv("OVERNIGHT_PARTS_URL", "file:///mnt/our%20share")
+    assert Settings.from_env().parts == Path("/mnt/our share")
+    monkeypatch.setenv("OVERNIGHT_PARTS_URL", "s3://bucket/night/")
+    assert str(Settings.from_env().parts) == "s3://bucket/night"
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("s3://key:sesame@bucket/night", "holds a user, a password or options"),
+        ("s3://bucket/night?key=sesame", "holds a user, a password or options"),
+        ("ftp://host/folder", "'ftp://host/folder', where no parts can be kept. Give s3://"),
+        ("memory://x/y", "where no parts can be kept"),
+        ("s3:///night", "where no parts can be kept"),
+        ("/mnt/share", "where no parts can be kept"),
+        ("http://[::1", "is no URL"),
+        ("file://host/folder", "names no folder of this machine"),
+        ("az://container/night", "adlfs is not installed. Install adlfs"),
+    ],
+)
+def test_a_place_where_no_parts_can_be_kept_is_refused_in_one_line(
+    url: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OVERNIGHT_PARTS_URL", url)
+    with pytest.raises(OvernightError) as refused:
+        Settings.from_env()
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert "sesame" not in str(refused.value)
+
+
+def test_parts_in_the_home_need_nothing_of_fsspec() -> None:
+    code = "import sys; import overnight.parts, overnight.settings as s; s.Settings.from_env().parts\n"
+    code += "print([name for name in ('fsspec', 'upath', 's3fs') if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
