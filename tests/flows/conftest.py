@@ -107,7 +107,7 @@ class Project:
         settings, ledger = Settings.from_env(), self.ledger
         # A very small release is read in two rounds.
         while True:
-            release = open_round(self.find_release(run_id), ledger=ledger, place=settings.home, now=time.time())
+            release = open_round(self.find_release(run_id), ledger=ledger, place=settings.parts, now=time.time())
             made = decide(
                 release,
                 read_honestly(ledger, release, decision, **verdicts),

@@ -31,7 +31,7 @@ def answer_otherwise(body: dict[str, Any]) -> dict[str, Any]:
 
 def report(project: Project, run_id: str) -> str:
     settings = Settings.from_env()
-    return render_markdown(measure(run_id, ledger=project.ledger, place=settings.home, now=9.0))
+    return render_markdown(measure(run_id, ledger=project.ledger, place=settings.parts, now=9.0))
 
 
 def test_a_run_that_drifted_is_held_until_the_change_is_said_to_be_wanted(project: Project) -> None:

@@ -93,7 +93,7 @@ def test_a_retry_asks_the_refused_rows_alone_and_what_passes_joins_the_file(nigh
     assert _balances(again)
     assert _balances(done)
     lines = [
-        measure(run, ledger=night.ledger, place=Settings.from_env().home, now=1.0).retries
+        measure(run, ledger=night.ledger, place=Settings.from_env().parts, now=1.0).retries
         for run in ("night-1", "retry-1")
     ]
     assert lines == [
@@ -140,7 +140,7 @@ def test_a_refusal_of_the_retry_itself_stands_and_costs_no_second_call(night: Pr
     assert (third.summary.rows, third.summary.quarantined) == (1, 1)
     fourth = _retry(night, "retry-4", "quarantine:retry-1", sink=other)
     assert (fourth.summary.rows, fourth.summary.quarantined) == (1, 1)
-    found = find_quarantine("night-1", ledger=night.ledger, place=Settings.from_env().home)
+    found = find_quarantine("night-1", ledger=night.ledger, place=Settings.from_env().parts)
     [group] = [group for group in found.groups if group.failure_class == "refusal"]
     assert group.retried == {
         "retry-1": {"quarantined": 2},
@@ -174,7 +174,7 @@ def test_a_night_that_was_held_leaves_what_its_retry_offered_to_the_retry(projec
     assert _balances(done)
     assert _balances(retried)
     assert _rows_out(project.out) == ["5", "1", "3", "4", "6", "7"]
-    found = find_quarantine("night-1", ledger=project.ledger, place=Settings.from_env().home)
+    found = find_quarantine("night-1", ledger=project.ledger, place=Settings.from_env().parts)
     assert found.n_to_retry == 0
     [group] = [group for group in found.groups if group.rule == "offered_elsewhere"]
     assert (group.n_rows, group.examples) == (2, ("2", "5"))

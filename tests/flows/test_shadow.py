@@ -73,7 +73,7 @@ def test_a_sample_is_asked_after_the_night_s_own_rows_and_compared_before_the_ga
         assert [len(find_batches(connection, "night-1-shadow", kind)) for kind in (Batch, CompletedBatch)] == [1, 1]
         assert find_batches(connection, "night-1-shadow", CheckedBatch) == []
         assert [run["run_id"] for run in list_runs(connection, 10)] == ["night-1"]
-    report = measure("night-1", ledger=shadowed.ledger, place=Settings.from_env().home, now=time.time())
+    report = measure("night-1", ledger=shadowed.ledger, place=Settings.from_env().parts, now=time.time())
     assert report.shadow is not None
     assert report.shadow.endswith("`overnight diff night-1 night-1-shadow`")
     [text] = _list_artifacts("night-1")
