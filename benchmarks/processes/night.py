@@ -82,7 +82,7 @@ class Night:
             sink=facts,
             prompt=self.work.prompt,
             ledger=self.work.engine.ledger,
-            home=self.settings.home,
+            place=self.settings.parts,
             policy=complete_policy(
                 policy, facts.effect, waits_s=self.settings.waits_s, approval_s=self.settings.approval_s
             ),
@@ -94,7 +94,7 @@ class Night:
         for _ in range(20):
             with ledger.reading() as connection:
                 release = find_release(connection, self.work.run_id)
-            release = open_round(_get(release), ledger=ledger, home=self.settings.home, now=time.time())
+            release = open_round(_get(release), ledger=ledger, place=self.settings.parts, now=time.time())
             decision = decide(
                 release,
                 Answers(decision="release", reviewer="bench", reason="read", items=self._judge(release)),
@@ -117,7 +117,7 @@ class Night:
 
     def report(self) -> object:
         run_id, ledger = self.work.run_id, self.work.engine.ledger
-        return gather_brief(run_id, ledger=ledger, home=self.settings.home, now=time.time())
+        return gather_brief(run_id, ledger=ledger, place=self.settings.parts, now=time.time())
 
     def _complete(self, batch: Batch) -> CompletedBatch:
         done = complete_batch(batch, self.work.prompt, run_id=self.work.run_id, engine=self.work.engine)
@@ -126,16 +126,17 @@ class Night:
         return done
 
     def _check(self, batch: CompletedBatch, validator: BatchValidator) -> CheckedBatch:
-        prompt, home = self.work.prompt, self.settings.home
+        prompt, home, place = self.work.prompt, self.settings.home, self.settings.parts
         suite = replace(parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code))
         checked = check_batch(
             batch,
-            read_part(batch.part, home),
+            read_part(batch.part, place),
             suite,
             prompt.checks_hash,
             validator,
             suite_name=prompt.name,
             docs_dir=home / "docs",
+            place=place,
             home=home,
         )
         key = digest_parts("bench", [batch.part.digest, str(batch.n)])

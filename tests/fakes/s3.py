@@ -158,9 +158,6 @@ class _Handler(BaseHTTPRequestHandler):
             return 404, _write_error("NoSuchBucket", "The specified bucket does not exist"), {}
         if self.command == "GET" and "list-type=2" in query:
             return 200, self._list(path.strip("/"), dict(parse_qsl(query, keep_blank_values=True))), {}
-        return self._carry_out_one(path, query, headers, body)
-
-    def _carry_out_one(self, path: str, query: str, headers: Mapping[str, str], body: bytes) -> _Answer:
         if query not in ("", "x-id=PutObject", "x-id=GetObject", "x-id=DeleteObject"):
             return 501, _write_error("NotImplemented", f"The fake does not know {self.command} with {query}"), {}
         return self._answer_object(path, headers, body)

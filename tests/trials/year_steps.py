@@ -106,7 +106,7 @@ def _pin_input(orders: Orders, house: House) -> list[Batch]:
         pinned = find_batches(connection, orders.run_id, Batch, step=1)
     if pinned:
         return pinned
-    read = list(read_batches(orders.source, id_column="id", inputs=("body",), optional_inputs=(), home=house.home))
+    read = list(read_batches(orders.source, id_column="id", inputs=("body",), optional_inputs=(), place=house.home))
 
     def pin(connection: sa.Connection) -> None:
         runs.pin_source(connection, orders.run_id, orders.source)

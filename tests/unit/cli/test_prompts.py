@@ -49,7 +49,7 @@ def test_a_new_prompt_loads_fits_its_checks_and_renders_its_own_rows(
     assert (prompt.model, prompt.inputs, prompt.id_column) == declared
     _, inputs, id_column = declared
     source = "data/samples/label_review.csv"
-    [batch] = read_batches(source, id_column=id_column, inputs=inputs, optional_inputs=(), home=home)
+    [batch] = read_batches(source, id_column=id_column, inputs=inputs, optional_inputs=(), place=home)
     assert (batch.n_rows, batch.n_quarantined) == (2, 0)
     system, user = render(prompt, dict.fromkeys(inputs, "Where is it?"))
     assert system

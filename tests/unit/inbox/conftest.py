@@ -63,10 +63,10 @@ class Desk:
 
     def has_waiting(self) -> bool:
         house = self.house
-        return has_waiting(SOURCE, ledger=house.ledger, home=house.home, lease_s=60.0, now=5.0)
+        return has_waiting(SOURCE, ledger=house.ledger, place=house.home, lease_s=60.0, now=5.0)
 
     def settle(self, run_id: str) -> None:
-        settle_run(run_id, ledger=self.house.ledger, home=self.house.home, lease_s=60.0, now=5.0)
+        settle_run(run_id, ledger=self.house.ledger, place=self.house.home, lease_s=60.0, now=5.0)
 
     def end(self, run_id: str, state: RunState) -> None:
         self.house.ledger.write(lambda c: set_state(c, run_id, state))
