@@ -11,6 +11,7 @@ import click
 from overnight import __version__
 from overnight.cli.afterwards import AFTERWARDS
 from overnight.cli.completion import complete_flow, complete_prompt, complete_run, complete_sink
+from overnight.cli.inward import INWARD
 from overnight.cli.making import MAKING
 from overnight.cli.options import MOST, json_
 from overnight.cli.outward import OUTWARD
@@ -134,7 +135,7 @@ def doctor(*, probes: bool, as_json: bool) -> None:
     sys.exit(examine(probes=probes, as_json=as_json))
 
 
-for command in (*AFTERWARDS, *OUTWARD, serve, *MAKING):
+for command in (*MAKING, *INWARD, serve, *AFTERWARDS, *OUTWARD):
     cli.add_command(command)
 
 

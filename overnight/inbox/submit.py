@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from overnight.records import Prompt
 
 #: Characters of a key that name a row whose prompt declares no id.
 _ID_LENGTH = 16
+#: A NUL in JSON; after an odd number of backslashes more it is those six characters.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 #: The most bytes of one row, as canonical JSON.
 MOST_ROW_BYTES = 2**20
 
@@ -92,8 +95,8 @@ def _encode(values: Mapping[str, Any]) -> str:
     try:
         text = canonical_json(values).decode()
     except (orjson.JSONEncodeError, TypeError) as error:
-        raise InputRefused(f"The row cannot be written as JSON ({error}). Send texts as UTF-8.") from error
-    if "\\u0000" in text:
+        raise InputRefused(f"The row cannot be written as JSON ({error}). Send UTF-8, and nest it less.") from error
+    if _NUL.search(text):
         raise InputRefused("The row holds a NUL character, which no ledger keeps. Send it without.")
     if len(text) > MOST_ROW_BYTES:
         raise InputRefused(f"The row has {len(text):,} characters as JSON; at most {MOST_ROW_BYTES:,} are taken.")

@@ -54,7 +54,7 @@ class Desk:
         self.house.begin(run_id)
         prompt = replace(self.house.make_prompt(), name="sort")
         return pin_requests(
-            SOURCE, prompt, run_id, ledger=self.house.ledger, home=self.house.home, **({"lease_s": 60.0} | how)
+            SOURCE, prompt, run_id, ledger=self.house.ledger, place=self.house.home, **({"lease_s": 60.0} | how)
         )
 
     def take_all(self, run_id: str) -> list[Batch]:

@@ -107,7 +107,7 @@ def test_requests_to_another_prompt_are_refused_and_stay(desk: Desk) -> None:
     desk.house.begin("run-1")
     other = dataclasses.replace(desk.house.make_prompt(), name="other")
     with pytest.raises(InputRefused, match="inbox:other"):
-        pin_requests(SOURCE, other, "run-1", ledger=desk.house.ledger, home=desk.house.home, lease_s=60.0)
+        pin_requests(SOURCE, other, "run-1", ledger=desk.house.ledger, place=desk.house.home, lease_s=60.0)
     assert desk.states() == {"r1": "queued"}
 
 
@@ -115,7 +115,7 @@ def test_a_column_that_the_prompt_declares_since_is_a_missing_value(desk: Desk) 
     desk.send("r1")
     desk.house.begin("run-1")
     wider = dataclasses.replace(desk.house.make_prompt(), inputs=("body", "subject"))
-    [batch] = pin_requests(SOURCE, wider, "run-1", ledger=desk.house.ledger, home=desk.house.home, lease_s=60.0)
+    [batch] = pin_requests(SOURCE, wider, "run-1", ledger=desk.house.ledger, place=desk.house.home, lease_s=60.0)
     assert (batch.n_rows, batch.n_quarantined) == (1, 1)
 
 
@@ -133,7 +133,7 @@ def test_a_run_that_ended_without_an_offer_loses_its_requests_to_the_next_and_of
     assert desk.take_all("run-2") == []
     end(old)
     assert desk.rows(desk.take("run-2", limit=1) if desk.has_waiting() else []) == ["r1"]
-    lost = find_lost("run-1", ledger=desk.house.ledger, home=desk.house.home)
+    lost = find_lost("run-1", ledger=desk.house.ledger, place=desk.house.home)
     assert lost == {"r1": "run-2", "r2": "the next run"}
     with pytest.raises(ApprovalRefused, match="2 rows of run run-1, the first r1, were taken over"):
         old.offer("run-1", batches)
@@ -148,7 +148,7 @@ def test_a_run_that_has_offered_keeps_its_requests_whatever_becomes_of_its_proce
     _end_process(old)
     desk.end("run-1", RunState.HALTED)
     assert not desk.has_waiting()
-    assert find_lost("run-1", ledger=desk.house.ledger, home=desk.house.home) == {}
+    assert find_lost("run-1", ledger=desk.house.ledger, place=desk.house.home) == {}
 
 
 def test_a_run_that_is_continued_in_another_process_keeps_its_requests(desk: Desk) -> None:
@@ -176,7 +176,7 @@ def test_a_plan_sees_what_a_run_would_take_and_takes_nothing(desk: Desk) -> None
 
     def plan() -> list[str]:
         settings = dataclasses.replace(house.settings, limit=2)
-        found = read_source("inbox:sort", house.make_prompt(), ledger=house.ledger, settings=settings, home=house.home)
+        found = read_source("inbox:sort", house.make_prompt(), ledger=house.ledger, settings=settings, place=house.home)
         return desk.rows(list(found))
 
     assert plan() == ["r1", "r2"]
@@ -193,6 +193,6 @@ def test_a_plan_of_an_empty_inbox_says_so(desk: Desk) -> None:
     with pytest.raises(InputRefused, match="Nothing waits in inbox:sort"):
         list(
             read_source(
-                "inbox:sort", house.make_prompt(), ledger=house.ledger, settings=house.settings, home=house.home
+                "inbox:sort", house.make_prompt(), ledger=house.ledger, settings=house.settings, place=house.home
             )
         )

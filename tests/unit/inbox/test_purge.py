@@ -20,7 +20,7 @@ def test_what_is_settled_loses_its_texts_and_what_waits_keeps_them(desk: Desk) -
 
     def run(*, is_dry: bool) -> int:
         # What was settled a moment ago is older than then.
-        done = purge(house.ledger, house.home, before=2e9, by="Ada", is_dry=is_dry, clock=lambda: 2e9)
+        done = purge(house.ledger, house.home, house.home, before=2e9, by="Ada", is_dry=is_dry, clock=lambda: 2e9)
         return done.counts["inbox"]
 
     assert run(is_dry=True) == 1

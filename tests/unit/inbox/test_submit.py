@@ -67,3 +67,7 @@ def test_a_prompt_may_read_the_column_that_names_the_row(house: House) -> None:
     prompt = dataclasses.replace(house.make_prompt(), inputs=("id", "body"))
     submit({"id": "r1", "body": "words"}, prompt, ledger=house.ledger, sent_by="Ada", now=1.0)
     assert house.fetch("SELECT input FROM inbox") == [('{"body":"words","id":"r1"}',)]
+
+
+def test_a_text_that_only_spells_a_nul_is_taken(house: House) -> None:
+    assert send(house, {"id": "r1", "body": "a \\u0000 in a text"}).is_new

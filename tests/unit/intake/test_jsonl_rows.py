@@ -133,7 +133,7 @@ def test_every_line_of_any_bytes_is_in_one_part_or_the_file_is_refused(lines):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.jsonl"
         path.write_bytes(b"\n".join(lines))
-        options = {"id_column": "id", "inputs": ("text",), "optional_inputs": (), "home": Path(folder)}
+        options = {"id_column": "id", "inputs": ("text",), "optional_inputs": (), "place": Path(folder)}
         try:
             rows = [r for b in read_batches(str(path), **options) for r in read_part(b.part, Path(folder)).to_pylist()]
         except InputRefused:
