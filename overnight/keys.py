@@ -110,9 +110,13 @@ def reviewer_secret(name: str, nonce: str, key: bytes) -> bytes:
     return hmac.new(key, b"reviewer" + canonical_json([name, nonce]), hashlib.sha256).digest()[:20]
 
 
-def delivery_key(sink: str, row_id: str, payload_digest: str) -> str:
-    """The same row with the same bytes to the same sink has one key, on whatever night."""
-    return digest_parts("delivery", [sink, row_id, payload_digest])
+def delivery_key(sink: str, row_id: str, payload_digest: str, follows: str | None = None) -> str:
+    """
+    The same row with the same bytes to the same sink has one key, on whatever night.
+
+    Unless it goes back to them: then the key is over that of the version which stood there meanwhile too, hex.
+    """
+    return digest_parts("delivery", [sink, row_id, payload_digest, *([follows] if follows else [])])
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from overnight.ledger.approvals import is_live
 from overnight.ledger.batching import batched
+from overnight.ledger.generations import choose_keys
 from overnight.ledger.leases import Worker
 from overnight.ledger.promises import Promise
 from overnight.ledger.release_schema import approvals, outbox, sinks
@@ -20,9 +21,14 @@ from overnight.records import Approval
 _C = outbox.c
 
 
-def consume(connection: sa.Connection, approval: Approval, rows: Sequence[ReleaseRow], now: float) -> bool:
+def consume(
+    connection: sa.Connection, approval: Approval, rows: Sequence[ReleaseRow], *, is_whole: bool, now: float
+) -> bool:
     """
     Use the approval up and promise its rows, together; False where it was used, or has expired.
+
+    Under which key each row is sent is settled here, where nothing else comes between: by what stands at the sink, or
+    is on its way there. A sink that holds one release whole is told no row apart from others by its key.
 
     Raises:
         DeliveryHeld: The sink is on hold: the approval is as it was.
@@ -40,8 +46,13 @@ def consume(connection: sa.Connection, approval: Approval, rows: Sequence[Releas
         return False
     connection.execute(sa.update(sinks).where(sinks.c.sink == approval.sink).values(n_turns=turn + 1))
     promised = {"approval_id": approval.approval_id, "state": "promised", "n_sends": 0, "promised_at": now}
-    names = ("position", "delivery_key", "row_id", "payload")
-    connection.execute(sa.insert(outbox), [promised | {name: getattr(r, name) for name in names} for r in rows])
+    plain = ((r.delivery_key, None) for r in rows)
+    keys = plain if is_whole else choose_keys(connection, approval.sink, rows)
+    values = [
+        promised | {"position": r.position, "row_id": r.row_id, "payload": r.payload, "delivery_key": k, "follows": f}
+        for r, (k, f) in zip(rows, keys, strict=True)
+    ]
+    connection.execute(sa.insert(outbox), values)
     return True
 
 

@@ -26,10 +26,12 @@ class Promise:
     #: Digest of the payload's bytes.
     payload: str
     delivery_key: str
+    #: The key of what stood at the sink before, where this one's is made of it too.
+    follows: str | None = None
 
 
 #: Columns of a `Promise`, in its order.
-PROMISE = (_C.approval_id, _C.position, _C.row_id, _C.payload, _C.delivery_key)
+PROMISE = (_C.approval_id, _C.position, _C.row_id, _C.payload, _C.delivery_key, _C.follows)
 
 
 def find_promises(connection: sa.Connection, approval_id: str, states: Sequence[str]) -> list[Promise]:

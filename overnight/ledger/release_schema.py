@@ -99,12 +99,17 @@ corrections = make_table(
     require("delivery_key", HexKey),
 )
 
+_WAS_DUE = sa.text("state <> 'earlier'")
+
 #: Promised deliveries.
 outbox = make_table(
     "outbox",
     sa.Column("approval_id", sa.Text, sa.ForeignKey("approvals.approval_id"), primary_key=True),
     sa.Column("position", sa.Integer, primary_key=True),
     require("delivery_key", HexKey, index=True),
+    #: The key of what stood at the sink before, where the delivery key is made of it too: the row goes back to what it
+    #: said earlier. Null: the key is that of the release's row.
+    sa.Column("follows", HexKey),
     require("row_id", sa.Text),
     require("payload", HexKey, sa.ForeignKey("bodies.digest")),
     #: "promised"; "sending": a worker has it in hand; then "delivered", "failed" (refused for good), "unknown" (the
@@ -118,6 +123,8 @@ outbox = make_table(
     require("promised_at", sa.Float),
     sa.Column("settled_at", sa.Float),
     sa.Index("ix_outbox_approval_id_state", "approval_id", "state", "position"),
+    # Without what stays as it is from night to night, which would be most of it.
+    sa.Index("ix_outbox_row_id", "row_id", sqlite_where=_WAS_DUE, postgresql_where=_WAS_DUE),
 )
 
 #: Destinations: who writes to one takes turns on its row.

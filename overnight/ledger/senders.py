@@ -13,13 +13,11 @@ from overnight.ledger.leases import Worker, is_free
 from overnight.ledger.prepared import Prepared
 from overnight.ledger.promises import PROMISE, Promise, is_last_at_sink
 from overnight.ledger.release_schema import approvals, outbox
-from overnight.ledger.schema import leases
+from overnight.ledger.rivals import SENDING, TAKEN, find_elsewhere
 from overnight.ledger.sinks import take_turn
 from overnight.records import Approval
 
 _C = outbox.c
-#: Nobody else may send the same bytes of the same row meanwhile.
-_TAKEN = ("sending", "unknown")
 _EARLIER = "another approval delivered the same bytes of the same row"
 _SUPERSEDED = "the sink holds a later release, or a later version of the row"
 
@@ -38,8 +36,8 @@ def claim(
     """
     Take the next promised rows in hand.
 
-    A row that another approval has delivered is marked "earlier"; one that another has in hand, or whose fate there is
-    unknown, is left.
+    A row whose version another approval has delivered is marked "earlier"; one of which another has a version in hand,
+    or whose fate there is unknown, is left.
 
     Args:
         connection: To the ledger.
@@ -64,7 +62,7 @@ def claim(
         if is_whole or is_by_request:
             mine += some
         else:
-            states = _find_elsewhere(connection, approval.approval_id, some, is_one_piece=n_rows is None)
+            states = find_elsewhere(connection, approval, worker, some, is_one_piece=n_rows is None)
             for state in ("earlier", "superseded"):
                 marked = [p for p in some if states.get(p.position) == state]
                 _mark(connection, approval.approval_id, marked, state, now)
@@ -78,7 +76,7 @@ def claim(
 
 def take_back(connection: sa.Connection, approval_id: str, worker: Worker, *, state: str, now: float) -> None:
     """Give the rows that an ended worker had in hand another state."""
-    held, moment = connection.execute(_SENDING.where(_C.approval_id == approval_id)).all(), read_clock(connection)
+    held, moment = connection.execute(SENDING.where(_C.approval_id == approval_id)).all(), read_clock(connection)
     lapsed = [row.position for row in held if row.clock is None or is_free(row, worker, moment)]
     detail = "whoever sent it ended before the answer was recorded"
     for some in batched(lapsed):
@@ -86,17 +84,9 @@ def take_back(connection: sa.Connection, approval_id: str, worker: Worker, *, st
         connection.execute(statement.values(state=state, detail=detail, settled_at=now))
 
 
-#: Rows in hand, and who has them.
-_SENDING = (
-    sa.select(_C.position, _C.worker_id, leases.c.clock, leases.c.until, leases.c.process)
-    .join(leases, leases.c.worker_id == _C.worker_id, isouter=True)
-    .where(_C.state == "sending")
-)
-
-
 def _is_being_written(connection: sa.Connection, approval: Approval, worker: Worker) -> bool:
     """Whether a live worker has rows for the same sink in hand."""
-    held = _SENDING.join(approvals, approvals.c.approval_id == _C.approval_id).where(approvals.c.sink == approval.sink)
+    held = SENDING.join(approvals, approvals.c.approval_id == _C.approval_id).where(approvals.c.sink == approval.sink)
     moment = read_clock(connection)
     return any(row.clock is not None and not is_free(row, worker, moment) for row in connection.execute(held))
 
@@ -124,7 +114,7 @@ _SETTLE = Prepared(
         _C.approval_id == sa.bindparam("approval"),
         _C.position == sa.bindparam("at"),
         _C.worker_id == sa.bindparam("worker"),
-        sa.or_(*(_C.state == sa.literal_column(f"'{state}'") for state in _TAKEN)),
+        sa.or_(*(_C.state == sa.literal_column(f"'{state}'") for state in TAKEN)),
     )
     .values(state=sa.bindparam("is"), detail=sa.bindparam("note"), settled_at=sa.bindparam("now"))
 )
@@ -150,39 +140,6 @@ def _find_promised(connection: sa.Connection, approval_id: str) -> Iterator[list
             return
         yield some
         after, size = some[-1].position, 500
-
-
-def _find_elsewhere(
-    connection: sa.Connection, approval_id: str, promises: Sequence[Promise], *, is_one_piece: bool
-) -> dict[int, str]:
-    """
-    What other approvals mean for these rows, by position: "earlier", "superseded", or "taken" for now.
-
-    Where a release is one piece at its sink, what was sent and not answered there may be there.
-    """
-    keys = [p.delivery_key for p in promises]
-    query = sa.select(_C.delivery_key, _C.state, _C.n_sends)
-    query = query.where(_C.approval_id != approval_id, _C.delivery_key.in_(keys))
-    found: dict[str, str] = {}
-    for row in connection.execute(query.where(_C.state.in_([*_TAKEN, "promised", "delivered"]))):
-        if row.state == "delivered":
-            found[row.delivery_key] = "earlier"
-        elif row.state in _TAKEN or (is_one_piece and row.n_sends):
-            found.setdefault(row.delivery_key, "taken")
-    newer = _find_newer(connection, approval_id, [p.row_id for p in promises])
-    return {
-        p.position: found.get(p.delivery_key, "superseded")
-        for p in promises
-        if p.delivery_key in found or p.row_id in newer
-    }
-
-
-def _find_newer(connection: sa.Connection, approval_id: str, row_ids: Sequence[str]) -> set[str]:
-    """The rows of which a later approval has delivered another version to the same sink."""
-    mine = sa.select(approvals.c.sink, approvals.c.turn).where(approvals.c.approval_id == approval_id).subquery()
-    query = sa.select(_C.row_id).join(approvals, approvals.c.approval_id == _C.approval_id)
-    query = query.join(mine, sa.and_(approvals.c.sink == mine.c.sink, approvals.c.turn > mine.c.turn))
-    return set(connection.execute(query.where(_C.row_id.in_(row_ids), _C.state == "delivered")).scalars())
 
 
 def _mark(connection: sa.Connection, approval_id: str, promises: Sequence[Promise], state: str, now: float) -> None:

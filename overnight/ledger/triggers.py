@@ -35,8 +35,12 @@ _RELEASED = """
     SELECT 1 FROM approvals a JOIN release_rows r ON r.release_id = a.release_id
     LEFT JOIN corrections c ON c.approval_id = a.approval_id AND c.position = r.position
     WHERE a.approval_id = NEW.approval_id AND a.state = 'consumed' AND r.position = NEW.position
-      AND coalesce(c.delivery_key, r.delivery_key) = NEW.delivery_key
       AND coalesce(c.payload, r.payload) = NEW.payload AND r.row_id = NEW.row_id
+      AND CASE WHEN NEW.follows IS NULL THEN coalesce(c.delivery_key, r.delivery_key) = NEW.delivery_key ELSE EXISTS (
+        SELECT 1 FROM outbox o JOIN approvals b ON b.approval_id = o.approval_id
+        WHERE o.delivery_key = NEW.follows AND o.row_id = NEW.row_id AND o.payload <> NEW.payload AND b.sink = a.sink
+          AND b.turn < a.turn
+      ) END
 """
 _HELD = "SELECT 1 FROM held_rows h WHERE h.approval_id = NEW.approval_id AND h.position = NEW.position"
 #: An answer in the inbox is what an approval for that inbox has promised of that row, and is being delivered.
@@ -46,7 +50,7 @@ _ANSWERED = """
       AND a.state = 'consumed' AND a.sink = 'inbox:' || NEW.prompt
 """
 _RELEASED_TO = ("answer", "delivery_key", "row_id", "prompt")
-_PROMISED = ("approval_id", "position", "delivery_key", "row_id", "payload", "promised_at")
+_PROMISED = ("approval_id", "position", "delivery_key", "follows", "row_id", "payload", "promised_at")
 
 _TRIGGERS = (
     _Trigger(

@@ -14,7 +14,8 @@ class Payload:
     body: bytes
     #: SHA-256 of the body, hex.
     digest: str
-    #: SHA-256 over sink, row id and payload digest, hex.
+    #: SHA-256 over sink, row id and payload digest, hex; where the row goes back to what it said before, over the key
+    #: of what stood there meanwhile too.
     delivery_key: str
 
 

@@ -113,6 +113,8 @@ def _tell_delivery(sent: dict[str, Any], purged_at: float | None, now: float | N
     node.lines.append(f"receipt: {sent['detail'] or 'none'}")
     node.lines.append(f"promised {tell_time(sent['promised_at'], now)}, sent {say_count(sent['n_sends'], 'time')}")
     node.lines.append(f"delivery key {sent['delivery_key']}, payload SHA-256 {sent['payload']}")
+    if follows := sent.get("follows"):
+        node.lines.append(f"these bytes had left before: the key is another, since they follow those of key {follows}")
     if sent.get("delivered") is not None:
         node.texts.append(Text("what was sent", write_out(sent["delivered"])))
     elif "delivered" in sent:

@@ -1,4 +1,4 @@
-"""Passes that show life, halts that all processes hear of, and requests from outside."""
+"""Passes that show life, halts that all processes hear of, requests from outside, and keys that follow others."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -22,6 +22,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("run_id", name=op.f("pk_halts")),
     )
     _make_inbox()
+    op.add_column("outbox", sa.Column("follows", HexKey(), nullable=True))
+    was_due = sa.text("state <> 'earlier'")
+    op.create_index(op.f("ix_outbox_row_id"), "outbox", ["row_id"], sqlite_where=was_due, postgresql_where=was_due)
 
 
 def _make_inbox() -> None:
