@@ -11,14 +11,13 @@ from overnight.keys import delivery_key
 from overnight.ledger.batching import batched
 from overnight.ledger.release_schema import approvals, outbox
 from overnight.ledger.releases import ReleaseRow
+from overnight.ledger.rivals import LED_TO_A_SEND
 
 _C = outbox.c
 #: What the sink may hold, or will: what a later approval marked as superseded may have arrived before.
 _MAY_STAND = sa.or_(
     _C.state.in_(["promised", "sending", "unknown", "delivered"]), sa.and_(_C.state == "superseded", _C.n_sends > 0)
 )
-#: In so many words, for the index: of rows that stay as they are, most promises are of this state.
-_LED_TO_A_SEND = _C.state != sa.literal_column("'earlier'")
 
 
 def choose_keys(connection: sa.Connection, sink: str, rows: Sequence[ReleaseRow]) -> Iterator[tuple[str, str | None]]:
@@ -52,7 +51,7 @@ def _find_standing(
     """By row, what may have been written to the sink, the last of it last."""
     query = sa.select(_C.row_id, _C.delivery_key, _C.payload, _C.follows)
     query = query.join(approvals, approvals.c.approval_id == _C.approval_id)
-    query = query.where(_C.row_id.in_(row_ids), _LED_TO_A_SEND, _MAY_STAND, approvals.c.sink == sink)
+    query = query.where(_C.row_id.in_(row_ids), LED_TO_A_SEND, _MAY_STAND, approvals.c.sink == sink)
     found: defaultdict[str, list[sa.Row[tuple[str, str, str, str | None]]]] = defaultdict(list)
     for row in connection.execute(query.order_by(sa.func.coalesce(approvals.c.turn, 0), _C.position)):
         found[row.row_id].append(row)

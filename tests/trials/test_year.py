@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from overnight.ledger import Ledger
@@ -123,6 +124,14 @@ def _edit_last(world: World) -> World:
     return replace(world, posted=[*world.posted[:-1], replace(last, body=last.body + b" ")])
 
 
+def _bring_back(world: World) -> World:
+    """A version of a row arrives after the one that was to replace it."""
+    last = {orjson.loads(one.body)["row_id"]: one.body for one in world.posted}
+    old = next(one.key for one in world.posted if last[orjson.loads(one.body)["row_id"]] != one.body)
+    late = [one for one in world.posted if one.key == old]
+    return replace(world, posted=[*(one for one in world.posted if one.key != old), *late])
+
+
 #: What somebody might do to one of the records.
 SPOILT: dict[str, Callable[[World], World]] = {
     "a call that the ledger does not know": _call_twice,
@@ -134,6 +143,7 @@ SPOILT: dict[str, Callable[[World], World]] = {
     "a delivery lost": lambda world: replace(world, posted=[p for p in world.posted if p.key != world.posted[0].key]),
     "a delivery that nobody let out": lambda world: replace(world, posted=[*world.posted, Posted("key", b"{}", 0)]),
     "a delivery that was changed": _edit_last,
+    "an outdated delivery that came last": _bring_back,
     "rows of a rejected run": _hold_back,
     "another run in the file": lambda world: replace(world, in_file="nobody's"),
 }

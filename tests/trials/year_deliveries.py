@@ -19,7 +19,7 @@ _HELD = """
     JOIN release_rows AS rr ON rr.release_id = r.release_id AND rr.position = h.position WHERE a.state = 'consumed'
 """
 _PROMISES = """
-    SELECT r.run_id, a.sink, a.turn, o.row_id, o.delivery_key, o.payload, o.state
+    SELECT r.run_id, a.sink, a.turn, o.row_id, o.delivery_key, o.payload, o.state, o.n_sends
     FROM outbox AS o JOIN approvals AS a ON a.approval_id = o.approval_id
     JOIN releases AS r ON r.release_id = a.release_id ORDER BY a.sink, a.turn, o.position
 """
@@ -45,6 +45,7 @@ def check_deliveries(world: World, connection: sa.Connection) -> None:
         elif row.state == "delivered":
             in_file[row.turn, row.run_id].append(row.row_id)
     assert posted.keys() <= promised, "what nobody let out has left"
+    _check_latest(posted, connection)
     for row in connection.exec_driver_sql(_HELD):
         told = world.runs[row.run_id]
         if told.decision == "release":
@@ -55,6 +56,21 @@ def check_deliveries(world: World, connection: sa.Connection) -> None:
         (_, run_id), row_ids = max(in_file.items())
         assert world.in_file == run_id
         _check_file(world.home / "out.jsonl", world.runs[run_id], row_ids)
+
+
+def _check_latest(posted: Mapping[str, bytes], connection: sa.Connection) -> None:
+    """Of each row the receiver, which takes a key once, was given last what was let out last."""
+    stands = {orjson.loads(body)["row_id"]: digest_bytes(body) for body in posted.values()}
+    last: defaultdict[str, set[str]] = defaultdict(set)
+    for row in connection.exec_driver_sql(_PROMISES):
+        if row.sink.startswith("http") and row.state in {"delivered", "earlier"}:
+            last[row.row_id] = {to_hex(row.payload)}
+        elif row.sink.startswith("http") and row.n_sends and row.state in {"promised", "sending"}:
+            # Its answer was lost: it may be there.
+            last[row.row_id].add(to_hex(row.payload))
+    # A row that is not there at all is missed above.
+    for row_id in last.keys() & stands.keys():
+        assert stands[row_id] in last[row_id], f"the receiver holds another version of {row_id} than the last"
 
 
 def _read_posted(world: World) -> dict[str, bytes]:

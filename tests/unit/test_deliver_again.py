@@ -280,6 +280,24 @@ def test_what_may_stand_there_is_written_over_and_does_not_come_back(
     assert table.read() == {"r1": "second"}
 
 
+def test_what_came_to_light_by_a_recall_is_written_over_too(
+    nights: Nights, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nights.live("first")
+    second = nights.approve("second")
+    with _answers_lost(monkeypatch), pytest.raises(RunHalted):
+        nights.deliver(second)
+    third = nights.approve("third")
+    nights.deliver(third)
+    with pytest.raises(ApprovalRefused, match="holds a later release"):
+        nights.go_on(second)
+    nights.recall(third.release_id)
+    # The ledger has never heard that it arrived.
+    assert table.read() == {"r1": "second"}
+    assert nights.live("first") == "delivered"
+    assert table.read() == {"r1": "first"}
+
+
 def test_an_older_version_waits_until_it_is_known_what_became_of_a_newer_one(
     nights: Nights, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,10 +342,9 @@ def test_a_version_that_was_refused_does_not_come_after_a_later_one(nights: Nigh
     second = nights.approve("second")
     assert nights.deliver(second) == {"r1": "failed"}
     table.execute("DROP TRIGGER no")
-    resend = {"arrived": False, "by": "Ada", "reason": "mended", "ledger": house.ledger}
     assert nights.live("first") == "earlier"
     with pytest.raises(ApprovalRefused, match="a later release has let it out since"):
-        settle_unknown(second.release_id, ["r1"], **resend)
+        settle_unknown(second.release_id, ["r1"], arrived=False, by="Ada", reason="mended", ledger=house.ledger)
     assert table.read() == {"r1": "first"}
     assert nights.live("second") == "delivered"
 
