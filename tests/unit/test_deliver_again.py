@@ -27,6 +27,7 @@ from overnight.sinks.http import HttpSink
 from overnight.sinks.sql import SqlSink
 from tests.acceptance.receiver import Receiver
 from tests.conftest import DATABASES, House
+from tests.fakes.s3 import FakeS3
 from tests.fakes.smtp import FakeSmtp
 
 pytestmark = pytest.mark.parametrize("database", DATABASES)
@@ -177,6 +178,25 @@ def test_a_mail_is_sent_again_under_another_message_id(house: House) -> None:
         assert len(smtp.messages) == 3
     with house.ledger.reading():
         assert len({key for (key,) in house.fetch("SELECT delivery_key FROM outbox")}) == 3
+
+
+def test_an_object_of_a_later_night_holds_the_row_again(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    with FakeS3() as s3:
+        # Looked up before there is a credential.
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3.url)
+        credential = house.settings.credentials / "rows"
+        credential.parent.mkdir(parents=True)
+        credential.write_text(s3.make_credential())
+        credential.chmod(0o600)
+        nights = Nights(house, "s3://rows/out/{release}.jsonl")
+        assert [nights.live(text, "same") for text in ("first", "second", "first")] == ["delivered"] * 3
+        assert nights.live("first", "same") == "earlier"
+        held = [[json.loads(line)["quote"] for line in body.splitlines()] for body in s3.objects.values()]
+    assert held == [["first", "same"], ["second"], ["first"]]
 
 
 def test_a_kill_between_a_send_and_its_record_sends_the_same_key_again(
