@@ -72,7 +72,7 @@ def _use_up(verified: Verified, sink: Sink, ledger: Ledger) -> None:
     now = time.time()
 
     def job(connection: sa.Connection) -> bool:
-        is_used = consume(connection, approval, rows, is_whole=sink.replaces, now=now)
+        is_used = consume(connection, approval, rows, is_plain=sink.replaces or sink.by_request, now=now)
         # Only now: who writes to the sink has had their turn.
         if is_used and sink.replaces and (other := find_other_tenant(connection, approval)):
             raise ApprovalRefused(

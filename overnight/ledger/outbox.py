@@ -22,13 +22,14 @@ _C = outbox.c
 
 
 def consume(
-    connection: sa.Connection, approval: Approval, rows: Sequence[ReleaseRow], *, is_whole: bool, now: float
+    connection: sa.Connection, approval: Approval, rows: Sequence[ReleaseRow], *, is_plain: bool, now: float
 ) -> bool:
     """
     Use the approval up and promise its rows, together; False where it was used, or has expired.
 
     Under which key each row is sent is settled here, where nothing else comes between: by what stands at the sink, or
-    is on its way there. A sink that holds one release whole is told no row apart from others by its key.
+    is on its way there. Rows keep their plain keys, `is_plain`, at a sink that holds one release whole, or that answers
+    requests: there no version of a row takes the place of another.
 
     Raises:
         DeliveryHeld: The sink is on hold: the approval is as it was.
@@ -47,7 +48,7 @@ def consume(
     connection.execute(sa.update(sinks).where(sinks.c.sink == approval.sink).values(n_turns=turn + 1))
     promised = {"approval_id": approval.approval_id, "state": "promised", "n_sends": 0, "promised_at": now}
     plain = ((r.delivery_key, None) for r in rows)
-    keys = plain if is_whole else choose_keys(connection, approval.sink, rows)
+    keys = plain if is_plain else choose_keys(connection, approval.sink, rows)
     values = [
         promised | {"position": r.position, "row_id": r.row_id, "payload": r.payload, "delivery_key": k, "follows": f}
         for r, (k, f) in zip(rows, keys, strict=True)

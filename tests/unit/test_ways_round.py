@@ -290,7 +290,7 @@ def test_a_trigger_refuses_held_rows_from_one_who_uses_the_approval_up_by_hand(h
     approval = house.approve(house.offer(), r3="wrong")
     rows = _list_rows(house, approval)
     with pytest.raises(LedgerRefused, match="no row enters the outbox"):
-        house.ledger.write(lambda c: consume(c, approval, rows, is_whole=False, now=time.time()))
+        house.ledger.write(lambda c: consume(c, approval, rows, is_plain=False, now=time.time()))
     assert house.fetch("SELECT state FROM approvals") == [("approved",)]
 
 

@@ -36,7 +36,7 @@ def _approve(house: House, n_rows: int = 3, *, run: str = RUN) -> Approval:
 def _consume(house: House, approval: Approval, now: float | None = None) -> bool:
     with house.ledger.reading() as connection:
         rows = find_release_rows(connection, approval.release_id)
-    return house.ledger.write(lambda c: consume(c, approval, rows, is_whole=False, now=now or time.time()))
+    return house.ledger.write(lambda c: consume(c, approval, rows, is_plain=False, now=now or time.time()))
 
 
 def _claim(house: House, approval: Approval, worker: Worker, n_rows: int | None = None, **how: bool) -> list[str]:
@@ -277,7 +277,7 @@ def test_the_database_itself_refuses(house: House, work: Callable[[], Worker], s
     _approve(house, 4, run="night-2")
     with house.ledger.reading() as connection:
         rows = [r for r in find_release_rows(connection, used.release_id) if r.row_id != "r2"]
-    house.ledger.write(lambda c: consume(c, used, rows, is_whole=False, now=time.time()))
+    house.ledger.write(lambda c: consume(c, used, rows, is_plain=False, now=time.time()))
     _claim(house, used, worker, 1)
     _settle(house, used, worker, "r1")
     with pytest.raises(LedgerRefused, match=said) as caught:
