@@ -116,7 +116,7 @@ def work(orders: Orders, limit: int) -> dict[str, Any]:
     with closing(Ledger(settings.ledger_url)) as ledger, closing(Engine(settings, ledger)) as engine:
         house = House(settings, ledger)
         prompt = house.make_prompt(model=MODEL, endpoint=orders.endpoint)
-        how: dict[str, Any] = {"ledger": ledger, "home": home, "lease_s": settings.lease_s}
+        how: dict[str, Any] = {"ledger": ledger, "place": home, "lease_s": settings.lease_s}
         if not has_waiting(SOURCE, now=time.time(), **how):
             return {"n_rows": 0}
         house.begin(orders.run_id)

@@ -44,7 +44,7 @@ def main() -> None:
     source, home, id_column = sys.argv[1:]
     refused, rows, ids = "", Counter[str](), []
     batches = read_batches(
-        source, id_column=id_column or None, inputs=("text",), optional_inputs=(), home=Path(home), limit=100_000
+        source, id_column=id_column or None, inputs=("text",), optional_inputs=(), place=Path(home), limit=100_000
     )
     try:
         for batch in batches:

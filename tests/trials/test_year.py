@@ -61,7 +61,7 @@ def check_traced(world: World) -> None:
         row_id = dice.choice(list(told.rows))
         with closing(Ledger(world.ledger_url)) as ledger:
             try:
-                explained = explain_row(row_id, run_id=told.run_id, ledger=ledger, home=world.home)
+                explained = explain_row(row_id, run_id=told.run_id, ledger=ledger, place=world.home)
             except Exception as error:
                 raise AssertionError(f"{row_id} of {told.run_id}: {error}") from error
         text = render_row(explained)

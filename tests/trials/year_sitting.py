@@ -51,7 +51,7 @@ def sit(orders: Orders, clock: WallClock) -> dict[str, Any]:
                 said = end(house, orders.run_id, RunState.RELEASED, states=sorted(set(states)), n_rows=len(states))
         if orders.has_brief:
             now = time.time()
-            write_brief(gather_brief(orders.run_id, ledger=house.ledger, home=house.home, now=now), house.home)
+            write_brief(gather_brief(orders.run_id, ledger=house.ledger, place=house.home, now=now), house.home)
         return said | {"n_refused": n_refused}
 
 
@@ -73,7 +73,7 @@ def _review(release: Release, orders: Orders, house: House, clock: WallClock) ->
     while len(said) < MOST_ROUNDS:
         with house.ledger.reading() as connection:
             release = find_release(connection, orders.run_id) or release
-        release = open_round(release, ledger=house.ledger, home=house.home, now=time.time())
+        release = open_round(release, ledger=house.ledger, place=house.home, now=time.time())
         clock.set_forward(READING_S)
         wrong = _list_wrong(release, orders, house)
         answers = house.answer(release, orders.decision, reviewer=READERS[at % 2], **dict.fromkeys(wrong, "wrong"))

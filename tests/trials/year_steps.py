@@ -68,7 +68,7 @@ def work(orders: Orders, clock: WallClock) -> dict[str, Any]:
             if ended.why:
                 return end(house, orders.run_id, RunState.HALTED, ended.why)
             checked = [_check(batch, prompt, orders, house) for batch in ended.completed]
-            compare_step(orders.run_id, 1, ledger=house.ledger, home=house.home, now=time.time())
+            compare_step(orders.run_id, 1, ledger=house.ledger, place=house.home, now=time.time())
             if failures := [line for batch in checked for line in batch.batch_failures]:
                 return end(house, orders.run_id, RunState.HELD, failures[0])
             if not any(batch.n_accepted for batch in checked):
@@ -120,7 +120,7 @@ def _check(completed: CompletedBatch, prompt: Prompt, orders: Orders, house: Hou
     checked = checks.check_batch(
         completed, read_part(completed.part, house.home), parse_checks(prompt.checks, prompt=prompt.name),
         prompt.checks_hash, Judge(orders.bench), suite_name=prompt.name, docs_dir=house.home / "docs" / prompt.name,
-        home=house.home,
+        place=house.home, home=house.home,
     )  # fmt: skip
     key = f"check-{completed.part.digest}-{prompt.checks_hash}-{orders.run_id}"
     house.ledger.write(lambda connection: record_part(connection, key, checked, time.time()))
@@ -131,5 +131,5 @@ def _check(completed: CompletedBatch, prompt: Prompt, orders: Orders, house: Hou
 def clear(orders: Orders, clock: WallClock) -> dict[str, Any]:
     """A purge of what is older than two months."""
     with open_house(orders, clock) as house:
-        done = purge(house.ledger, house.home, before=time.time() - KEPT_S, by=getpass.getuser())
+        done = purge(house.ledger, house.home, house.home, before=time.time() - KEPT_S, by=getpass.getuser())
         return dict(done.counts)
