@@ -38,7 +38,8 @@ def pin_requests(
     """
     Take what waits and pin it as the run's input, in order of arrival; nothing where nothing waits.
 
-    A process that ends in between leaves what it took to the next run. One that stood still for so long that another
+    A process that ends in between leaves what it took to the next run, or to its own run where that is put back first.
+    One that stood still for so long that another
     run has taken some of it pins nothing.
 
     Args:
@@ -55,6 +56,7 @@ def pin_requests(
         InputRefused: They are for another prompt.
     """
     worker = get_worker(ledger, lease_s)
+    ledger.write(lambda connection: _give_back_unpinned(connection, run_id))
     taking = _Taking(source, run_id, ledger, worker)
     try:
         batches = list(read_requests(source, taking.stream(min(limit or MOST_ROWS, MOST_ROWS)), prompt, place))
@@ -72,6 +74,13 @@ def take_up(run_id: str, *, ledger: Ledger, lease_s: float) -> None:
     """Keep what the run has pinned for the process that continues it."""
     worker = get_worker(ledger, lease_s)
     ledger.write(lambda connection: hold(connection, run_id, worker))
+
+
+def _give_back_unpinned(connection: sa.Connection, run_id: str) -> None:
+    """What a process of the run had taken when it was killed: in no batch of the run, nobody would ever answer it."""
+    lock_run(connection, run_id)
+    if not find_batches(connection, run_id, Batch, step=1):
+        give_back(connection, run_id)
 
 
 class _Taking:

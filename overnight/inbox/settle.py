@@ -5,7 +5,7 @@ from __future__ import annotations
 from overnight.inbox.drain import get_worker
 from overnight.intake.inbox import InboxSource
 from overnight.ledger import Ledger
-from overnight.ledger.inbox_settling import AGAIN, LEFT_OUT, OPEN, Fate, close, find_fates, list_held, settle
+from overnight.ledger.inbox_settling import AGAIN, LEFT_OUT, Fate, close, find_fates, list_held, settle
 from overnight.ledger.inbox_takes import free_lost, is_waiting, list_holders
 from overnight.ledger.manifests import find_latest_batches
 from overnight.ledger.queries import get_run
@@ -51,7 +51,8 @@ def settle_run(run_id: str, *, ledger: Ledger, place: PartsPlace, lease_s: float
         return
     if held.keys() - fates.keys():
         fates = _read_fates(run_id, ledger, place) | fates
-    settled = {held[row_id]: fates.get(row_id, OPEN) for row_id in held}
+    # What is in no batch of the run was taken by a process of it that was killed before it pinned.
+    settled = {held[row_id]: fates.get(row_id, AGAIN) for row_id in held}
     ledger.write(lambda connection: settle(connection, run_id, settled, now))
 
 

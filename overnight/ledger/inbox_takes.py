@@ -87,10 +87,10 @@ def hold(connection: sa.Connection, run_id: str, worker: Worker) -> None:
     connection.execute(sa.update(inbox).where(_is_held(run_id)).values(worker_id=worker.worker_id))
 
 
-def give_back(connection: sa.Connection, run_id: str, worker: Worker) -> None:
-    """Let others take what this process has taken for the run and did not come to work on."""
-    mine = sa.and_(_is_held(run_id), _C.worker_id == worker.worker_id)
-    connection.execute(sa.update(inbox).where(mine).values(_QUEUED))
+def give_back(connection: sa.Connection, run_id: str, worker: Worker | None = None) -> None:
+    """Let others take what this process, or any where none is named, has taken for the run and not come to work on."""
+    whose = _C.worker_id == worker.worker_id if worker else sa.true()
+    connection.execute(sa.update(inbox).where(_is_held(run_id), whose).values(_QUEUED))
 
 
 def lock_run(connection: sa.Connection, run_id: str) -> None:

@@ -27,6 +27,15 @@ def _end_process(desk: Desk) -> None:
     desk.house.ledger.write(lambda c: end_lease(c, worker))
 
 
+def _take_and_not_pin(desk: Desk, run_id: str) -> Desk:
+    """Another process, broken off after it has taken what waits for the run."""
+    other = desk.open_other()
+    other.house.begin(run_id)
+    taking = drain._Taking(SOURCE, run_id, other.house.ledger, get_worker(other.house.ledger, 60.0))  # noqa: SLF001 - broken off
+    assert list(taking.stream(9))
+    return other
+
+
 @ON_EACH
 def test_a_run_pins_what_waits_in_order_of_arrival_and_the_next_run_only_what_came_since(desk: Desk) -> None:
     desk.send("r3", "r1", "r2")
@@ -60,14 +69,61 @@ def test_another_version_of_a_row_waits_for_the_next_run(desk: Desk, monkeypatch
 @ON_EACH
 def test_what_a_process_had_taken_and_not_pinned_is_the_next_ones_once_it_is_gone(desk: Desk) -> None:
     desk.send("r1", "r2")
-    killed = desk.open_other()
-    killed.house.begin("run-1")
-    taking = drain._Taking(SOURCE, "run-1", killed.house.ledger, get_worker(killed.house.ledger, 60.0))  # noqa: SLF001 - broken off
-    stream = taking.stream(9)
-    assert next(stream)[0] == "r1"
+    killed = _take_and_not_pin(desk, "run-1")
     assert desk.take_all("run-2") == []  # it is alive
     _end_process(killed)
     assert desk.rows(desk.take_all("run-2")) == ["r1", "r2"]
+
+
+@ON_EACH
+def test_a_run_that_was_killed_before_it_pinned_and_is_put_back_takes_its_requests_again(desk: Desk) -> None:
+    desk.send("r1", "r2")
+    _end_process(_take_and_not_pin(desk, "run-1"))
+    desk.send("r3")
+    batches = desk.take("run-1")
+    assert desk.rows(batches) == ["r1", "r2", "r3"]
+    desk.publish(desk.offer("run-1", batches))
+    assert set(desk.states().values()) == {"answered"}
+
+
+@ON_EACH
+def test_a_run_that_is_put_back_answers_the_version_of_a_row_that_it_read(desk: Desk) -> None:
+    [first] = desk.send(("r1", "first words"))
+    _end_process(_take_and_not_pin(desk, "run-1"))
+    [second] = desk.send(("r1", "other words"))
+    desk.publish(desk.offer("run-1", desk.take("run-1")))
+    assert (desk.find(first).state, desk.find(second).state) == ("answered", "queued")
+
+
+@ON_EACH
+def test_a_process_whose_run_was_put_back_beside_it_pins_nothing(desk: Desk) -> None:
+    desk.send("r1", "r2")
+    slow, meanwhile = desk.open_other(), list[list[Batch]]()
+
+    def stand_still(name: str) -> None:
+        if name == "before-pinned":
+            patch.undo()
+            meanwhile.append(desk.take("run-1"))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drain, "reach", stand_still)
+        with pytest.raises(RunHalted):
+            slow.take("run-1")
+    assert desk.rows(meanwhile[0]) == ["r1", "r2"]
+    assert desk.states() == {"r1": "taken", "r2": "taken"}
+
+
+@ON_EACH
+@pytest.mark.parametrize("is_offered", [True, False])
+def test_what_a_run_has_and_never_pinned_is_the_next_ones_when_it_is_settled(desk: Desk, is_offered: bool) -> None:
+    desk.send("r1")
+    if is_offered:
+        desk.offer("run-1", desk.take("run-1"))
+        desk.send("r2")
+    _take_and_not_pin(desk, "run-1")
+    desk.end("run-1", RunState.RELEASED)
+    desk.settle("run-1")
+    assert desk.states() == ({"r1": "taken", "r2": "queued"} if is_offered else {"r1": "queued"})
 
 
 @ON_EACH
