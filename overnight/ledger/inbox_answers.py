@@ -116,6 +116,8 @@ _ANSWER = Prepared(
         settled_at=sa.bindparam("now"),
         reason=sa.null(),
         read_at=sa.null(),
+        # It has an answer again: the same row, handed in once more, is to find it.
+        purged_at=sa.null(),
     )
 )
 _WITHDRAW = Prepared(

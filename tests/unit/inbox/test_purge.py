@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from overnight.ledger.inbox import purge_settled
 from overnight.purge import purge
 from overnight.records import InboxState, RunState
 from tests.conftest import DATABASES
-from tests.unit.inbox.conftest import Desk
+from tests.unit.inbox.conftest import SINK, Desk
 
 
 @pytest.mark.parametrize("database", DATABASES)
@@ -37,3 +40,25 @@ def test_what_is_settled_loses_its_texts_and_what_waits_keeps_them(desk: Desk) -
     desk.publish(desk.offer("run-2", desk.take("run-2")))
     assert desk.find(key).state == InboxState.ANSWERED
     assert desk.find(key).answer is not None
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_an_answer_that_is_let_out_after_the_purge_is_there_when_the_row_is_sent_again(desk: Desk) -> None:
+    key, other = desk.send("r1", "r2")
+    batches = desk.take("run-1")
+    held = desk.offer("run-1", batches)
+    desk.publish(held, r1="wrong")
+    desk.settle("run-1")
+    house = desk.house
+    assert house.ledger.write(lambda c: purge_settled(c, [key], before=2e9, now=2e9)) == {key}
+    assert desk.find(other).answer is not None
+    again = house.offer_checked(
+        desk.answer("run-1", batches), house.make_prompt(), sink=SINK, run_id="run-1", now=time.time(), held_of=held
+    )
+    desk.publish(again)
+    answer = desk.find(key).answer
+    assert answer is not None
+
+    assert desk.send("r1") == [key]
+    assert (desk.find(key).state, desk.find(key).answer) == (InboxState.ANSWERED, answer)
+    assert house.ledger.write(lambda c: purge_settled(c, [key], before=2e10, now=3e9)) == {key}
