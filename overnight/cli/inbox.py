@@ -17,11 +17,11 @@ import orjson
 
 from overnight.cli.show import find_login, get_ledger, print_json
 from overnight.failures import InputRefused, OvernightError
-from overnight.inbox import Submitted, count, find, look, submit_all
+from overnight.inbox import Submitted, count, find, keep, look, make_arrival
 from overnight.ledger import Ledger, open_ledger
-from overnight.ledger.inbox import InboxCount, InboxRequest
+from overnight.ledger.inbox import Arrival, InboxCount, InboxRequest
 from overnight.prompts import load_prompt
-from overnight.records import InboxState
+from overnight.records import InboxState, Prompt
 from overnight.settings import Settings
 
 #: Rows of one transaction.
@@ -33,15 +33,22 @@ _WAITING = {InboxState.QUEUED: "the next run takes it", InboxState.TAKEN: "its r
 def submit_rows(
     prompt_name: str, *, rows: tuple[str, ...], file: Path | None, shows: bool, by: str | None, as_json: bool
 ) -> None:
-    """Keep the rows, some at a time, and print the key of each once it is on disk."""
+    """Keep the rows up to the first that is refused, some at a time; print the key of each once it is on disk."""
     if not rows and file is None:
         raise OvernightError("There is nothing to submit. Give --row JSON, or --file ROWS.jsonl.")
     prompt, ledger = load_prompt(prompt_name), open_ledger(Settings.from_env().ledger_url)
-    given = _read_rows(rows, file)
-    while some := list(islice(given, _N_AT_ONCE)):
-        made = submit_all(some, prompt, ledger=ledger, sent_by=by or find_login(), now=time.time())
-        for one in made:
+    given, n_kept, fault = _read_arrivals(rows, file, prompt, by or find_login()), 0, None
+    while fault is None:
+        some, fault = _gather(given)
+        if not some:
+            break
+        for one in keep(some, ledger=ledger):
             _tell(one, ledger, shows=shows, as_json=as_json)
+        n_kept += len(some)
+    if fault and n_kept:
+        raise InputRefused(f"{fault} Rows before it that were kept: {n_kept:,}.") from fault
+    if fault:
+        raise fault
 
 
 def show_inbox(what: str | None, *, as_json: bool) -> None:
@@ -63,16 +70,38 @@ def show_inbox(what: str | None, *, as_json: bool) -> None:
         click.echo(f"Nothing has come in{f' for {what}' if what else ''}. `overnight submit PROMPT --row JSON`.")
 
 
-def _read_rows(rows: Iterable[str], file: Path | None) -> Iterator[Mapping[str, Any]]:
+def _gather(given: Iterator[Arrival]) -> tuple[list[Arrival], InputRefused | None]:
+    """The next rows, and what is wrong with the one after them."""
+    some: list[Arrival] = []
+    try:
+        for arrival in islice(given, _N_AT_ONCE):
+            some.append(arrival)  # noqa: PERF402 - those before a fault are wanted
+    except InputRefused as fault:
+        return some, fault
+    return some, None
+
+
+def _read_arrivals(rows: Iterable[str], file: Path | None, prompt: Prompt, sent_by: str) -> Iterator[Arrival]:
+    for where, text in _read_texts(rows, file):
+        row = _parse(text, where)
+        try:
+            arrival = make_arrival(row, prompt, sent_by=sent_by, now=time.time())
+        except InputRefused as error:
+            raise InputRefused(f"{where} is refused: {error}") from error
+        yield arrival
+
+
+def _read_texts(rows: Iterable[str], file: Path | None) -> Iterator[tuple[str, str | bytes]]:
+    """Each row's text, after where it stands."""
     for n, text in enumerate(rows, 1):
-        yield _parse(text, f"--row {n}")
+        yield f"--row {n}", text
     if file is None:
         return
     try:
         with sys.stdin.buffer if str(file) == "-" else file.open("rb") as lines:
             for n, line in enumerate(lines, 1):
                 if not line.isspace():
-                    yield _parse(line, f"line {n} of {file}")
+                    yield f"Line {n} of {file}", line
     except OSError as error:
         raise InputRefused(f"{file} cannot be read ({error.strerror}). Check the path.") from error
 
@@ -81,9 +110,7 @@ def _parse(text: str | bytes, where: str) -> Mapping[str, Any]:
     try:
         row = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise InputRefused(
-            f"{where} is not JSON ({error}). Give one object a row; the rows before it were kept."
-        ) from error
+        raise InputRefused(f"{where} is not JSON ({error}). Give one object a row.") from error
     if not isinstance(row, dict):
         raise InputRefused(f'{where} is no JSON object. Give one a row, such as {{"id": "1"}}.')
     return row

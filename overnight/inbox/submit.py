@@ -60,12 +60,22 @@ def submit_all(
     Raises:
         InputRefused: A row is not one that the prompt can be asked.
     """
-    arrivals = [_make_arrival(row, prompt, sent_by, now) for row in rows]
+    return keep([make_arrival(row, prompt, sent_by=sent_by, now=now) for row in rows], ledger=ledger)
+
+
+def keep(arrivals: Sequence[Arrival], *, ledger: Ledger) -> list[Submitted]:
+    """Keep requests in one transaction: all, or none."""
     is_new = ledger.write(lambda connection: enqueue(connection, arrivals))
     return [Submitted(a.inbox_key, a.row_id, new) for a, new in zip(arrivals, is_new, strict=True)]
 
 
-def _make_arrival(row: Mapping[str, Any], prompt: Prompt, sent_by: str, now: float) -> Arrival:
+def make_arrival(row: Mapping[str, Any], prompt: Prompt, *, sent_by: str, now: float) -> Arrival:
+    """
+    The request that a row makes to this prompt; nothing is kept yet.
+
+    Raises:
+        InputRefused: As for `submit`.
+    """
     values = {name: value for name, value in row.items() if value is not None}
     _refuse_unfit(values, prompt)
     # The column that names a row may be one that the prompt reads, too.

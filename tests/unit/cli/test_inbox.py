@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from overnight.cli import inbox
 from tests.conftest import House
 from tests.unit.cli.conftest import Cli
 
@@ -55,13 +56,48 @@ def test_a_file_of_rows_is_taken_line_by_line(house: House, cli: Cli) -> None:
         (("--row", "{"), "--row 1 is not JSON"),
         (("--row", "[1]"), "--row 1 is no JSON object"),
         (("--file", "none.jsonl"), "none.jsonl cannot be read"),
-        (("--row", '{"body": "x"}'), "no 'ticket_id'"),
+        (("--row", '{"body": "x"}'), "--row 1 is refused: The row has no 'ticket_id'"),
     ],
 )
 def test_what_is_no_row_is_refused_in_one_line(cli: Cli, arguments: tuple[str, ...], why: str) -> None:
     code, out, err = cli("submit", "triage_ticket", *arguments)
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert why in err
+    assert "kept" not in err
+
+
+@pytest.mark.parametrize("n_at_once", [1, 2, 1000])
+def test_the_rows_of_a_file_are_kept_some_at_a_time(
+    house: House, cli: Cli, monkeypatch: pytest.MonkeyPatch, n_at_once: int
+) -> None:
+    monkeypatch.setattr(inbox, "_N_AT_ONCE", n_at_once)
+    Path("rows.jsonl").write_text("".join(f'{{"ticket_id": "T-{n}", "body": "Hello"}}\n' for n in range(4)) + "{oops")
+    assert "Rows before it that were kept: 4." in cli("submit", "triage_ticket", "--file", "rows.jsonl")[2]
+    assert house.fetch("SELECT count(*) FROM inbox") == [(4,)]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("{oops", "Line 4 of rows.jsonl is not JSON"),
+        ('{"body": "x"}', "Line 4 of rows.jsonl is refused: The row has no"),
+    ],
+)
+def test_rows_before_one_that_is_refused_are_kept_and_those_after_it_are_not(
+    house: House, cli: Cli, line: str, why: str
+) -> None:
+    given = [f'{{"ticket_id": "T-{n}", "body": "Hello"}}' for n in range(1, 4)]
+    Path("rows.jsonl").write_text("\n".join([given[0], "", given[1], line, given[2]]))
+    code, out, err = cli("submit", "triage_ticket", "--file", "rows.jsonl")
+    assert (code, len(out.splitlines()), err.count("\n")) == (1, 2, 1)
+    assert why in err
+    assert "Rows before it that were kept: 2." in err
+    assert house.fetch("SELECT row_id FROM inbox ORDER BY inbox_id") == [("T-1",), ("T-2",)]
+
+
+def test_a_file_without_rows_keeps_nothing(cli: Cli) -> None:
+    Path("rows.jsonl").write_text("\n\n")
+    assert cli("submit", "triage_ticket", "--file", "rows.jsonl") == (0, "", "")
 
 
 def test_an_empty_inbox_says_how_to_fill_it(cli: Cli) -> None:
