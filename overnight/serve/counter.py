@@ -14,7 +14,7 @@ import anyio.to_thread
 import orjson
 
 from overnight.failures import InputRefused, LedgerRefused, PromptRefused
-from overnight.inbox import Submitted, find, submit
+from overnight.inbox import Submitted, find, look, submit
 from overnight.ledger import Ledger
 from overnight.ledger.inbox import InboxRequest
 from overnight.records import InboxState
@@ -59,7 +59,8 @@ class Counter:
         """
         kept = await self._work(self._writing, lambda: self._keep(prompt, body, client))
         state = InboxState.QUEUED
-        if not kept.is_new and (request := await self._look(kept.inbox_key)):
+        # No answer is shown here: nobody has read one by this.
+        if not kept.is_new and (request := await self._find(look, kept.inbox_key)):
             state = request.state
         url = f"/v1/requests/{prompt}/{kept.inbox_key}"
         answer = {"key": kept.inbox_key, "state": state, "is_new": kept.is_new, "url": url}
@@ -72,7 +73,7 @@ class Counter:
         Raises:
             Refused: There is no such request to this prompt, or the ledger is away.
         """
-        request = await self._look(key) if re.fullmatch(KEY_PATTERN, key) else None
+        request = await self._find(find, key) if re.fullmatch(KEY_PATTERN, key) else None
         if request is None or request.prompt != prompt:
             raise Refused(404, "No request has this key. Hand the row in, and use the key in the answer.")
         return orjson.dumps(
@@ -110,8 +111,8 @@ class Counter:
         known = ", ".join(self._shelf.list_names()) or "none"
         raise Refused(404, f"There is no prompt {name[:100]!r} here. There are: {known}.")
 
-    async def _look(self, key: str) -> InboxRequest | None:
-        return await self._work(self._reading, lambda: find(key, ledger=self._ledger))
+    async def _find(self, by: Callable[..., InboxRequest | None], key: str) -> InboxRequest | None:
+        return await self._work(self._reading, lambda: by(key, ledger=self._ledger))
 
     async def _work(self, threads: anyio.CapacityLimiter, job: Callable[[], T]) -> T:
         """The job's result, from a thread that may wait; what stands in its way, as a problem."""

@@ -83,6 +83,19 @@ def test_an_answer_is_given_byte_for_byte_and_the_row_is_not_asked_again(front: 
     assert (again.status_code, again.json()["state"], again.json()["is_new"]) == (200, "answered", False)
 
 
+def test_an_answer_counts_as_read_once_it_was_shown_and_not_when_its_row_is_handed_in_again(
+    front: Front, ada: httpx.Client
+) -> None:
+    made = post(ada).json()
+    with ExitStack() as stack:
+        desk = Desk(front.house, stack)
+        desk.publish(desk.offer("run-1", desk.take("run-1")))
+    assert post(ada).json()["state"] == "answered"
+    assert front.house.fetch("SELECT read_at FROM inbox") == [(None,)]
+    assert ada.get(made["url"]).json()["answer"]
+    assert front.house.fetch("SELECT read_at FROM inbox") != [(None,)]
+
+
 def test_a_request_without_an_answer_says_why(front: Front, ada: httpx.Client) -> None:
     url = post(ada).json()["url"]
     settle(front, state="closed", reason="The reviewer held it back.")
