@@ -20,7 +20,7 @@ from overnight.checks import parse_checks, refuse_unknown_fields
 from overnight.complete import Engine, get_engine, resolve_prompt
 from overnight.failures import OvernightError, RunHalted
 from overnight.inbox.fence import find_lost
-from overnight.inbox.settle import settle_run
+from overnight.inbox.settle import settle_if_possible
 from overnight.intake.quarantine import parse_quarantine
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger import runs as ledger_runs
@@ -229,7 +229,10 @@ def open_run(
         finally:
             _current.reset(token)
             ledger.write(lambda connection: ledger_runs.end_pass(connection, pass_id, time.time()))
-            settle_run(run.run_id, ledger=ledger, place=settings.parts, lease_s=settings.lease_s, now=time.time())
+            # A fault here must not take the place of how the run has ended.
+            settle_if_possible(
+                run.run_id, ledger=ledger, place=settings.parts, lease_s=settings.lease_s, now=time.time()
+            )
 
 
 def _name_kind(parameters: Mapping[str, Any]) -> dict[str, str]:

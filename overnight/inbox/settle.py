@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+
+from overnight.failures import OvernightError
 from overnight.inbox.drain import get_worker
 from overnight.intake.inbox import InboxSource
 from overnight.ledger import Ledger
@@ -13,12 +16,26 @@ from overnight.parts import read_part
 from overnight.place import PartsPlace
 from overnight.records import RowState, RunState
 
+_log = logging.getLogger("overnight.inbox")
+
 
 def has_waiting(source: InboxSource, *, ledger: Ledger, place: PartsPlace, lease_s: float, now: float) -> bool:
-    """Whether a run would find requests; what earlier runs left behind is settled, or free, before it is looked."""
+    """
+    Whether a run would find requests; what earlier runs left behind is settled, or free, before it is looked.
+
+    A run that cannot be settled keeps what it has, and stands in nobody's way.
+    """
     for run_id in ledger.read(lambda connection: list_holders(connection, source.prompt)):
-        settle_run(run_id, ledger=ledger, place=place, lease_s=lease_s, now=now)
+        settle_if_possible(run_id, ledger=ledger, place=place, lease_s=lease_s, now=now)
     return ledger.read(lambda connection: is_waiting(connection, source.prompt))
+
+
+def settle_if_possible(run_id: str, *, ledger: Ledger, place: PartsPlace, lease_s: float, now: float) -> None:
+    """As `settle_run`; a fault is logged, and whoever settles the run next tries again."""
+    try:
+        settle_run(run_id, ledger=ledger, place=place, lease_s=lease_s, now=now)
+    except OvernightError as error:
+        _log.warning("The requests of run %s could not be settled yet: %s", run_id, error)
 
 
 def settle_run(run_id: str, *, ledger: Ledger, place: PartsPlace, lease_s: float, now: float) -> None:

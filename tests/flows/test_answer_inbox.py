@@ -6,10 +6,12 @@ import time
 from typing import Any
 
 import orjson
+import pytest
 
 from flows.answer_inbox import answer_inbox
 from overnight.cli.plan import as_object
-from overnight.inbox import Submitted, find, look, submit
+from overnight.failures import PartRefused
+from overnight.inbox import Submitted, find, look, settle, submit
 from overnight.ledger.inbox import InboxRequest
 from overnight.prompts import load_prompt
 from overnight.records import InboxState
@@ -94,6 +96,27 @@ def test_what_a_halted_run_had_is_the_next_ones_and_the_old_run_leaves_it_there(
     project.decide("inbox-2")
     assert _run(project, "inbox-2").summary.published == 3
     assert {_look(project, one).state for one in sent} == {InboxState.ANSWERED}
+
+
+def test_a_fault_while_requests_are_settled_does_not_take_the_place_of_the_runs_own_end(project: Project) -> None:
+    sent = [_send(project, ticket) for ticket in TICKETS]
+    project.fake.answer = lambda body: (
+        Scripted(refusal="I may not.") if "twice" in str(body["messages"][-1]) else answer_by_schema(body)
+    )
+
+    def refuse(*_: object) -> None:
+        raise PartRefused("The place of parts is away.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settle, "read_part", refuse)
+        assert _run(project, "inbox-1").name == "COMPLETED Waiting"
+        project.decide("inbox-1")
+        done = _run(project, "inbox-1")
+        assert (done.name.split()[0], done.summary.published) == ("COMPLETED", 2), done.state.message
+        _assert_empty(project, "inbox-2")
+        assert _look(project, sent[2]).state == InboxState.TAKEN
+    _assert_empty(project, "inbox-3")
+    assert _look(project, sent[2]).reason == "quarantined: refusal"
 
 
 def test_a_quarantined_request_is_closed_and_a_retry_answers_it(project: Project) -> None:

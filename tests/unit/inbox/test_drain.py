@@ -13,7 +13,7 @@ from overnight.inbox import drain
 from overnight.inbox.drain import get_worker, pin_requests, take_up
 from overnight.inbox.fence import find_lost
 from overnight.ledger.leases import release as end_lease
-from overnight.ledger.manifests import find_batches
+from overnight.ledger.manifests import find_batches, find_latest_batches
 from overnight.records import Batch, RowState, RunState
 from tests.conftest import DATABASES
 from tests.unit.inbox.conftest import SOURCE, Desk
@@ -252,3 +252,20 @@ def test_a_plan_of_an_empty_inbox_says_so(desk: Desk) -> None:
                 "inbox:sort", house.make_prompt(), ledger=house.ledger, settings=house.settings, place=house.home
             )
         )
+
+
+@ON_EACH
+def test_a_run_whose_part_cannot_be_read_is_said_and_keeps_nobody_else_from_being_served(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    desk.send("r1", "r2")
+    desk.offer("run-1", desk.take("run-1"), r2=RowState.PENDING)
+    with desk.house.ledger.reading() as connection:
+        [part] = {batch.part for _, batch in find_latest_batches(connection, "run-1").items()}
+    path, away = desk.house.home / part.path, desk.house.home / "away"
+    path.rename(away)
+    desk.send("r3")
+    assert desk.rows(desk.take_all("run-2")) == ["r3"]
+    assert "requests of run run-1 could not be settled yet" in caplog.text
+    away.rename(path)
+    assert desk.rows(desk.take_all("run-3")) == ["r2"]
