@@ -16,6 +16,7 @@ from overnight.complete import (
     get_engine,
     leave_taken,
     refuse_unpriced,
+    spare_lost,
     take_back,
 )
 from overnight.failures import RunHalted
@@ -50,9 +51,10 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
     context = run.engine.context(run.run_id)
     run.refuse_if_stopped()
     refuse_unpriced(prompt, run.settings)
-    context.progress.total += sum(b.n_rows - b.n_quarantined for b in batches)
     settled = run.find_offered(batches[0].step)
-    left = [b for b in batches if b.n not in settled]
+    left = spare_lost([b for b in batches if b.n not in settled], run.find_lost(), run.settings.parts)
+    asked_or_settled = [*left, *(b for b in batches if b.n in settled)]
+    context.progress.total += sum(b.n_rows - b.n_quarantined for b in asked_or_settled)
 
     def complete_all(some: Sequence[Batch], pass_n: int) -> list[CompletedBatch]:
         return _complete_all(some, prompt, run, pass_n)
@@ -62,6 +64,7 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
     # Not in the tasks: what the cache serves is for runs of other families too.
     left_to = run.find_left(prompt.name)
     kept = leave_taken(list(made.values()), left_to, run.settings.parts)
+    # Once more: others may have taken rows over while these were asked.
     kept = leave_taken(kept, run.find_lost(), run.settings.parts, why=LOST)
     by_number = settled | {b.n: b for b in kept}
     completed = [by_number[n] for n in sorted(by_number)]

@@ -4,7 +4,7 @@ from overnight.complete.batch import complete_batch
 from overnight.complete.context import MAX_PAUSE_S, Progress, RunContext
 from overnight.complete.engine import Engine, get_engine
 from overnight.complete.estimate import Estimate, Range, describe_halt, estimate
-from overnight.complete.left import LOST, count_left, leave_taken
+from overnight.complete.left import LOST, count_left, leave_taken, spare_lost
 from overnight.complete.passes import complete_in_passes, take_back
 from overnight.complete.resolve import refuse_unpriced, resolve_prompt
 from overnight.complete.sources import read_source
@@ -27,5 +27,6 @@ __all__ = [
     "read_source",
     "refuse_unpriced",
     "resolve_prompt",
+    "spare_lost",
     "take_back",
 ]

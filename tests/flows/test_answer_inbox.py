@@ -98,6 +98,25 @@ def test_what_a_halted_run_had_is_the_next_ones_and_the_old_run_leaves_it_there(
     assert {_look(project, one).state for one in sent} == {InboxState.ANSWERED}
 
 
+def test_a_run_that_is_continued_pays_for_no_row_that_is_another_runs_by_now(project: Project) -> None:
+    sent = [_send(project, ticket) for ticket in TICKETS]
+    project.fake.answer = lambda _: Scripted(status=401)
+    assert _run(project, "inbox-1").summary.state == "halted"
+    project.fake.answer = answer_by_schema
+    # Another prompt: what one of the runs was answered is no hit for the other.
+    text = project.folder / "prompts" / "triage_ticket" / "prompt.md"
+    text.write_text(text.read_text().replace("{% block user %}", "{% block user %}\nBe brief.\n"))
+    assert "Be brief." in text.read_text()
+    project.monkeypatch.setenv("OVERNIGHT_LIMIT", "2")
+    assert _run(project, "inbox-2").name == "COMPLETED Waiting"
+    assert [_look(project, one).run_id for one in sent] == ["inbox-2", "inbox-2", None]
+
+    n_calls = len(project.fake.calls)
+    old = _run(project, "inbox-1")
+    assert (len(project.fake.calls) - n_calls, old.summary.pending, old.summary.quarantined) == (0, 0, 3)
+    assert _look(project, sent[2]).state == InboxState.QUEUED
+
+
 def test_a_fault_while_requests_are_settled_does_not_take_the_place_of_the_runs_own_end(project: Project) -> None:
     sent = [_send(project, ticket) for ticket in TICKETS]
     project.fake.answer = lambda body: (
