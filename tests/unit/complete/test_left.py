@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from overnight.complete import count_left, leave_taken
+from overnight.complete import count_left, leave_taken, spare_lost
 from overnight.intake.quarantine import list_set_aside
-from overnight.parts import read_part
-from overnight.records import CompletedBatch
+from overnight.parts import read_part, write_part
+from overnight.records import Batch, CompletedBatch
 from tests.conftest import House
 
 
@@ -42,3 +42,19 @@ def test_of_the_rows_set_aside_those_of_another_run_are_counted(house: House) ->
     aside = replace(checked, part=left.part, n_accepted=1, n_quarantined=2)
     assert count_left([aside], {"r2": "retry-1", "r3": "retry-1"}, house.home) == 1
     assert count_left([aside], {}, house.home) == 0
+
+
+def test_a_row_whose_request_is_another_runs_is_set_aside_before_it_is_asked(house: House) -> None:
+    rows = [{"row_id": f"r{n}", "row_number": n, "input": "{}", "state": "pending"} for n in (1, 2, 3)]
+    batch = Batch(1, write_part(rows, house.home), "0" * 64, n_rows=3, n_quarantined=0)
+    assert spare_lost([batch], {}, house.home) == spare_lost([batch], {"r9": "run-2"}, house.home) == [batch]
+    [spared], [again] = (spare_lost([batch], {"r2": run_id}, house.home) for run_id in ("run-2", "run-3"))
+    assert (spared.n, spared.n_rows, spared.n_quarantined) == (1, 3, 1)
+    # The cache goes by the digest: what is made of these is for nobody who has other rows to ask.
+    assert len({batch.digest, spared.digest, again.digest}) == 3
+    read = read_part(spared.part, house.home).to_pylist()
+    assert [row["state"] for row in read] == ["pending", "quarantined", "pending"]
+    assert (read[1]["rule"], "to run-2" in read[1]["reason"]) == ("offered_elsewhere", True)
+    [aside] = list_set_aside({(1, 1): CompletedBatch(1, spared.part, "p", 0, 1, 2)}, house.home)
+    # Nor is it a retry of this run that asks it.
+    assert (aside.row_id, aside.is_asked_again) == ("r2", False)
