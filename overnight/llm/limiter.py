@@ -36,6 +36,8 @@ class Limiter:
         self._slots = anyio.CapacityLimiter(most)
         self._n_succeeded = 0
         self._slowed_at = float("-inf")
+        #: Since a slow-down, until successes have brought the limit to its upper end again, wherever that lies by then.
+        self._is_slowed = False
         self._held_until = float("-inf")
         self._alarm: asyncio.TimerHandle | None = None
 
@@ -60,11 +62,12 @@ class Limiter:
         self._n_succeeded += 1
         if self._n_succeeded >= self._limit:
             self._set_limit(min(self._limit + 1, self._most))
+            self._is_slowed = self._is_slowed and self._limit < self._most
 
     def set_most(self, most: int) -> None:
         """Another upper end: slots follow at once, unless fewer are given because the provider has too much to do."""
-        was_full, self._most = self._limit >= self._most, most
-        if was_full or self._limit > most:
+        self._most = most
+        if not self._is_slowed or self._limit > most:
             self._set_limit(most)
 
     def slow_down(self) -> None:
@@ -72,6 +75,7 @@ class Limiter:
         now = self._clock()
         if now - self._slowed_at >= SLOWED_EVERY_S:
             self._slowed_at = now
+            self._is_slowed = True
             self._set_limit(max(self._limit // 2, 1))
 
     async def released(self) -> None:

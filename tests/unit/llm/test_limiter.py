@@ -287,3 +287,18 @@ def test_another_upper_end_is_there_at_once_unless_the_provider_bears_less():
     assert limiter.limit == 4
     limiter.set_most(8)
     assert limiter.limit == 4
+
+
+def test_slots_that_a_provider_would_not_bear_do_not_come_back_because_others_came_and_went():
+    limiter = Limiter(16, clock=lambda: 0.0)
+    limiter.slow_down()
+    limiter.set_most(8)
+    limiter.set_most(16)
+    assert limiter.limit == 8
+    limiter.set_most(9)
+    for _ in range(8):
+        limiter.succeeded()
+    # As many as may be were answered: the provider bears them, and from there on the upper end is followed at once.
+    assert limiter.limit == 9
+    limiter.set_most(16)
+    assert limiter.limit == 16
