@@ -58,7 +58,8 @@ def read_parts_url(url: str) -> str | None:
         raise OvernightError(
             f"OVERNIGHT_PARTS_URL is {url!r}, and {library.module} is not installed. Install {library.to_install}."
         )
-    return url.rstrip("/")
+    # In small letters, whichever were given: it is compared with what other machines have.
+    return f"{parts.scheme}{url[len(parts.scheme) :]}".rstrip("/")
 
 
 _EXAMPLES = "Give s3://BUCKET/FOLDER, gs://BUCKET/FOLDER, az://CONTAINER/FOLDER or file:///FOLDER."

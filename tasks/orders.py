@@ -50,6 +50,8 @@ class Orders:
     ledger_id: str
     #: The machine, since it was started; None where the ledger may be on any.
     boot: str | None
+    #: Where the flow keeps parts, as its settings have it; a folder may go by another name on each machine.
+    parts_url: str | None
     code: str
     only_hosts: frozenset[str]
     #: PROVIDER:NAME of all that may be asked.
@@ -80,6 +82,7 @@ def give_orders(run_id: str, prompt: Prompt, part: Part | None, settings: Settin
         {name: getattr(settings, name) for name in _OF_THE_RUN},
         ledger.ledger_id,
         find_boot() if ledger.path else None,
+        settings.parts_url,
         digest_code(),
         settings.only_hosts,
         tuple(model for model in (prompt.model, prompt.stronger, prompt.fallback) if model),
@@ -104,6 +107,7 @@ def obey(orders: Orders) -> Settings:
     settings = replace(own, **orders.settings)
     _refuse_other_code(orders)
     _refuse_other_ledger(open_ledger(settings.ledger_url), orders)
+    _refuse_other_store(settings.parts_url, orders)
     for model in orders.models:
         check_ready(parse_model(model))
     return settings
@@ -145,6 +149,19 @@ def _refuse_other_ledger(ledger: Ledger, orders: Orders) -> None:
         raise OvernightError(
             "It is on another machine, and SQLite is no ledger for several. Set OVERNIGHT_LEDGER_URL to a Postgres."
         )
+
+
+def _refuse_other_store(parts_url: str | None, orders: Orders) -> None:
+    """Two stores may both have the part that is tried; what is written to one is not found in the other."""
+    if parts_url != orders.parts_url and (_is_store(parts_url) or _is_store(orders.parts_url)):
+        raise OvernightError(
+            f"Its OVERNIGHT_PARTS_URL is not the flow's: {parts_url or 'not set'} here, {orders.parts_url or 'not set'}"
+            " there. Set the same for both."
+        )
+
+
+def _is_store(parts_url: str | None) -> bool:
+    return parts_url is not None and not parts_url.startswith("file:")
 
 
 def _find_pass(connection: sa.Connection, run_id: str) -> int:

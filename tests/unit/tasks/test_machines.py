@@ -78,6 +78,31 @@ def test_a_worker_with_another_ledger_does_not_fit(
     assert "is not the flow's. Give both one OVERNIGHT_LEDGER_URL." in str(find_misfit(orders))
 
 
+@pytest.mark.parametrize(
+    ("flows", "workers", "fits"),
+    [
+        ("s3://new/parts", "s3://old/parts", False),
+        ("s3://new/parts", "", False),
+        ("", "s3://old/parts", False),
+        ("s3://new/parts", "S3://new/parts/", True),
+        ("file:///flow", "file:///worker", True),
+        ("file:///flow", "", True),
+    ],
+)
+def test_a_worker_that_keeps_parts_in_another_store_does_not_fit_however_late_it_comes(
+    own: Settings, house: House, monkeypatch: pytest.MonkeyPatch, flows: str, workers: str, fits: bool
+) -> None:
+    monkeypatch.setenv("OVERNIGHT_PARTS_URL", flows)
+    orders = give_orders("night-1", house.make_prompt(), None, Settings.from_env(), 2)
+    monkeypatch.setenv("OVERNIGHT_PARTS_URL", workers)
+    if fits:
+        obey(orders)
+        return
+    with pytest.raises(OvernightError, match="^Its OVERNIGHT_PARTS_URL is not the flow's") as refused:
+        obey(orders)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_worker_without_the_key_does_not_fit(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
