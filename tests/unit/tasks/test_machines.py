@@ -79,26 +79,26 @@ def test_a_worker_with_another_ledger_does_not_fit(
 
 
 @pytest.mark.parametrize(
-    ("flows", "workers", "fits"),
+    ("urls", "fits"),
     [
-        ("s3://new/parts", "s3://old/parts", False),
-        ("s3://new/parts", "", False),
-        ("", "s3://old/parts", False),
-        ("s3://new/parts", "S3://new/parts/", True),
-        ("file:///flow", "file:///worker", True),
-        ("file:///flow", "", True),
+        (("s3://new/parts", "s3://old/parts"), False),
+        (("s3://new/parts", ""), False),
+        (("", "s3://old/parts"), False),
+        (("s3://new/parts", "S3://new/parts/"), True),
+        (("file:///flow", "file:///worker"), True),
+        (("file:///flow", ""), True),
     ],
 )
 def test_a_worker_that_keeps_parts_in_another_store_does_not_fit_however_late_it_comes(
-    own: Settings, house: House, monkeypatch: pytest.MonkeyPatch, flows: str, workers: str, fits: bool
+    own: Settings, house: House, monkeypatch: pytest.MonkeyPatch, urls: tuple[str, str], fits: bool
 ) -> None:
-    monkeypatch.setenv("OVERNIGHT_PARTS_URL", flows)
+    monkeypatch.setenv("OVERNIGHT_PARTS_URL", urls[0])
     orders = give_orders("night-1", house.make_prompt(), None, Settings.from_env(), 2)
-    monkeypatch.setenv("OVERNIGHT_PARTS_URL", workers)
+    monkeypatch.setenv("OVERNIGHT_PARTS_URL", urls[1])
     if fits:
         obey(orders)
         return
-    with pytest.raises(OvernightError, match="^Its OVERNIGHT_PARTS_URL is not the flow's") as refused:
+    with pytest.raises(OvernightError, match=r"^Its OVERNIGHT_PARTS_URL is not the flow's") as refused:
         obey(orders)
     assert "\n" not in str(refused.value)
 
