@@ -102,7 +102,6 @@ class _Counts:
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._before = replace(context.progress)
         self._latest: dict[str, Progress] = {}
 
     def take(self, finished: Finished) -> None:

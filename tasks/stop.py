@@ -18,7 +18,7 @@ def halting_on_sigterm(run: Run) -> Iterator[None]:
     """
     The first SIGTERM lets nobody be asked any more, and what is in flight come back.
 
-    The second, and one while no row is left to be asked, is for whoever took it before: Prefect, which ends the flow
+    The second, and one while no step is being completed, is for whoever took it before: Prefect, which ends the flow
     run at once. A flow outside the main thread hears of none.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -27,7 +27,7 @@ def halting_on_sigterm(run: Run) -> Iterator[None]:
 
     def halt(signum: int, _: FrameType | None) -> None:
         context = run.engine.context(run.run_id)
-        if context.halted or context.progress.done >= context.progress.total:
+        if context.halted or not context.is_completing:
             signal.signal(signum, before)
             signal.raise_signal(signum)
         else:

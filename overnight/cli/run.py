@@ -150,7 +150,7 @@ def _halting_on_interrupt(run_id: str, settings: Settings) -> Iterator[None]:
 
     def halt(signum: int, frame: FrameType | None) -> None:
         context = get_engine(settings).context(run_id)
-        if context.halted or context.progress.done >= context.progress.total:
+        if context.halted or not context.is_completing:
             signal.default_int_handler(signum, frame)
         click.echo("Stopping: calls in flight are waited for and recorded. Ctrl-C again stops at once.", err=True)
         context.halt(CallFailed(FailureClass.STOPPED, "It was stopped by hand."))

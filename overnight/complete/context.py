@@ -62,6 +62,8 @@ class RunContext:
     pass_id: int | None = None
     cleared: Future[None] = field(default_factory=_make_done)
     progress: Progress = field(default_factory=Progress)
+    #: Whether a step's batches are being completed: there is something to stop, whatever the counts say of it.
+    is_completing: bool = False
     #: Calls that may be in flight at once.
     n_in_flight: int = 1
     #: Answers that were accepted since the flow run began.

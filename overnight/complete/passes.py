@@ -41,7 +41,11 @@ def complete_in_passes(
         completed.update({batch.n: batch for batch in complete(left, pass_n)})
         return context.halted is None and any(batch.n_pending for batch in completed.values())
 
-    passes(go_over)
+    context.is_completing = True
+    try:
+        passes(go_over)
+    finally:
+        context.is_completing = False
     return list(completed.values())
 
 

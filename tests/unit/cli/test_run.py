@@ -15,7 +15,7 @@ from overnight.cli import progress as cli_progress
 from overnight.cli import run as cli_run
 from overnight.cli.progress import Gate, show_progress
 from overnight.cli.run import _halting_on_interrupt, as_object, describe, tell
-from overnight.complete import Engine
+from overnight.complete import Engine, Progress
 from overnight.ledger.runs import set_state
 from overnight.records import RunState, Summary
 from overnight.report.measure import RunReport
@@ -111,10 +111,10 @@ def test_a_cost_that_is_not_known_is_not_nothing() -> None:
 
 @pytest.fixture
 def engine(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    """The process's engine, at work on a run of two rows."""
+    """The process's engine, at work on a step of a run."""
     with closing(Engine(house.settings, house.ledger)) as engine:
         monkeypatch.setattr(cli_run, "get_engine", lambda _: engine)
-        engine.context(RUN).progress.total = 2
+        engine.context(RUN).is_completing = True
         yield engine
 
 
@@ -130,8 +130,16 @@ def test_the_first_interrupt_halts_the_run_and_the_second_ends_it(engine: Engine
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_an_interrupt_where_no_row_is_left_to_ask_ends_at_once(engine: Engine) -> None:
-    engine.context(RUN).progress.done = 2
+def test_the_first_interrupt_halts_a_run_that_counts_more_rows_than_it_has(engine: Engine) -> None:
+    # What a worker had done before it was killed is counted again where its batch is done anew.
+    engine.context(RUN).progress = Progress(total=2, done=3)
+    with _halting_on_interrupt(RUN, engine.settings):
+        signal.raise_signal(signal.SIGINT)
+    assert engine.context(RUN).halted is not None
+
+
+def test_an_interrupt_where_nothing_is_being_completed_ends_at_once(engine: Engine) -> None:
+    engine.context(RUN).is_completing = False
     with pytest.raises(KeyboardInterrupt), _halting_on_interrupt(RUN, engine.settings):
         signal.raise_signal(signal.SIGINT)
     assert engine.context(RUN).halted is None
