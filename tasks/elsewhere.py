@@ -40,7 +40,14 @@ def complete_elsewhere(
     context = run.engine.context(run.run_id)
     # A worker that joins the pass must not hear what stopped the one before it.
     context.cleared.result()
-    orders = give_orders(run.run_id, prompt, batches[0].part, run.settings, machines.n_processes)
+    orders = give_orders(
+        run.run_id,
+        prompt,
+        batches[0].part,
+        run.settings,
+        pass_id=context.pass_id,
+        n_processes=machines.n_processes,
+    )
     machines.refuse_misfits(orders)
     orders = replace(orders, n_processes=machines.n_processes)
     with tags(prompt.name, prompt.model):

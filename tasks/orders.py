@@ -10,15 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 import overnight
 from overnight import only_hosts
 from overnight.complete import Progress
 from overnight.failures import OvernightError
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.clock import find_boot
-from overnight.ledger.schema import passes
 from overnight.llm import check_ready, parse_model
 from overnight.parts import verify_part
 from overnight.records import CompletedBatch, Part, Prompt
@@ -72,12 +69,14 @@ class Finished:
     due: tuple[float, ...]
 
 
-def give_orders(run_id: str, prompt: Prompt, part: Part | None, settings: Settings, n_processes: int) -> Orders:
-    """The orders for a step of a run, as this process sees it."""
+def give_orders(
+    run_id: str, prompt: Prompt, part: Part | None, settings: Settings, *, pass_id: int, n_processes: int
+) -> Orders:
+    """The orders for a step of a run's pass, as this process sees it."""
     ledger = open_ledger(settings.ledger_url)
     return Orders(
         run_id,
-        ledger.read(lambda connection: _find_pass(connection, run_id)),
+        pass_id,
         n_processes,
         {name: getattr(settings, name) for name in _OF_THE_RUN},
         ledger.ledger_id,
@@ -162,8 +161,3 @@ def _refuse_other_store(parts_url: str | None, orders: Orders) -> None:
 
 def _is_store(parts_url: str | None) -> bool:
     return parts_url is not None and not parts_url.startswith("file:")
-
-
-def _find_pass(connection: sa.Connection, run_id: str) -> int:
-    query = sa.select(sa.func.max(passes.c.pass_id)).where(passes.c.run_id == run_id)
-    return int(connection.execute(query).scalar_one())

@@ -222,7 +222,7 @@ def open_run(
                 **_name_kind(parameters),
             )
         )
-        run.engine.begin_pass(run.run_id)
+        run.engine.begin_pass(run.run_id, pass_id)
         token = _current.set(run)
         try:
             yield run

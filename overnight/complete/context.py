@@ -58,8 +58,9 @@ class RunContext:
     halted: CallFailed | None = None
     #: Lets other processes know of it.
     tell: Callable[[CallFailed], None] = lambda _: None
-    #: Which pass another process has begun, where it is that one's; and when what stopped an earlier one is forgotten.
-    pass_id: int | None = None
+    #: Which pass of the run, as the ledger counts them; 0: it is asked outside a flow run.
+    pass_id: int = 0
+    #: When what stopped an earlier one of the same number is forgotten.
     cleared: Future[None] = field(default_factory=_make_done)
     progress: Progress = field(default_factory=Progress)
     #: Whether a step's batches are being completed: there is something to stop, whatever the counts say of it.

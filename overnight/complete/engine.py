@@ -18,12 +18,13 @@ from overnight.complete.lane import Lane
 from overnight.complete.money import Money, recall_halt
 from overnight.complete.pulse import Heard, Pulse
 from overnight.complete.sharing import Shares
-from overnight.failures import CallFailed
+from overnight.failures import CallFailed, RunHalted
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.halts import clear_halt, find_halts, record_halt
 from overnight.ledger.spend import Cap, run_scope
 from overnight.llm import Breaker, Limiter, Rates, find_terms, make_client, parse_model
 from overnight.settings import Settings
+from overnight.taxonomy import FailureClass
 from overnight.telemetry import open_telemetry
 
 if TYPE_CHECKING:
@@ -77,11 +78,11 @@ class Engine:
         with self._opening:
             return self._runs.get(run_id) or self.begin_pass(run_id)
 
-    def begin_pass(self, run_id: str) -> RunContext:
+    def begin_pass(self, run_id: str, pass_id: int = 0) -> RunContext:
         """A fresh context: what halted an earlier pass of the run may be mended, here and in other processes."""
         with self._opening:
-            context = self._open_context(run_id)
-            context.cleared = self.ledger.submit(lambda connection: clear_halt(connection, run_id))
+            context = self._open_context(run_id, pass_id)
+            context.cleared = self.ledger.submit(lambda connection: clear_halt(connection, run_id, pass_id))
             return context
 
     def join_pass(self, run_id: str, pass_id: int, *, n_processes: int) -> RunContext:
@@ -92,12 +93,16 @@ class Engine:
             run_id: The run.
             pass_id: The pass, as the ledger counts them.
             n_processes: How many join it, as far as is known: the first calls are divided among so many.
+
+        Raises:
+            RunHalted: A newer pass of the run has begun here.
         """
         with self._opening:
             context = self._runs.get(run_id)
+            if context and context.pass_id > pass_id:
+                raise RunHalted(_describe_newer(run_id))
             if context is None or context.pass_id != pass_id:
-                context = self._open_context(run_id)
-                context.pass_id = pass_id
+                context = self._open_context(run_id, pass_id)
                 self._loop.call_soon_threadsafe(self.shares.expect, n_processes)
         self.hear(run_id)
         return context
@@ -107,17 +112,20 @@ class Engine:
         halts = self.ledger.read(lambda connection: find_halts(connection, [run_id]))
         self._heed_halts(halts)
 
-    def _open_context(self, run_id: str) -> RunContext:
+    def _open_context(self, run_id: str, pass_id: int) -> RunContext:
+        """It takes the place of an earlier pass's, whose rows are not asked any more: this one asks them."""
         cap = Cap(run_scope(run_id), self.settings.budget_usd)
-        context = RunContext(run_id, cap, self._loop, n_in_flight=self.settings.concurrency)
-        context.tell = functools.partial(self._tell_halt, run_id)
-        self._runs[run_id] = context
+        context = RunContext(run_id, cap, self._loop, pass_id=pass_id, n_in_flight=self.settings.concurrency)
+        context.tell = functools.partial(self._tell_halt, run_id, pass_id)
+        earlier, self._runs[run_id] = self._runs.get(run_id), context
+        if earlier and earlier.pass_id != pass_id:
+            earlier.hear(CallFailed(FailureClass.STOPPED, _describe_newer(run_id)))
         return context
 
-    def _tell_halt(self, run_id: str, failure: CallFailed) -> None:
+    def _tell_halt(self, run_id: str, pass_id: int, failure: CallFailed) -> None:
         """Not waited for: it may be told in a signal's handler, or by whoever cannot write any more."""
         now = time.time()
-        self.ledger.submit(lambda connection: record_halt(connection, run_id, failure, now))
+        self.ledger.submit(lambda connection: record_halt(connection, run_id, pass_id, failure, now))
 
     def _heed(self, heard: Heard) -> None:
         self._heed_halts(heard.halts)
@@ -125,11 +133,12 @@ class Engine:
         assert self.elsewhere.worker is not None, "a lane is made before anything is asked"  # noqa: S101 - narrows the type
         self.shares.heed(heard.asking, self.elsewhere.worker.worker_id, made)
 
-    def _heed_halts(self, halts: Mapping[str, CallFailed]) -> None:
-        for run_id, failure in halts.items():
+    def _heed_halts(self, halts: Mapping[tuple[str, int], CallFailed]) -> None:
+        """What stops a pass stops those before it too, and none after it."""
+        for (run_id, pass_id), failure in halts.items():
             context = self._runs.get(run_id)
-            # What an earlier pass left there is still to be cleared.
-            if context and context.cleared.done():
+            # What an earlier one of the same number left there is still to be cleared.
+            if context and context.pass_id <= pass_id and context.cleared.done():
                 context.hear(recall_halt(failure))
 
     async def lane(self, model: str, endpoint: str) -> Lane:
@@ -184,6 +193,10 @@ class Engine:
         for making in self._lanes.values():
             if making.done() and not making.cancelled() and not making.exception():
                 await making.result().client.aclose()
+
+
+def _describe_newer(run_id: str) -> str:
+    return f"A newer pass of run {run_id} has begun. What was answered is kept: the newer one goes on with the rest."
 
 
 #: Reentrant for the same reason.

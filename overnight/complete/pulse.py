@@ -27,7 +27,8 @@ _PATIENCE_S = 5.0
 class Heard:
     """What stands in the ledger at a beat."""
 
-    halts: Mapping[str, CallFailed]
+    #: By run and pass.
+    halts: Mapping[tuple[str, int], CallFailed]
     asking: AskingNow
 
 

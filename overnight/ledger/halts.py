@@ -1,4 +1,4 @@
-"""Halts: that a run stops, and why, as every process that works on it hears it."""
+"""Halts: that a pass of a run stops, and why, as every process that works on it hears it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from overnight.ledger.schema import attempts, halts, passes, runs
 from overnight.taxonomy import FailureClass
 
 
-def record_halt(connection: sa.Connection, run_id: str, failure: CallFailed, now: float) -> None:
-    """Let all hear it; the first reason stays. A run that was never begun has nobody to tell."""
-    values = [sa.literal(v) for v in (str(failure.failure_class), str(failure), now)]
+def record_halt(connection: sa.Connection, run_id: str, pass_id: int, failure: CallFailed, now: float) -> None:
+    """Let all hear it; the first reason of a pass stays. A run that was never begun has nobody to tell."""
+    values = [sa.literal(v) for v in (pass_id, str(failure.failure_class), str(failure), now)]
     begun = sa.select(runs.c.run_id, *values).where(runs.c.run_id == run_id)
-    names = ["run_id", "failure_class", "message", "halted_at"]
+    names = ["run_id", "pass_id", "failure_class", "message", "halted_at"]
     connection.execute(insert(halts).from_select(names, begun).on_conflict_do_nothing())
 
 
-def clear_halt(connection: sa.Connection, run_id: str) -> None:
-    """A new pass begins: what stopped the one before it may be mended."""
-    connection.execute(sa.delete(halts).where(halts.c.run_id == run_id))
+def clear_halt(connection: sa.Connection, run_id: str, pass_id: int) -> None:
+    """The pass begins; what stopped the ones before it stays, for processes that still work on those."""
+    connection.execute(sa.delete(halts).where(halts.c.run_id == run_id, halts.c.pass_id == pass_id))
 
 
-def find_halts(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, CallFailed]:
-    """Those of the runs that stop, and what with."""
-    found = connection.execute(sa.select(halts).where(halts.c.run_id.in_(run_ids)))
-    return {row.run_id: CallFailed(FailureClass(row.failure_class), row.message) for row in found}
+def find_halts(connection: sa.Connection, run_ids: Sequence[str]) -> dict[tuple[str, int], CallFailed]:
+    """The passes of these runs that stop, each run's in their order, and what with."""
+    found = connection.execute(sa.select(halts).where(halts.c.run_id.in_(run_ids)).order_by(halts.c.pass_id))
+    return {(row.run_id, row.pass_id): CallFailed(FailureClass(row.failure_class), row.message) for row in found}
 
 
 def find_blameless(connection: sa.Connection, run_id: str, line: str, n_in_flight: int) -> set[str]:

@@ -68,10 +68,12 @@ passes = make_table(
     sa.Column("scheduled_at", sa.Float),
 )
 
-#: Runs that stop, as all processes that work on them hear it; a new pass begins without.
+#: Passes that stop, as all processes that work on their run hear it; a new pass begins without.
 halts = make_table(
     "halts",
     sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), primary_key=True),
+    #: As `passes` counts them; 0 where the run is asked outside a flow run.
+    sa.Column("pass_id", sa.Integer, primary_key=True),
     require("failure_class", sa.Text),
     require("message", sa.Text),
     require("halted_at", sa.Float),

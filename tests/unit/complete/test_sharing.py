@@ -8,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from overnight.complete.engine import Engine
 from overnight.complete.money import OverBudget, recall_halt
 from overnight.complete.sharing import Shares
-from overnight.failures import CallFailed
+from overnight.failures import CallFailed, RunHalted
 from overnight.ledger.halts import find_halts, record_halt
 from overnight.ledger.spend import Cap, Shortfall
 from overnight.llm import Limiter, Rates
@@ -128,7 +127,7 @@ def test_a_new_pass_begins_without_what_stopped_the_one_before(open_desk: Callab
     desk = open_desk()
     desk.fake.answer = lambda _: NO_KEY
     desk.ask(["one"])
-    wait_for(lambda: RUN in desk.house.ledger.read(lambda c: find_halts(c, [RUN])))
+    wait_for(lambda: (RUN, 0) in desk.house.ledger.read(lambda c: find_halts(c, [RUN])))
     desk.engine.begin_pass(RUN).cleared.result()
     desk.fake.answer = lambda _: Scripted()
     assert desk.list_states(["one"]) == ["accepted"]
@@ -139,14 +138,49 @@ def test_who_joins_a_pass_hears_at_once_that_it_stops_and_the_next_one_begins_an
     open_desk: Callable[..., Desk],
 ) -> None:
     desk = open_desk()
-    desk.house.ledger.write(lambda c: record_halt(c, RUN, STOPPED, time.time()))
+    desk.house.ledger.write(lambda c: record_halt(c, RUN, 1, STOPPED, time.time()))
     joined = desk.engine.join_pass(RUN, 1, n_processes=2)
     assert str(joined.halted) == "It was stopped by hand."
     assert desk.engine.join_pass(RUN, 1, n_processes=2) is joined
     assert desk.list_states(["one"]) == ["pending"]
-    Engine.begin_pass(open_desk().engine, RUN).cleared.result()
+    open_desk().engine.begin_pass(RUN, 2).cleared.result()
     assert desk.engine.join_pass(RUN, 2, n_processes=2).halted is None
     assert desk.list_states(["one"]) == ["accepted"]
+
+
+def test_what_stops_a_pass_stops_the_earlier_ones_and_none_that_is_newer(open_desk: Callable[..., Desk]) -> None:
+    first, second = open_desk(), open_desk()
+    earlier, newer = first.engine.join_pass(RUN, 1, n_processes=2), second.engine.begin_pass(RUN, 2)
+    newer.cleared.result()
+    for n_pass, hears in ((1, (True, False)), (2, (True, True))):
+        first.house.ledger.write(lambda c, n=n_pass: record_halt(c, RUN, n, STOPPED, time.time()))  # type: ignore[misc]
+        for desk in (first, second):
+            desk.engine.hear(RUN)
+        assert (earlier.halted is not None, newer.halted is not None) == hears
+
+
+def test_an_earlier_pass_hears_of_the_newer_ones_halt(open_desk: Callable[..., Desk]) -> None:
+    first, second = open_desk(), open_desk()
+    earlier = first.engine.join_pass(RUN, 1, n_processes=2)
+    second.engine.begin_pass(RUN, 2).halt(STOPPED)
+    wait_for(lambda: (RUN, 2) in first.house.ledger.read(lambda c: find_halts(c, [RUN])))
+    first.engine.hear(RUN)
+    assert str(earlier.halted) == "It was stopped by hand."
+
+
+def test_a_process_that_joins_a_newer_pass_asks_nothing_more_for_the_earlier_one(
+    open_desk: Callable[..., Desk],
+) -> None:
+    desk = open_desk()
+    earlier = desk.engine.join_pass(RUN, 1, n_processes=2)
+    newer = desk.engine.join_pass(RUN, 2, n_processes=2)
+    with pytest.raises(RunHalted, match="A newer pass of run night-1 has begun"):
+        earlier.raise_if_halted()
+    with pytest.raises(RunHalted, match="A newer pass of run night-1 has begun"):
+        desk.engine.join_pass(RUN, 1, n_processes=2)
+    assert (desk.engine.context(RUN) is newer, newer.halted) == (True, None)
+    # Nobody else is told: it is no fault of the run's.
+    assert desk.house.ledger.read(lambda c: find_halts(c, [RUN])) == {}
 
 
 def test_a_halt_by_the_budget_is_recalled_with_what_the_next_call_may_cost() -> None:

@@ -37,7 +37,9 @@ def own(monkeypatch: pytest.MonkeyPatch, house: House) -> Settings:
 @pytest.fixture
 def orders(own: Settings, house: House) -> Orders:
     part = write_part([], house.home)
-    return give_orders("night-1", house.make_prompt(), part, replace(own, budget_usd=0.5, concurrency=3), 2)
+    return give_orders(
+        "night-1", house.make_prompt(), part, replace(own, budget_usd=0.5, concurrency=3), pass_id=1, n_processes=2
+    )
 
 
 @pytest.fixture
@@ -93,7 +95,7 @@ def test_a_worker_that_keeps_parts_in_another_store_does_not_fit_however_late_it
     own: Settings, house: House, monkeypatch: pytest.MonkeyPatch, urls: tuple[str, str], fits: bool
 ) -> None:
     monkeypatch.setenv("OVERNIGHT_PARTS_URL", urls[0])
-    orders = give_orders("night-1", house.make_prompt(), None, Settings.from_env(), 2)
+    orders = give_orders("night-1", house.make_prompt(), None, Settings.from_env(), pass_id=1, n_processes=2)
     monkeypatch.setenv("OVERNIGHT_PARTS_URL", urls[1])
     if fits:
         obey(orders)
@@ -113,7 +115,9 @@ def test_a_worker_without_the_key_does_not_fit(orders: Orders, monkeypatch: pyte
 def test_only_a_ledger_in_a_file_binds_workers_to_the_flows_machine(
     own: Settings, house: House, database: str, is_bound: bool
 ) -> None:
-    assert (give_orders("night-1", house.make_prompt(), None, own, 2).boot is not None) is is_bound
+    assert (
+        give_orders("night-1", house.make_prompt(), None, own, pass_id=1, n_processes=2).boot is not None
+    ) is is_bound
 
 
 def test_the_runner_is_chosen_when_a_run_begins(own: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,12 @@ def upgrade() -> None:
     op.create_table(
         "halts",
         sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("pass_id", sa.Integer(), nullable=False),
         sa.Column("failure_class", sa.Text(), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("halted_at", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["runs.run_id"], name=op.f("fk_halts_run_id")),
-        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_halts")),
+        sa.PrimaryKeyConstraint("run_id", "pass_id", name=op.f("pk_halts")),
     )
     _make_inbox()
     op.add_column("outbox", sa.Column("follows", HexKey(), nullable=True))
