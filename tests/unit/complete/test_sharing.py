@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +19,7 @@ from overnight.ledger.spend import Cap, Shortfall
 from overnight.llm import Limiter, Rates
 from overnight.taxonomy import FailureClass
 from tests.conftest import DATABASES, RUN
-from tests.fakes.provider import Scripted
+from tests.fakes.provider import FakeProvider, Scripted
 from tests.unit.complete.conftest import Desk
 from tests.unit.complete.test_halts import NO_KEY, wait_for
 
@@ -82,23 +85,53 @@ def test_two_processes_keep_to_one_limit(
     open_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch, database: str
 ) -> None:
     monkeypatch.setattr("overnight.complete.pulse.EVERY_S", 0.02)
-    first, second = open_desk(concurrency=4), open_desk(concurrency=4)
-    limits: list[tuple[int, int]] = []
+    seen: list[tuple[int, int]] = []
+    with _answering_when_told() as (fake, go), _answering_when_told() as (other_fake, other_go):
+        first = replace(open_desk(concurrency=4, call_timeout_s=60.0), fake=fake)
+        second = replace(open_desk(concurrency=4, call_timeout_s=60.0), fake=other_fake)
+        limiter, other = first.engine.limiter, second.engine.limiter
+        batches = [first.house.read_batch([f"{n}: {text}" for text in TEXTS], n) for n in (1, 2)]
+        with ThreadPoolExecutor(2) as pool, _setting(go, other_go):
+            one = pool.submit(first.complete, batches[0])
+            wait_for(lambda: bool(fake.calls) and limiter.in_flight == 4)
+            two = pool.submit(second.complete, batches[1])
+            wait_for(lambda: bool(other_fake.calls))
+            # Who comes makes room for itself before it asks; who was there hears of it with its calls in flight.
+            assert (other.limit, other.in_flight <= 2) == (2, True)
+            wait_for(lambda: limiter.limit == 2)
+            fake.answer = lambda _: (seen.append((limiter.limit, limiter.in_flight)), Scripted())[1]
+            go.set()
+            assert one.result(30).n_accepted == len(TEXTS)
+            # The first four were in flight before; of the others none goes out beside more than one.
+            assert {limit for limit, _ in seen} == {2}
+            assert max(n for _, n in seen[-(len(TEXTS) - 4) :]) <= 2
+            # Who is left has all of it again.
+            wait_for(lambda: other.limit == 4)
+            other_go.set()
+            assert two.result(30).n_accepted == len(TEXTS)
+
+
+@contextlib.contextmanager
+def _answering_when_told() -> Iterator[tuple[FakeProvider, threading.Event]]:
+    """A provider that answers nobody before the event is set."""
+    go = threading.Event()
 
     def answer(_: object) -> Scripted:
-        limits.append((first.engine.limiter.limit, second.engine.limiter.limit))
-        return Scripted(delay_s=0.05)
+        assert go.wait(30)
+        return Scripted()
 
-    first.fake.answer = answer
-    texts = [f"text {n}" for n in range(60)]
-    prompt, batches = first.make_prompt(), [first.house.read_batch([f"{n}: {t}" for t in texts], n) for n in (1, 2)]
-    with ThreadPoolExecutor(2) as pool:
-        one = pool.submit(first.complete, batches[0], prompt)
-        wait_for(lambda: bool(limits))
-        two = pool.submit(second.complete, batches[1], prompt)
-        assert one.result().n_accepted == two.result().n_accepted == len(texts)
-    # Who comes makes room for itself at once, who was there a moment later; who is left has all of it again.
-    assert [both for n, both in enumerate(limits) if both not in limits[:n]][:3] == [(4, 4), (4, 2), (2, 2)]
+    with FakeProvider(answer) as fake:
+        yield fake, go
+
+
+@contextlib.contextmanager
+def _setting(*events: threading.Event) -> Iterator[None]:
+    """In the end, whatever came: nobody is left waiting."""
+    try:
+        yield
+    finally:
+        for event in events:
+            event.set()
 
 
 @pytest.mark.parametrize("database", DATABASES)
