@@ -90,6 +90,11 @@ def test_two_processes_keep_to_one_limit(
         first = replace(open_desk(concurrency=4, call_timeout_s=60.0), fake=fake)
         second = replace(open_desk(concurrency=4, call_timeout_s=60.0), fake=other_fake)
         limiter, other = first.engine.limiter, second.engine.limiter
+
+        def look(_: object) -> Scripted:
+            seen.append((limiter.limit, limiter.in_flight))
+            return Scripted()
+
         batches = [first.house.read_batch([f"{n}: {text}" for text in TEXTS], n) for n in (1, 2)]
         with ThreadPoolExecutor(2) as pool, _setting(go, other_go):
             one = pool.submit(first.complete, batches[0])
@@ -99,7 +104,7 @@ def test_two_processes_keep_to_one_limit(
             # Who comes makes room for itself before it asks; who was there hears of it with its calls in flight.
             assert (other.limit, other.in_flight <= 2) == (2, True)
             wait_for(lambda: limiter.limit == 2)
-            fake.answer = lambda _: (seen.append((limiter.limit, limiter.in_flight)), Scripted())[1]
+            fake.answer = look
             go.set()
             assert one.result(30).n_accepted == len(TEXTS)
             # The first four were in flight before; of the others none goes out beside more than one.
