@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -11,10 +12,10 @@ import sqlalchemy as sa
 from overnight.approve.continued import refuse_kin, refuse_lost
 from overnight.approve.draw import open_round
 from overnight.approve.held import find_held_keys
-from overnight.failures import ApprovalRefused
+from overnight.failures import ApprovalRefused, RunHalted
 from overnight.keys import digest_parts, release_digest
 from overnight.ledger import Ledger
-from overnight.ledger.bodies import make_body, record_bodies
+from overnight.ledger.bodies import count_lost_payloads, make_body, record_bodies
 from overnight.ledger.manifests import is_recorded
 from overnight.ledger.releases import ReleaseRow, find_release, is_release, record_release
 from overnight.ledger.shadows import find_shadow_asking
@@ -23,6 +24,8 @@ from overnight.payloads import make_payload
 from overnight.place import PartsPlace
 from overnight.records import CheckedBatch, Payload, Prompt, Release, ReviewPolicy, RowState, SinkFacts
 
+#: How often a purge may drop payloads before the release names them: each time it must have begun anew.
+_N_TRIES = 5
 _WHERE = "Its report and `overnight why ROW` have the reasons."
 
 
@@ -59,11 +62,16 @@ def offer_release(
     Raises:
         ApprovalRefused: A batch was not made by the check step, there is no row to offer, or another run of the
             family has offered one of them, or has to deliver there first.
+        RunHalted: One purge after another dropped the rows' bytes.
     """
     _refuse_unchecked(checked, ledger)
     _refuse_shadow(checked, run_id, ledger)
     only = find_held_keys(held_of, ledger) if held_of else None
-    rows = _keep_rows(checked, prompt, sink, only=only, ledger=ledger, place=place)
+
+    def keep() -> list[ReleaseRow]:
+        return _keep_rows(checked, prompt, sink, only=only, ledger=ledger, place=place)
+
+    rows = keep()
     if not rows:
         raise ApprovalRefused(f"Run {run_id} has no {'held' if held_of else 'accepted'} row to release. {_WHERE}")
     of, results = held_of.release_id if held_of else continues, _digest_results(checked)
@@ -90,11 +98,33 @@ def offer_release(
             connection, release, rows, prompt_hash=prompt.prompt_hash, model=prompt.model,
             checks_hash=prompt.checks_hash, checks_digest=results, held_of=of, now=now,
         )  # fmt: skip
+        # Now a purge sees the release, or this has waited for its end.
+        if count_lost_payloads(connection, release.release_id):
+            raise _PayloadsLost
 
-    ledger.write(record)
+    _record_whole(record, keep, run_id, ledger)
     with ledger.reading() as connection:
         recorded = find_release(connection, run_id, sink.name) or release
     return open_round(recorded, ledger=ledger, place=place, now=now, rng=rng)
+
+
+class _PayloadsLost(Exception):
+    """A purge dropped bytes that no release named yet."""
+
+
+def _record_whole(
+    record: Callable[[sa.Connection], None], keep: Callable[[], object], run_id: str, ledger: Ledger
+) -> None:
+    """Record the release together with all of its bytes: those that a purge dropped beforehand are kept anew."""
+    for _ in range(_N_TRIES):
+        try:
+            return ledger.write(record)
+        except _PayloadsLost:
+            keep()
+    raise RunHalted(
+        f"The release of run {run_id} is not recorded: {_N_TRIES} times a purge dropped its payloads meanwhile. Run the"
+        " flow again once the purge is over; nothing is paid for again."
+    )
 
 
 def _refuse_unchecked(checked: list[CheckedBatch], ledger: Ledger) -> None:

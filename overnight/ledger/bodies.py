@@ -16,6 +16,7 @@ from overnight.keys import digest_bytes
 from overnight.ledger.batching import batched
 from overnight.ledger.columns import to_bytes
 from overnight.ledger.prepared import Among, Prepared, insert
+from overnight.ledger.release_schema import release_rows
 from overnight.ledger.schema import bodies
 
 #: zstd's middle ground: 2-3 microseconds a row, a third of the size.
@@ -104,6 +105,14 @@ def find_body(connection: sa.Connection, digest: str) -> bytes | None:
     """
     row = connection.execute(sa.select(bodies.c.data, bodies.c.n_bytes).where(bodies.c.digest == digest)).one_or_none()
     return _unpack(digest, row)
+
+
+def count_lost_payloads(connection: sa.Connection, release_id: str) -> int:
+    """The rows of a release whose bytes are missing, or were purged."""
+    joined = release_rows.outerjoin(bodies, bodies.c.digest == release_rows.c.payload)
+    query = sa.select(sa.func.count()).select_from(joined).where(release_rows.c.release_id == release_id)
+    is_lost = sa.func.coalesce(sa.func.length(bodies.c.data), 0) == 0
+    return connection.execute(query.where(is_lost)).scalar_one()
 
 
 def _unpack(digest: str, row: sa.Row[Any] | None) -> bytes | None:
