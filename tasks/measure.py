@@ -6,7 +6,7 @@ import time
 
 from prefect.logging import get_run_logger
 
-from overnight.failures import PartRefused
+from overnight.failures import PartRefused, PlaceUnreachable
 from overnight.ledger.measures import find_measures
 from overnight.report.compared import compare_step
 from overnight.report.kept import StepMeasures
@@ -29,5 +29,5 @@ def measure_rest(run: Run) -> None:
             continue
         try:
             compare_step(run.run_id, step, ledger=run.ledger, place=run.settings.parts, now=time.time(), is_whole=False)
-        except PartRefused as error:
+        except (PartRefused, PlaceUnreachable) as error:
             get_run_logger().warning("Step %d is not measured: %s", step, error)

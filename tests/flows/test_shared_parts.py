@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.route_banking_query import route_banking_query
 from overnight.failures import PlaceUnreachable
@@ -145,3 +147,19 @@ def test_a_run_whose_store_refuses_halts_in_one_line_and_goes_on_later(shared: P
     assert halted.name == "FAILED Halted"
     assert "cannot be written in s3://" in str(halted.state.message)
     assert shared.run("night-1").name == "COMPLETED Waiting"
+
+
+def test_a_run_whose_store_goes_away_amid_its_rows_halts_once_and_has_its_report(shared: Project, s3: FakeS3) -> None:
+    def lose_store(body: dict[str, Any]) -> Scripted | dict[str, Any]:
+        s3.troubles = [Trouble("PUT", 403, code="AccessDenied"), *[Trouble("GET", 403, code="AccessDenied")] * 500]
+        return _refuse_some(body)
+
+    shared.fake.answer = lose_store
+    halted = shared.run("store-away-1")
+    assert s3.troubles
+    assert halted.name == "FAILED Halted"
+    assert "cannot be written in s3://" in str(halted.state.message)
+    # The server keeps the artifacts of other tests' runs: no other has this name.
+    only = ArtifactFilter(key=ArtifactFilterKey(any_=["report-store-away-1"]))
+    with get_client(sync_client=True) as client:
+        assert len(client.read_artifacts(artifact_filter=only)) == 1
