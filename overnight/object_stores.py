@@ -29,7 +29,8 @@ LIBRARIES = {
         "gcsfs",
         ("gcsfs.retry:HttpError", "google.auth.exceptions:GoogleAuthError", "aiohttp:ClientError"),
     ),
-    "az": Library("adlfs", "adlfs", ("azure.core.exceptions:AzureError",)),
+    # Without an account it is a ValueError.
+    "az": Library("adlfs", "adlfs", ("azure.core.exceptions:AzureError", "builtins:ValueError")),
 }
 
 

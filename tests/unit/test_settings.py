@@ -188,7 +188,7 @@ def test_parts_are_in_the_home_unless_a_url_says_where(tmp_path: Path, monkeypat
     assert Settings.from_env().parts == tmp_path
     monkeypatch.setenv("OVERNIGHT_PARTS_URL", "file:///mnt/our%20share")
     assert Settings.from_env().parts == Path("/mnt/our share")
-    monkeypatch.setenv("OVERNIGHT_PARTS_URL", "s3://bucket/night/")
+    monkeypatch.setenv("OVERNIGHT_PARTS_URL", "S3://bucket/night/")
     assert str(Settings.from_env().parts) == "s3://bucket/night"
 
 
