@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from overnight.checks.docs_index import list_anew
 from overnight.failures import OvernightError
-from overnight.parts.objects import delete_if_old, list_parts
+from overnight.parts.objects import PutObject, delete_if_old, list_parts
 from overnight.place import PartsPlace
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 class OldFile:
     """A file that nothing needs which is left whole."""
 
-    #: "parts", "pages" (of Data Docs), "drafts" (of reviews), "reports", "results" (of Prefect's tasks, which are made
-    #: again where they are missed) or "backups" (of the ledger).
+    #: "parts", "copies" (of parts, where they were before a move), "pages" (of Data Docs), "drafts" (of reviews),
+    #: "reports", "results" (of Prefect's tasks, which are made again where they are missed) or "backups" (of the
+    #: ledger).
     kind: str
     path: Path | UPath
     n_bytes: int
@@ -55,16 +56,21 @@ def find_old_files(
     Files that were last used before then.
 
     Args:
-        home: Where pages, drafts and reports are.
+        home: Where pages, drafts and reports are, and parts were before they moved elsewhere.
         place: Where parts are.
         ledger: Its file, where it is one.
         used: Files that are left.
         runs: Whose reports and drafts are left.
         before: Seconds since the epoch.
     """
+    moved: set[str] | None = None
     if not isinstance(place, Path):
-        yield from _find_old_objects(place, used=used, before=before)
-    for kind, path in _list_files(home, place, ledger):
+        put = list(list_parts(place))
+        moved = {found.path.name for found in put}
+        yield from _pick_old(put, used=used, before=before)
+    elif place.resolve() != home.resolve():
+        moved = {path.name for path in _list_parts(place)}
+    for kind, path in _list_files(home, place, ledger, moved):
         if is_needed(kind, path, used=used, runs=runs):
             continue
         with contextlib.suppress(FileNotFoundError):
@@ -78,14 +84,20 @@ def is_needed(kind: str, path: AnyPath, *, used: Collection[AnyPath], runs: Coll
     return path in used or (kind in _NAMED and any(quote(run_id, safe="") in path.name for run_id in runs))
 
 
-def _find_old_objects(place: UPath, *, used: Collection[AnyPath], before: float) -> Iterator[OldFile]:
-    for put in list_parts(place):
+def _pick_old(objects: Iterable[PutObject], *, used: Collection[AnyPath], before: float) -> Iterator[OldFile]:
+    for put in objects:
         # By the store's clock, which may go otherwise than ours.
         if put.put_at < before - SLACK_S and put.path not in used:
             yield OldFile("parts", put.path, put.n_bytes, put.put_at)
 
 
-def _list_files(home: Path, place: PartsPlace, ledger: Path | None) -> Iterator[tuple[str, Path]]:
+def _list_parts(place: Path) -> list[Path]:
+    return sorted(path for path in (place / "parts").glob("*/*") if path.is_file())
+
+
+def _list_files(
+    home: Path, place: PartsPlace, ledger: Path | None, moved: Collection[str] | None
+) -> Iterator[tuple[str, Path]]:
     folders = {
         "pages": ("docs", "*/validations/**/*.html"),
         "drafts": ("reviews", "*"),
@@ -93,7 +105,10 @@ def _list_files(home: Path, place: PartsPlace, ledger: Path | None) -> Iterator[
         "results": ("results", "**/*"),
     }
     if isinstance(place, Path):
-        yield from (("parts", path) for path in sorted((place / "parts").glob("*/*")) if path.is_file())
+        yield from (("parts", path) for path in _list_parts(place))
+    if moved is not None:
+        # Of one that is in its new place too, the ledger goes on to tell what its checks said: a run may use it.
+        yield from (("copies" if path.name in moved else "parts", path) for path in _list_parts(home))
     for kind, (folder, pattern) in folders.items():
         yield from ((kind, path) for path in sorted((home / folder).glob(pattern)) if path.is_file())
     if ledger:

@@ -32,7 +32,7 @@ def _read_keys(pinned: PinnedBatch, place: PartsPlace) -> Iterator[str]:
 
 
 def find_paths(pinned: Iterable[PinnedBatch], home: Path, place: PartsPlace) -> set[AnyPath]:
-    """Their parts, and their pages of Data Docs."""
+    """Their parts, where they are and where they were before a move, and their pages of Data Docs."""
     batches = [batch.load() for batch in pinned]
     pages: set[AnyPath] = {home / batch.docs for batch in batches if isinstance(batch, CheckedBatch) and batch.docs}
-    return {place / batch.part.path for batch in batches} | pages
+    return {root / batch.part.path for batch in batches for root in {place, home}} | pages

@@ -15,8 +15,8 @@ from overnight.purge.findings import Findings, find_purgeable
 
 #: Where machines share the parts and not their homes.
 _ELSEWHERE = (
-    "Pages of Data Docs, drafts, reports and results of tasks are in each machine's home folder: run the same purge"
-    " on the others too."
+    "Pages of Data Docs, drafts, reports, results of tasks and parts of before OVERNIGHT_PARTS_URL are in each"
+    " machine's home folder: run the same purge on the others too."
 )
 
 
@@ -26,7 +26,8 @@ class Purged:
 
     before: float
     is_dry: bool
-    #: By kind: runs, requests, bodies, releases, replays, parts, pages, drafts, reports, results, backups; and bytes.
+    #: By kind: runs, requests, bodies, releases, replays, parts, copies, pages, drafts, reports, results, backups; and
+    #: bytes.
     counts: Mapping[str, int]
     #: Runs that were left whole, by why.
     kept: Mapping[str, int]
@@ -53,7 +54,7 @@ def purge(
 
     Args:
         ledger: Whose texts.
-        home: Where pages, drafts and reports are: those of this machine.
+        home: Where pages, drafts and reports are: those of this machine, with parts of before a move.
         place: Where parts are.
         before: Seconds since the epoch: what is younger stays.
         by: Who does it; it is kept.

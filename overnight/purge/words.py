@@ -14,6 +14,7 @@ _KINDS = {
     "replays": "replays, with their answers",
     "inbox": "requests from outside, with their answers; the same sent again is new",
     "parts": "parts of runs (files)",
+    "copies": "copies of parts, where they were before OVERNIGHT_PARTS_URL was set (files)",
     "pages": "pages of Data Docs",
     "drafts": "drafts of reviews",
     "reports": "reports",
