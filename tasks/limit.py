@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 
-from overnight.failures import CallFailed
+from prefect.logging import get_logger
+
+from overnight.failures import CallFailed, OvernightError
 from overnight.records import RunState
 from overnight.report.notices import describe_span
 from overnight.taxonomy import FailureClass
@@ -17,6 +19,8 @@ from tasks.run import Run
 
 #: How long a run that was halted has to come to its end: calls in flight, the rows that wait for them, its report.
 GRACE_S = 900.0
+#: How long the ledger may take to note that a process is ended; it is ended all the same.
+NOTED_S = 30.0
 #: What is done, and after how many seconds of work.
 Stage = tuple[float, Callable[[], None]]
 
@@ -37,7 +41,11 @@ class Stopwatch(threading.Thread):
         for after_s, act in self._stages:
             if not self._reaches(after_s):
                 return
-            act()
+            try:
+                act()
+            except OvernightError as error:
+                # The next stage is there for what this one could not do.
+                get_logger("limit").warning("%s", error)
 
     def stop(self) -> None:
         """End it, before whatever it still had to do."""
@@ -112,8 +120,11 @@ def _halt(run: Run, limit_s: float) -> None:
 
 def _end(run: Run) -> None:
     line = f"Run {run.run_id} did not end within {describe_span(GRACE_S)} after its limit: its process was ended."
-    run.set_state(RunState.HALTED, line)
-    _signal(signal.SIGTERM)
+    try:
+        run.set_state(RunState.HALTED, line, within_s=NOTED_S)
+    finally:
+        # Whatever the ledger says: it may be what the run hangs on.
+        _signal(signal.SIGTERM)
 
 
 def _kill() -> None:

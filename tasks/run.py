@@ -18,7 +18,7 @@ from overnight import only_hosts
 from overnight.approve import demands_code, find_continued
 from overnight.checks import parse_checks, refuse_unknown_fields
 from overnight.complete import Engine, get_engine, resolve_prompt
-from overnight.failures import OvernightError, RunHalted
+from overnight.failures import LedgerRefused, OvernightError, RunHalted
 from overnight.inbox.fence import find_lost
 from overnight.inbox.settle import settle_if_possible
 from overnight.intake.quarantine import parse_quarantine
@@ -138,9 +138,26 @@ class Run:
         with self.ledger.reading() as connection:
             return demands_code(connection, release)
 
-    def set_state(self, state: RunState, reason: str | None = None) -> None:
-        """Record where the run stands, and why."""
-        self.ledger.write(lambda connection: ledger_runs.set_state(connection, self.run_id, state, reason))
+    def set_state(self, state: RunState, reason: str | None = None, *, within_s: float | None = None) -> None:
+        """
+        Record where the run stands, and why.
+
+        Args:
+            state: Where.
+            reason: Why.
+            within_s: How long to wait for the ledger; by default as long as it is patient.
+
+        Raises:
+            LedgerRefused: It is away for longer than that. What was not waited for is still written when it comes.
+        """
+        done = self.ledger.submit(lambda connection: ledger_runs.set_state(connection, self.run_id, state, reason))
+        try:
+            done.result(within_s)
+        except TimeoutError as error:
+            raise LedgerRefused(
+                f"That run {self.run_id} is {state} was not recorded within {within_s} s. Look whether the ledger's"
+                " database answers."
+            ) from error
 
 
 def refuse_lost_rows(run: Run, sink: SinkFacts) -> None:

@@ -82,9 +82,12 @@ class RunContext:
 
     def halt(self, failure: CallFailed) -> None:
         """Stop the run, from any thread and in all processes; the first reason stays. Calls in flight go on."""
-        if self.halted is None:
-            self.tell(failure)
-        self.hear(failure)
+        try:
+            if self.halted is None:
+                self.tell(failure)
+        finally:
+            # Here it stops also where the others cannot be told: the ledger may be away.
+            self.hear(failure)
 
     def hear(self, failure: CallFailed) -> None:
         """As `halt`, where everybody knows of it."""
