@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from overnight.cli.bell import put_bell
+from overnight.cli.neighbours import refuse_neighbour
 from overnight.cli.server import find_server, is_healthy, prefect_environment, start_server
 from overnight.cli.tasks import refuse_misfit
 from overnight.failures import OvernightError
@@ -34,6 +35,7 @@ def run_all() -> int:
         os.environ.update(prefect_environment(settings.home) | {"PREFECT_API_URL": api_url})
         # prefect.yaml names the project's folder by $PWD, which only a shell keeps true.
         os.environ["PWD"] = str(Path.cwd())
+        refuse_neighbour(api_url)
         _prepare()
         put_bell(settings.notify)
         click.echo(f"Prefect's UI is at {api_url.removesuffix('/api')}; Ctrl-C ends everything.")

@@ -20,6 +20,11 @@ from overnight.settings import Settings
 _PROJECT = Path("prefect.yaml")
 _UP = "Start it: overnight up, or as a service (docs/operations.md)."
 _MOST = 200
+_HERE = ("127.0.0.1", "localhost", "::1")
+LET_IN = (
+    "Set PREFECT_API_AUTH_STRING to USER:PASSWORD, as the server has it, in the environment: one that a profile of"
+    " Prefect's keeps is not read here."
+)
 
 
 class PrefectAsked:
@@ -30,6 +35,11 @@ class PrefectAsked:
         user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
         auth = (user, password) if user else None
         self._client = httpx.Client(base_url=api_url, auth=auth, timeout=10.0, trust_env=False)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a server of this machine."""
+        return self._client.base_url.host in _HERE
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -98,18 +108,20 @@ def _judge_version(url: str, answer: httpx.Response) -> Finding:
 def _refused(url: str, status: int) -> Finding:
     if status == httpx.codes.UNAUTHORIZED:
         said = f"{url} asks for a user and a password"
-        return fail("server", said, "Set PREFECT_API_AUTH_STRING to USER:PASSWORD, as the server has it.")
+        return fail("server", said, LET_IN)
     return fail("server", f"{url} answers with status {status}", "See its log.")
 
 
 def list_declared() -> list[dict[str, Any]]:
-    """The deployments of prefect.yaml; none where there is no such file, or it cannot be read."""
+    """The deployments of prefect.yaml, each with its way to its code; none where there is no file that can be read."""
     try:
         found = yaml.safe_load(_PROJECT.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return []
     declared = found.get("deployments") if isinstance(found, dict) else None
-    return [d for d in declared or [] if isinstance(d, dict)] if isinstance(declared, list) else []
+    if not isinstance(declared, list):
+        return []
+    return [{"pull": found.get("pull")} | d for d in declared if isinstance(d, dict)]
 
 
 def list_pools() -> list[str]:
