@@ -65,3 +65,16 @@ def _write_whole(path: Path, data: bytes) -> None:
     except OSError:
         Path(temporary).unlink(missing_ok=True)  # half of it only takes room
         raise
+
+
+def delete(part: Part, place: Path) -> None:
+    """Delete the file, and its folder where nothing else is in it."""
+    path = place / part.path
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise PartRefused(
+            f"Part {path} cannot be deleted ({error.strerror}). Mend the rights in its folder."
+        ) from error
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()

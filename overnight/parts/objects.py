@@ -48,6 +48,12 @@ def write(part: Part, place: UPath, data: bytes) -> None:
         place.fs.pipe_file(_locate(place, part.path), data)
 
 
+def delete(part: Part, place: UPath) -> None:
+    """Delete the object; one that is gone is fine."""
+    with _translating(part.path, place, "deleted"), contextlib.suppress(FileNotFoundError):
+        place.fs.rm_file(_locate(place, part.path))
+
+
 def list_parts(place: UPath) -> Iterator[PutObject]:
     """All objects below the place's `parts/`."""
     with _translating("parts", place, "listed"):

@@ -13,6 +13,7 @@ from overnight.cli.doctor.here import look_at_clocks, look_at_home, look_at_noti
 from overnight.cli.doctor.ledger import look_at_ledger
 from overnight.cli.doctor.models import look_at_models, look_at_prompts
 from overnight.cli.doctor.server import look_at_prefect
+from overnight.cli.doctor.shared import look_at_dask, look_at_place
 from overnight.cli.show import print_json
 from overnight.failures import OvernightError
 from overnight.settings import Settings
@@ -47,6 +48,8 @@ def _go_round(*, probes: bool) -> Iterator[Finding]:
     yield from look_at_home(settings)
     finding, ledger_ahead_s = look_at_ledger(settings)
     yield finding
+    yield from look_at_place(settings)
+    yield from look_at_dask(settings)
     findings, prompts = look_at_prompts()
     yield from findings
     yield from look_at_models(prompts, settings, probes=probes)

@@ -149,6 +149,13 @@ def test_the_server_is_given_the_password_that_it_asks_for(
     assert prefect.authorizations[-1] == "Basic YWRhOnNlY3JldA=="
 
 
+def test_who_is_asked_for_a_password_hears_that_no_profile_is_read(look: Look, prefect: FakePrefect) -> None:
+    prefect.answers["/admin/version"] = 401
+    remedy = look("--no-calls", code=1)["server"]["remedy"]
+    assert "PREFECT_API_AUTH_STRING" in remedy
+    assert "a profile of Prefect's keeps is not read here" in remedy
+
+
 def test_a_server_that_is_named_and_not_there_fails(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
     assert "no Prefect server answers" in look("--no-calls", code=1)["server"]["said"]
