@@ -135,8 +135,9 @@ def _find_missing(
 ) -> list[tuple[Notice, str]]:
     """A notice for each schedule that made no flow run when it was due last, and what it is about."""
     mine = UUID(deployment.id) if deployment.id else None
-    found = list_due(client, find_pool(), before=now - settings.late_s, spared=mine)
-    since = ledger.write(lambda connection: see_schedules(connection, [due.name for due in found], now))
+    pool = find_pool()
+    found = list_due(client, pool, before=now - settings.late_s, spared=mine)
+    since = ledger.write(lambda connection: see_schedules(connection, pool, [due.name for due in found], now))
     missing = [
         due
         for due in found

@@ -23,24 +23,28 @@ def record_told_of(connection: sa.Connection, kind: str, about: str, now: float)
     _keep(connection, f"{_TOLD}{kind}:{about}", now)
 
 
-def see_schedules(connection: sa.Connection, active: Sequence[str], now: float) -> dict[str, float]:
+def see_schedules(connection: sa.Connection, pool: str | None, active: Sequence[str], now: float) -> dict[str, float]:
     """
-    Since when each of these schedules has been seen, without a break.
+    Since when each of these schedules of a work pool has been seen, without a break.
 
     A deploy replaces Prefect's own records of them, so that these would not say it.
 
     Args:
         connection: To the ledger.
-        active: What names a schedule, its times among it: one whose times are changed is another. Those that are not
-            named are forgotten.
+        pool: Whose they are; None: of all, as who looks by hand sees them.
+        active: What names a schedule, its times among it: one whose times are changed is another. What the pool has
+            beside these is forgotten.
         now: Seconds since the epoch.
     """
-    known = set(connection.execute(sa.select(meta.c.name).where(meta.c.name.startswith(_SCHEDULE))).scalars())
-    for gone in known - {_SCHEDULE + name for name in active}:
+    # A pool's name has no slash. In SQLite LIKE takes capitals for small letters.
+    of_pool = f"{_SCHEDULE}{pool or ''}/"
+    query = sa.select(meta.c.name).where(meta.c.name.startswith(of_pool, autoescape=True))
+    known = {name for name in connection.execute(query).scalars() if name.startswith(of_pool)}
+    for gone in known - {of_pool + name for name in active}:
         connection.execute(sa.delete(meta).where(meta.c.name == gone))
     for name in active:
-        _keep(connection, _SCHEDULE + name, now)
-    return {name: _find(connection, _SCHEDULE + name) or now for name in active}
+        _keep(connection, of_pool + name, now)
+    return {name: _find(connection, of_pool + name) or now for name in active}
 
 
 def _find(connection: sa.Connection, name: str) -> float | None:

@@ -207,8 +207,8 @@ def test_late_and_missing_runs_are_told_once(
     name = project.ledger.read(
         lambda c: c.exec_driver_sql("SELECT name FROM meta WHERE name LIKE 'schedule:%'").scalar()
     )
-    for names, at in (([], 0.0), ([str(name).removeprefix("schedule:")], time.time() - 7200)):
-        project.ledger.write(lambda c, n=names, t=at: see_schedules(c, n, t))  # type: ignore[misc]
+    for names, at in (([], 0.0), ([str(name).removeprefix("schedule:/")], time.time() - 7200)):
+        project.ledger.write(lambda c, n=names, t=at: see_schedules(c, None, n, t))  # type: ignore[misc]
     watch_nights()
     watch_nights()
     assert people.titles[1:] == ["route-banking-query/nightly did not run"]
