@@ -47,7 +47,7 @@ def skip_stale(flow: str) -> str | None:
     if skip is None:
         return None
     only_hosts.install(settings.only_hosts)
-    line = notify_skipped(flow, scheduled_at, skip, settings)
+    line = notify_skipped(flow, scheduled_at, skip, settings, ledger)
     get_run_logger().warning(line)
     return line
 

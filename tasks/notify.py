@@ -89,10 +89,10 @@ def _find_due(waiting: Waiting, now: float) -> Notice | None:
     return tell_soon(waiting.release, waiting.flow, since=since, until=until, now=now, link=link)
 
 
-def notify_skipped(flow: str, scheduled_at: float, reason: str, settings: Settings) -> str:
-    """Tell people that a scheduled flow run did not begin; the line that says so."""
+def notify_skipped(flow: str, scheduled_at: float, reason: str, settings: Settings, ledger: Ledger) -> str:
+    """Tell people, once, that a scheduled flow run did not begin; the line that says so."""
     notice = tell_skipped(flow, scheduled_at, reason, find_page(flow_run.id))
-    _tell(notice, settings.notify)
+    notify_astray(notice, None, flow_run.id or f"{flow}:{scheduled_at}", settings, ledger)
     return notice.lines[0]
 
 

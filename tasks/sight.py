@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -74,6 +75,8 @@ class Unbegun:
     flow: str
     due_at: float
     why: str
+    #: How many older ones of its deployment have not begun either.
+    n_older: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,17 +147,21 @@ def put_back(client: SyncPrefectClient, sighted: Sighted, *, restarts: int) -> s
 
 
 def list_unbegun(client: SyncPrefectClient, pool: str | None, *, before: float) -> list[Unbegun]:
-    """The flow runs of deployments that should have begun before then, and never have."""
+    """Of each deployment the newest flow run that should have begun before then, where some never have."""
     waits = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED, StateType.PENDING]))
     wanted = FlowRunFilter(state=waits, expected_start_time=FlowRunFilterExpectedStartTime(before_=as_moment(before)))
-    found = client.read_flow_runs(flow_run_filter=wanted, work_pool_filter=_in_pool(pool))
-    return [
-        Unbegun(
-            str(run.id), _name_flow(client, run), _due_at(run), _WAITS.get(run.state_name or "", "no worker took it")
-        )
-        for run in found
-        if run.deployment_id and not run.run_count and run.state_name != "AwaitingRetry"
-    ]
+    found: dict[UUID, list[FlowRun]] = {}
+    for run in client.read_flow_runs(flow_run_filter=wanted, work_pool_filter=_in_pool(pool)):
+        if run.deployment_id and not run.run_count and run.state_name != "AwaitingRetry":
+            found.setdefault(run.deployment_id, []).append(run)
+    return [_describe_unbegun(client, runs) for runs in found.values()]
+
+
+def _describe_unbegun(client: SyncPrefectClient, runs: Sequence[FlowRun]) -> Unbegun:
+    # After an outage there is a queue, of which the newest alone begins: it stands for all.
+    run = max(runs, key=_due_at)
+    why = _WAITS.get(run.state_name or "", "no worker took it")
+    return Unbegun(str(run.id), _name_flow(client, run), _due_at(run), why, len(runs) - 1)
 
 
 def list_due(client: SyncPrefectClient, pool: str | None, *, before: float, spared: UUID | None) -> list[Due]:

@@ -122,10 +122,13 @@ def _tell_broken(sighted: Sighted, last: LastPass | None, why: str, ledger: Ledg
 
 
 def _find_late(client: SyncPrefectClient, settings: Settings, now: float) -> list[tuple[Notice, str]]:
-    """A notice for each flow run that waits to begin, and what it is about."""
+    """A notice for each deployment of which a flow run waits to begin, and what it is about: the newest."""
     found = list_unbegun(client, find_pool(), before=now - settings.late_s)
     return [
-        (tell_late(run.flow, run.due_at, run.why, find_page(run.flow_run_id), now=now), run.flow_run_id)
+        (
+            tell_late(run.flow, run.due_at, run.why, find_page(run.flow_run_id), n_older=run.n_older, now=now),
+            run.flow_run_id,
+        )
         for run in found
     ]
 

@@ -35,9 +35,11 @@ def tell_skipped(flow: str, scheduled_at: float, reason: str, link: str | None, 
     return Notice("skipped", f"Flow {flow} was skipped", (line, _lead_to(how, link)))
 
 
-def tell_late(flow: str, due_at: float, why: str, link: str | None, *, now: float) -> Notice:
-    """A flow run has not begun."""
+def tell_late(flow: str, due_at: float, why: str, link: str | None, *, n_older: int = 0, now: float) -> Notice:
+    """A flow run has not begun, nor have so many older ones of its deployment."""
     line = f"Flow {flow} was to begin at {_show(due_at)}, {describe_span(now - due_at)} ago, and has not: {why}."
+    if n_older:
+        line += f" {n_older:,} older runs of it have not begun either."
     return Notice("late", f"Flow {flow} is late", (line, _lead_to("Look whether a worker runs", link)))
 
 
