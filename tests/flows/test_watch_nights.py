@@ -116,16 +116,6 @@ def test_a_scheduled_run_that_would_begin_too_late_is_skipped_and_told(
     assert people.titles == ["Flow route-banking-query was skipped"]
 
 
-def test_a_skipped_run_is_told_once(
-    project: Project, people: People, client: SyncPrefectClient, deployment: UUID
-) -> None:
-    project.monkeypatch.setenv("OVERNIGHT_STALE_S", "1800")
-    run = _let_fire(client, deployment)
-    # Both take it as it was before it began: so do two workers of which one lost its answer.
-    assert [_begin(run).name, _begin(run).name] == ["Skipped", "Skipped"]
-    assert people.titles == ["Flow route-banking-query was skipped"]
-
-
 def test_of_a_queue_of_late_runs_people_are_told_of_the_newest(
     project: Project, people: People, client: SyncPrefectClient, deployment: UUID
 ) -> None:
