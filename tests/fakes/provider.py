@@ -13,7 +13,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -63,6 +63,10 @@ class Scripted:
     usage: dict[str, Any] | None = None
 
 
+Answered = dict[str, Any] | Scripted
+Answering = Callable[[dict[str, Any]], Answered | Awaitable[Answered]]
+
+
 def answer_by_schema(body: dict[str, Any]) -> dict[str, Any]:
     """The least answer that fits the schema of the request."""
     return dict(make_instance(_find_schema(body), _find_user_text(body)) or {})
@@ -73,13 +77,13 @@ class FakeProvider:
     The server, on its own thread while the context lasts.
 
     Args:
-        answer: Decides each response from the request's body; may be set anew at any time.
+        answer: Decides each response from the request's body; may be set anew at any time. A coroutine's is waited for.
         log: A file that gets one JSON line a call.
     """
 
     def __init__(
         self,
-        answer: Callable[[dict[str, Any]], dict[str, Any] | Scripted] = answer_by_schema,
+        answer: Answering = answer_by_schema,
         *,
         port: int = 0,
         log: Path | None = None,
@@ -125,6 +129,8 @@ class FakeProvider:
     async def _respond(self, request: web.Request) -> web.StreamResponse:
         call = await self._record(request)
         answer = self.answer(call.body)
+        if isinstance(answer, Awaitable):
+            answer = await answer
         scripted = answer if isinstance(answer, Scripted) else Scripted(text=json.dumps(answer))
         if scripted.delay_s:
             await asyncio.sleep(scripted.delay_s)
