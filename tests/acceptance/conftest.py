@@ -45,7 +45,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(autouse=True)
 def _calm(site: Site) -> Iterator[None]:
-    """Once the schedule has fired, it is paused: every minute is only for the first time."""
+    """Once the schedule has fired, it is paused: every few minutes is only for the first time."""
     yield
     if site.api.list_fired(TICKETS):
         site.api.pause_schedules(TICKETS)

@@ -17,7 +17,7 @@ from tests.acceptance.review_page import ReviewPage
 from tests.acceptance.site import N_DEPLOYED, TICKETS, Site
 from tests.acceptance.waiting import wait_for
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 _CHROMIUM = Path("/usr/bin/chromium")
 _FLAGS = (
@@ -29,9 +29,11 @@ _PROMPT = "prompts/triage_ticket/prompt.md"
 @pytest.fixture(scope="module")
 def fired(site: Site) -> str:
     """The flow run that the schedule began, at its gate."""
-    first = wait_for(lambda: site.api.list_fired(TICKETS), "the schedule to fire", timeout_s=90)[0]
-    site.api.wait_for_state(first, "Suspended")
-    return first
+
+    def find() -> str | None:
+        return next((one for one in site.api.list_fired(TICKETS) if site.api.get_state(one) == "Suspended"), None)
+
+    return wait_for(find, "the schedule to fire and its run to wait", timeout_s=270)
 
 
 @pytest.fixture
