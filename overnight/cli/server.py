@@ -43,14 +43,17 @@ def ensure_server(settings: Settings) -> str:
     The API address of a running server; one is started, in the background, where there is none.
 
     Raises:
-        OvernightError: PREFECT_API_URL names a server that does not answer, or none can be started.
+        OvernightError: PREFECT_API_URL names a server that does not answer, or none can be started, or it asks for
+            another user and password.
     """
     if named := os.environ.get("PREFECT_API_URL"):
         if not is_healthy(named):
             raise _no_server(named)
+        refuse_locked_out(named)
         return named
     with _one_at_a_time(settings.home):
         if found := find_server(settings):
+            refuse_locked_out(found)
             click.echo(f"Using the Prefect server that runs at {found.removesuffix('/api')}.", err=True)
             return found
         click.echo("Starting a Prefect server, once; later runs use it …", err=True)
@@ -73,6 +76,37 @@ def is_healthy(api_url: str) -> bool:
     except (httpx.HTTPError, httpx.InvalidURL):
         return False
     return answer.status_code == httpx.codes.OK and answer.text == "true"
+
+
+def refuse_locked_out(api_url: str) -> None:
+    """
+    See that the server lets us in; whether it is healthy it tells anybody.
+
+    Raises:
+        OvernightError: It asks for a user and a password, and those that Prefect is set to are not they.
+    """
+    if not _asks_for_more(api_url, os.environ.get("PREFECT_API_AUTH_STRING")):
+        return
+    from prefect.settings import get_current_settings  # noqa: PLC0415 - it takes seconds, and knows of profiles
+
+    declared = get_current_settings().api.auth_string
+    if _asks_for_more(api_url, declared.get_secret_value() if declared else None):
+        raise OvernightError(
+            f"Prefect's server at {api_url.removesuffix('/api')} asks for a user and a password, and does not know"
+            " those that are set. Set PREFECT_API_AUTH_STRING to USER:PASSWORD, as the server has it."
+        )
+
+
+def _asks_for_more(api_url: str, auth_string: str | None) -> bool:
+    user, _, password = (auth_string or "").partition(":")
+    try:
+        answer = httpx.get(
+            f"{api_url}/admin/version", auth=(user, password) if user else None, timeout=10.0, trust_env=False
+        )
+    except httpx.HTTPError:
+        # It was there a moment ago: whoever needs it next says what became of it.
+        return False
+    return answer.status_code == httpx.codes.UNAUTHORIZED
 
 
 def start_server(

@@ -14,7 +14,7 @@ import click
 
 from overnight.cli.bell import put_bell
 from overnight.cli.neighbours import refuse_neighbour
-from overnight.cli.server import find_server, is_healthy, prefect_environment, start_server
+from overnight.cli.server import find_server, is_healthy, prefect_environment, refuse_locked_out, start_server
 from overnight.cli.tasks import refuse_misfit
 from overnight.failures import OvernightError
 from overnight.settings import Settings
@@ -48,6 +48,7 @@ def _server(settings: Settings) -> Iterator[str]:
     named = os.environ.get("PREFECT_API_URL")
     found = find_server(settings) if not named else named if is_healthy(named) else None
     if found:
+        refuse_locked_out(found)
         yield found
         return
     click.echo("Starting Prefect's server …")

@@ -35,11 +35,15 @@ pytestmark = [
 ]
 
 #: Rows of each night, and how many of them both have.
-N_ROWS = pick(short=24, long=400)
+N_ROWS = 24
 N_SHARED = N_ROWS // 2
 N_ALL = 2 * N_ROWS - N_SHARED
 #: Calls in flight of one flow run.
 C = 4
+#: Whether the server dies once more while both wait, and one of them is reviewed by the command: half a minute.
+DIES_AT_GATE = pick(short=False, long=True)
+#: Prefect's SQLite, when both nights write at once, may be locked for a minute.
+PATIENCE_S = 180.0
 #: So many are answered before the provider stands still.
 N_BEFORE = 6
 NIGHTS = ("first", "second")
@@ -171,7 +175,7 @@ def test_two_nights_outlive_a_lost_worker_and_a_server_that_dies_in_mid_run_and_
     lost, other = (nights.start(name) for name in NIGHTS)
     for worker in ("one", "two"):
         site.start_worker(worker)
-    wait_for(nights.is_full, "both nights to be in mid-run", timeout_s=180)
+    wait_for(nights.is_full, "both nights to be in mid-run", timeout_s=PATIENCE_S)
 
     killed = site.kill_worker_of(lost)
     site.kill_server()
@@ -180,16 +184,17 @@ def test_two_nights_outlive_a_lost_worker_and_a_server_that_dies_in_mid_run_and_
     site.start_worker(killed)
     site.put_back(lost)
     for flow_run_id in (lost, other):
-        api.wait_for_state(flow_run_id, "Suspended")
+        api.wait_for_state(flow_run_id, "Suspended", timeout_s=PATIENCE_S)
 
-    site.kill_server()
-    site.start_server()
+    if DIES_AT_GATE:
+        site.kill_server()
+        site.start_server()
     assert [api.get_state(flow_run_id) for flow_run_id in (lost, other)] == ["Suspended"] * 2
     assert [nights.read_out(name) for name in NIGHTS] == [[], []]
     nights.review_in_prefect(lost)
-    nights.review_by_command(other)
+    (nights.review_by_command if DIES_AT_GATE else nights.review_in_prefect)(other)
     for flow_run_id in (lost, other):
-        api.wait_for_state(flow_run_id, "Completed")
+        api.wait_for_state(flow_run_id, "Completed", timeout_s=PATIENCE_S)
 
     check_books(nights.house, N_ALL)
     for name, rows in _list_rows().items():
@@ -203,7 +208,7 @@ def test_two_nights_outlive_a_lost_worker_and_a_server_that_dies_in_mid_run_and_
     assert asked <= attempts
     assert attempts.total() <= asked.total() + C
     say(
-        f"two nights of {N_ROWS} rows, {N_SHARED} shared, a worker and a server lost in mid-run, a server at the gate:"
+        f"two nights of {N_ROWS} rows, {N_SHARED} shared, a worker and a server lost in mid-run{', a server at the gate' * DIES_AT_GATE}:"
         f" {asked.total()} calls for {N_ALL} rows, {attempts.total()} attempts in the ledger,"
         f" {sum(map(len, map(nights.read_out, NIGHTS)))} rows left, each once;"
         f" {time.monotonic() - began:.0f} s"

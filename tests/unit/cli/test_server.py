@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from overnight.cli.server import ensure_server
+from overnight.failures import OvernightError
 from tests.conftest import House
+from tests.fakes.prefect_api import FakePrefect
 from tests.unit.cli.conftest import Cli
 
 #: Says that it is there, then waits to be ended.
@@ -72,3 +75,24 @@ def test_a_server_that_is_gone_is_no_fault(cli: Cli, record: Path) -> None:
 
 def test_where_no_server_was_started_down_says_so(cli: Cli) -> None:
     assert cli("down")[:2] == (0, "No server was started by a run of this project.\n")
+
+
+def test_a_server_that_asks_for_another_password_is_refused_in_one_line(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "ada:wrong")
+    with FakePrefect({"/admin/version": 401}) as prefect:
+        monkeypatch.setenv("PREFECT_API_URL", prefect.url)
+        with pytest.raises(OvernightError, match="Set PREFECT_API_AUTH_STRING to USER:PASSWORD") as refused:
+            ensure_server(house.settings)
+        assert prefect.authorizations[-1] == "Basic YWRhOndyb25n"
+    assert "wrong" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_server_that_knows_the_password_or_asks_for_none_is_used(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FakePrefect({"/admin/version": "3"}) as prefect:
+        monkeypatch.setenv("PREFECT_API_URL", prefect.url)
+        assert ensure_server(house.settings) == prefect.url
