@@ -1,4 +1,8 @@
-"""Two nights at once on two workers, a server that dies, a worker that is lost: nothing is lost or twice."""
+"""
+Two nights at once on two workers, a server that dies, a worker that is lost: nothing is lost or twice.
+
+A minute's work of two cores: the short form has one night on one worker, and the server dies once.
+"""
 
 from __future__ import annotations
 
@@ -34,19 +38,19 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
+NIGHTS = pick(short=("first",), long=("first", "second"))
 #: Rows of each night, and how many of them both have.
 N_ROWS = 24
 N_SHARED = N_ROWS // 2
-N_ALL = 2 * N_ROWS - N_SHARED
+N_ALL = N_ROWS + (len(NIGHTS) - 1) * (N_ROWS - N_SHARED)
 #: Calls in flight of one flow run.
 C = 4
-#: Whether the server dies once more while both wait, and one of them is reviewed by the command: half a minute.
+#: Whether the server dies once more while they wait.
 DIES_AT_GATE = pick(short=False, long=True)
 #: Prefect's SQLite, when both nights write at once, may be locked for a minute.
 PATIENCE_S = 180.0
 #: So many are answered before the provider stands still.
 N_BEFORE = 6
-NIGHTS = ("first", "second")
 
 
 @dataclass
@@ -168,32 +172,36 @@ def _write_sources(project: Project) -> None:
         (project.folder / f"{name}.csv").write_text("ticket_id,subject,body\n" + "\n".join(lines) + "\n")
 
 
-def test_two_nights_outlive_a_lost_worker_and_a_server_that_dies_in_mid_run_and_at_the_gate(
+def test_nights_outlive_a_lost_worker_and_a_server_that_dies_in_mid_run_and_at_the_gate(
     nights: Nights, say: Callable[[str], None]
 ) -> None:
     began, site, api = time.monotonic(), nights.site, nights.site.api
-    lost, other = (nights.start(name) for name in NIGHTS)
-    for worker in ("one", "two"):
+    flow_runs = [nights.start(name) for name in NIGHTS]
+    for worker in NIGHTS:
         site.start_worker(worker)
-    wait_for(nights.is_full, "both nights to be in mid-run", timeout_s=PATIENCE_S)
+    wait_for(nights.is_full, "the nights to be in mid-run", timeout_s=PATIENCE_S)
 
+    lost, *others = flow_runs
     killed = site.kill_worker_of(lost)
     site.kill_server()
     site.start_server()
     nights.held.let_go()
     site.start_worker(killed)
     site.put_back(lost)
-    for flow_run_id in (lost, other):
+    for flow_run_id in flow_runs:
         api.wait_for_state(flow_run_id, "Suspended", timeout_s=PATIENCE_S)
+        # A worker with a limit dies of a flow run that it is given again before it has seen its process end.
+        site.wait_for_end(flow_run_id)
 
     if DIES_AT_GATE:
         site.kill_server()
         site.start_server()
-    assert [api.get_state(flow_run_id) for flow_run_id in (lost, other)] == ["Suspended"] * 2
-    assert [nights.read_out(name) for name in NIGHTS] == [[], []]
+    assert [api.get_state(flow_run_id) for flow_run_id in flow_runs] == ["Suspended"] * len(NIGHTS)
+    assert [nights.read_out(name) for name in NIGHTS] == [[] for _ in NIGHTS]
     nights.review_in_prefect(lost)
-    (nights.review_by_command if DIES_AT_GATE else nights.review_in_prefect)(other)
-    for flow_run_id in (lost, other):
+    for other in others:
+        nights.review_by_command(other)
+    for flow_run_id in flow_runs:
         api.wait_for_state(flow_run_id, "Completed", timeout_s=PATIENCE_S)
 
     check_books(nights.house, N_ALL)
@@ -208,7 +216,7 @@ def test_two_nights_outlive_a_lost_worker_and_a_server_that_dies_in_mid_run_and_
     assert asked <= attempts
     assert attempts.total() <= asked.total() + C
     say(
-        f"two nights of {N_ROWS} rows, {N_SHARED} shared, a worker and a server lost in mid-run{', a server at the gate' * DIES_AT_GATE}:"
+        f"{len(NIGHTS)} nights of {N_ROWS} rows, {N_SHARED} shared, a worker and a server lost in mid-run:"
         f" {asked.total()} calls for {N_ALL} rows, {attempts.total()} attempts in the ledger,"
         f" {sum(map(len, map(nights.read_out, NIGHTS)))} rows left, each once;"
         f" {time.monotonic() - began:.0f} s"

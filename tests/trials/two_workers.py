@@ -58,9 +58,9 @@ class Site:
             os.kill(pid, signal.SIGKILL)
         return name
 
-    def list_workers(self) -> dict[str, str]:
-        """The workers that the server knows: ONLINE or OFFLINE, by name."""
-        return {w["name"]: w["status"] for w in self.api.post(f"/work_pools/{POOL}/workers/filter")}
+    def wait_for_end(self, flow_run_id: str) -> None:
+        """Wait until a flow run has no process."""
+        wait_for(lambda: not list_processes(f"PREFECT__FLOW_RUN_ID={flow_run_id}"), f"{flow_run_id} to have no process")
 
     def make_pool(self) -> None:
         """The pool that the workers serve."""

@@ -157,8 +157,10 @@ def test_a_worker_is_given_the_time_that_a_clean_stop_of_its_runs_takes() -> Non
 def test_stopping_a_worker_tells_its_runs_and_waits_for_them(tmp_path: Path) -> None:
     told = tmp_path / "told"
     run = f"trap 'sleep 0.2; echo told > {told}; exit' TERM; echo ready; while :; do sleep 0.05; done"
-    worker = 'sh -c "$0" & wait $!; exec sleep 60'
-    with subprocess.Popen(["sh", "-c", worker, run], stdout=subprocess.PIPE, text=True) as process:
+    worker = 'sh -c "$0" & wait; read _'
+    with subprocess.Popen(
+        ["sh", "-c", worker, run], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         subprocess.run([_UNITS / "overnight-stop", str(process.pid)], check=True, timeout=20)

@@ -85,7 +85,7 @@ def test_a_server_that_asks_for_another_password_is_refused_in_one_line(
         monkeypatch.setenv("PREFECT_API_URL", prefect.url)
         with pytest.raises(OvernightError, match="Set PREFECT_API_AUTH_STRING to USER:PASSWORD") as refused:
             ensure_server(house.settings)
-        assert prefect.authorizations[-1] == "Basic YWRhOndyb25n"
+        assert "Basic YWRhOndyb25n" in prefect.authorizations
     assert "wrong" not in str(refused.value)
     assert "\n" not in str(refused.value)
 
