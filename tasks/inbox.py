@@ -9,7 +9,7 @@ from overnight.intake.inbox import parse_inbox
 from overnight.ledger import open_ledger
 from overnight.ledger.queries import find_run
 from overnight.settings import Settings
-from tasks.run import find_run_id
+from tasks.opening import find_run_id
 
 
 def find_nothing(source: object, flow_run_id: str) -> str | None:

@@ -25,8 +25,9 @@ from tasks.late import find_scheduled_at, skip_stale
 from tasks.limit import halting_at_limit
 from tasks.machines import BatchRunner, connect_machines
 from tasks.notify import notify_end, notify_unopened
+from tasks.opening import find_run_id, open_run
 from tasks.report import publish_artifacts
-from tasks.run import find_run_id, open_run, refuse_lost_rows
+from tasks.run import refuse_lost_rows
 from tasks.stop import halting_on_sigterm
 
 P = ParamSpec("P")
