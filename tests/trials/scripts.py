@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,13 +48,19 @@ class Script:
     def __init__(self, decide: Callable[[int, str], Scripted] = lambda *_: GOOD) -> None:
         self.decide = decide
         self.given: list[Given] = []
+        #: So many calls, from the first, are answered only when this is set.
+        self.n_held, self.lets_go = 0, threading.Event()
 
-    def __call__(self, body: dict[str, Any]) -> Scripted:
+    def __call__(self, body: dict[str, Any]) -> Scripted | Awaitable[Scripted]:
         n, row = len(self.given), find_row(body)
         scripted = self.decide(n, row)
         # The ledger keeps the provider's id of each call: the two records can be laid side by side.
         scripted = replace(scripted, headers={**scripted.headers, "request-id": f"call-{n}"})
         self.given.append(Given(row, scripted, time.time()))
+        return self._hold(scripted) if n < self.n_held else scripted
+
+    async def _hold(self, scripted: Scripted) -> Scripted:
+        await asyncio.to_thread(self.lets_go.wait, 60)
         return scripted
 
     @property
