@@ -13,7 +13,7 @@ from overnight.declarations import read_models, read_sinks
 from overnight.failures import OvernightError
 from overnight.people import read_notify
 from overnight.place import PartsPlace, open_place, read_parts_url
-from overnight.records import ModelTerms, OwnSink
+from overnight.records import Mode, ModelTerms, OwnSink, is_time_of_day
 
 N = TypeVar("N", int, float)
 
@@ -61,6 +61,15 @@ class Settings:
     #: How long a scheduled run may keep people waiting before they are told.
     late_s: float = 1800.0
     offers_held: bool = False
+    #: How rows are asked, "online" or "batch", and by when, HH:MM; None: as the prompt says.
+    mode: str | None = None
+    by: str | None = None
+    #: Rows of one provider batch, at the most.
+    batch_rows: int = 10_000
+    #: How long a batch is looked for at its provider that was sent and not answered.
+    batch_grace_s: float = 600.0
+    #: How often a run by hand that waits beside somebody looks at its batches.
+    batch_poll_s: float = 60.0
     #: Rows that a shadow run asks, what it may cost, and how long it may take; it delays the review so long at most.
     shadow_rows: int = 200
     shadow_budget_usd: float = 1.0
@@ -124,6 +133,11 @@ class Settings:
             restarts=_number("OVERNIGHT_RESTARTS", int, 2, least=0) or 0,
             late_s=_number("OVERNIGHT_LATE_S", float, 1800.0, least=1.0) or 1800.0,
             offers_held=os.environ.get("OVERNIGHT_OFFERS_HELD") == "1",
+            mode=_one_of("OVERNIGHT_MODE", tuple(Mode)),
+            by=_time_of_day("OVERNIGHT_BY"),
+            batch_rows=_number("OVERNIGHT_BATCH_ROWS", int, 10_000, least=1) or 1,
+            batch_grace_s=_number("OVERNIGHT_BATCH_GRACE_S", float, 600.0, least=0.0) or 0.0,
+            batch_poll_s=_number("OVERNIGHT_BATCH_POLL_S", float, 60.0, least=0.01) or 60.0,
             shadow_rows=_number("OVERNIGHT_SHADOW_ROWS", int, 200, least=1) or 200,
             shadow_budget_usd=_number("OVERNIGHT_SHADOW_BUDGET_USD", float, 1.0, least=0.0) or 0.0,
             shadow_s=_number("OVERNIGHT_SHADOW_S", float, 600.0, least=0.0) or 0.0,
@@ -139,6 +153,20 @@ class Settings:
             terms=read_models(),
             sinks=read_sinks(),
         )
+
+
+def _one_of(name: str, known: tuple[str, ...]) -> str | None:
+    value = os.environ.get(name) or None
+    if value is not None and value not in known:
+        raise OvernightError(f"{name} is {value!r}. Set it to {' or '.join(known)}, or unset it.")
+    return value
+
+
+def _time_of_day(name: str) -> str | None:
+    value = os.environ.get(name) or None
+    if value is not None and not is_time_of_day(value):
+        raise OvernightError(f"{name} is {value!r}, which is no time of a day. Set it like 06:00, or unset it.")
+    return value
 
 
 def _hosts(name: str) -> frozenset[str]:

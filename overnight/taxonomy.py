@@ -34,6 +34,13 @@ class FailureClass(StrEnum):
     AUTH = "auth"
     BAD_REQUEST = "bad_request"
     TOO_LARGE = "too_large"
+    # Of requests in a provider batch.
+    EXPIRED = "expired"
+    CANCELED = "canceled"
+    #: It is with the provider: no answer yet, and nobody asks it otherwise.
+    IN_BATCH = "in_batch"
+    #: It may be with the provider: a person has to say.
+    IN_DOUBT = "in_doubt"
     TRUNCATED = "truncated"
     REFUSAL = "refusal"
     CONTENT_FILTER = "content_filter"
@@ -121,6 +128,10 @@ def _quarantine(signal: str) -> Treatment:
     return Treatment(signal, FailureKind.QUARANTINE, FailureKind.QUARANTINE)
 
 
+def _wait(signal: str) -> Treatment:
+    return Treatment(signal, FailureKind.DEFER, FailureKind.DEFER)
+
+
 def _halt(signal: str) -> Treatment:
     return Treatment(signal, FailureKind.HALT, FailureKind.HALT)
 
@@ -133,6 +144,10 @@ TREATMENTS: dict[FailureClass, Treatment] = {
     FailureClass.TIMEOUT: _retry("no whole answer by the deadline, connection reset, body cut", may_be_billed=True),
     FailureClass.RATE_LIMIT: _retry("429", trips_breaker=False, slows=True),
     FailureClass.OVERLOAD: _retry("5xx, 408, 409, 529, a 200 that is not the provider's"),
+    FailureClass.EXPIRED: _retry("the provider batch expired before it came to the request", trips_breaker=False),
+    FailureClass.CANCELED: _retry("the provider batch was canceled before it came to the request", trips_breaker=False),
+    FailureClass.IN_BATCH: _wait("it is in a provider batch that has not ended"),
+    FailureClass.IN_DOUBT: _wait("it is in a provider batch of which nobody can tell whether it was received"),
     FailureClass.SPEND_LIMIT: _halt("402, insufficient_quota, enforced_spend_limit_reached, credit balance too low"),
     FailureClass.AUTH: _halt("401, 403, 404, 405, 410, a redirect"),
     FailureClass.WRONG_MODEL: _halt("the reply names another model than was asked for"),
@@ -175,5 +190,7 @@ def describe_action(treatment: Treatment) -> str:
             return ", then ".join(treatment.steps)
         case FailureKind.HALT:
             return "never sent again; the run stops"
+        case FailureKind.DEFER:
+            return "waited for, and not sent in another way meanwhile"
         case _:
             return "never sent again"

@@ -51,6 +51,10 @@ runs = make_table(
     require("kind", sa.Text, server_default="night"),
     #: The run that it shadows, or whose rows it retries.
     sa.Column("of_run", sa.Text),
+    #: How its rows are asked, as `records.Mode`; null in runs of before there were several ways.
+    sa.Column("mode", sa.Text),
+    #: When it is to be done: what no provider batch has answered shortly before is asked online.
+    sa.Column("by_at", sa.Float),
 )
 
 #: One row a Prefect flow run that began or continued a run.

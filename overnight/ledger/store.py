@@ -27,7 +27,7 @@ T = TypeVar("T")
 I = TypeVar("I")  # noqa: E741 - an item
 
 #: The newest migration: `migrations/versions/`.
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0008"
 #: How long a database may be locked, or a server away, before what waits for it fails: a night's work waits long,
 #: who reads has somebody before the screen, and at the opening nothing is lost yet.
 PATIENCE_S = 300.0

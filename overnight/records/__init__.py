@@ -2,6 +2,15 @@
 
 from overnight.records.calls import Ask, Correction, Reply, Usage
 from overnight.records.delivery import OwnSink, Payload, Receipt, SinkFacts
+from overnight.records.provider_batches import (
+    BatchLook,
+    BatchState,
+    ItemKind,
+    ItemResult,
+    Mode,
+    ProviderBatch,
+    is_time_of_day,
+)
 from overnight.records.review import Answered, Approval, Release, ReviewItem, ReviewPolicy
 from overnight.records.work import (
     Batch,
@@ -23,16 +32,22 @@ __all__ = [
     "Approval",
     "Ask",
     "Batch",
+    "BatchLook",
+    "BatchState",
     "BatchVerdict",
     "CheckedBatch",
     "CompletedBatch",
     "Correction",
     "InboxState",
+    "ItemKind",
+    "ItemResult",
+    "Mode",
     "ModelTerms",
     "OwnSink",
     "Part",
     "Payload",
     "Prompt",
+    "ProviderBatch",
     "Receipt",
     "Release",
     "Reply",
@@ -44,4 +59,5 @@ __all__ = [
     "SinkFacts",
     "Summary",
     "Usage",
+    "is_time_of_day",
 ]

@@ -25,6 +25,8 @@ class RunState(StrEnum):
     HELD = "held"
     REJECTED = "rejected"
     HALTED = "halted"
+    #: Its rows are with a provider, in batches; nobody works on it meanwhile.
+    BATCHED = "batched"
     #: A shadow run that was compared: nothing of it is offered.
     COMPARED = "compared"
 
@@ -74,6 +76,10 @@ class Prompt:
     max_tokens_cap: int | None = None
     #: Inputs, and fields of the output, whose values are not shown in reports, forms and artifacts.
     private: tuple[str, ...] = ()
+    #: How its rows are asked where nobody says otherwise, "online" or "batch"; not part of its hash.
+    mode: str = "online"
+    #: In batch mode: the local time, HH:MM, by which a run is to be done; not part of its hash either.
+    by: str | None = None
 
 
 @dataclass(frozen=True)
