@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
@@ -12,6 +13,10 @@ import orjson
 
 #: Part of every request key: a parser that reads the same answer differently asks anew.
 PARSER_VERSION = "1"
+
+#: The front matter of a prompt.md, and what looks like a line of it that says how rows are asked, not what.
+_FRONT_MATTER = re.compile(r"---\n(.*?\n)---\n", re.DOTALL)
+_MANNER = re.compile(r"^(?:mode|by)[ \t]*:.*\n", re.MULTILINE)
 
 
 def canonical_json(value: Any) -> bytes:
@@ -35,8 +40,44 @@ def digest_parts(domain: str, parts: Iterable[bytes | str]) -> str:
 
 
 def prompt_hash(*, text: str, schema: str, model: str, endpoint: str, parameters: Mapping[str, Any]) -> str:
-    """What decides an answer besides the row; the checks have a hash of their own."""
+    """
+    What decides an answer besides the row; the checks have a hash of their own.
+
+    How the prompt is asked decides none: an answer out of a provider batch is the next night's online hit, and an
+    online one a batch's.
+    """
+    text = leave_out_manner(text)
     return digest_parts("prompt", [text, schema, model, endpoint, canonical_json(dict(parameters)), PARSER_VERSION])
+
+
+def leave_out_manner(text: str) -> str:
+    """A prompt.md without the lines of its front matter, `mode` and `by`, that say how and by when rows are asked."""
+    front = _FRONT_MATTER.match(text)
+    lines = list(_MANNER.finditer(front[1])) if front else []
+    if front is None or not lines:
+        return text
+    keys = _find_keys(front[1])
+    # From the end: what stands before a line that is cut stays where it is.
+    for line in reversed(lines):
+        # What looks like one may stand in a quoted text, or go on in the next line.
+        if keys.get(line.start(), line.end()) < line.end():
+            start = front.start(1)
+            text = text[: start + line.start()] + text[start + line.end() :]
+    return text
+
+
+def _find_keys(front_matter: str) -> dict[int, int]:
+    """Where each field of the front matter begins, and where its value ends."""
+    import yaml  # noqa: PLC0415 - few prompts say how they are asked, and commands start faster without it
+
+    try:
+        root = yaml.compose(front_matter, yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError):
+        # It is no prompt's: those were read before anything is hashed.
+        return {}
+    if not isinstance(root, yaml.MappingNode) or root.flow_style:
+        return {}
+    return {key.start_mark.index: value.end_mark.index for key, value in root.value}
 
 
 def checks_hash(checks: str, code: str = "") -> str:

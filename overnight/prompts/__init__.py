@@ -6,7 +6,7 @@ from pathlib import Path
 
 from overnight.failures import PromptRefused
 from overnight.keys import checks_hash
-from overnight.prompts.front_matter import check_columns, check_private, split_text
+from overnight.prompts.front_matter import check_columns, check_manner, check_private, split_text
 from overnight.prompts.refusals import refuse
 from overnight.prompts.schema import check_schema, parse_object
 from overnight.prompts.template import check_template, render
@@ -46,6 +46,7 @@ def parse_prompt(name: str, *, text: str, schema: str, checks: str, code: str = 
     """
     front, template = split_text(name, text)
     check_columns(name, front)
+    check_manner(name, text, front)
     check_template(name, template, {*front.inputs, *front.optional_inputs})
     check_schema(name, schema)
     check_private(name, front, schema)
@@ -65,6 +66,8 @@ def parse_prompt(name: str, *, text: str, schema: str, checks: str, code: str = 
         inputs=tuple(front.inputs),
         optional_inputs=tuple(front.optional_inputs),
         private=tuple(front.private),
+        mode=front.mode,
+        by=front.by,
         checks_hash=checks_hash(checks, code),
         code=code,
     )

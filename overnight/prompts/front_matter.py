@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import orjson
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
+from overnight.keys import leave_out_manner
 from overnight.prompts.refusals import refuse
+from overnight.records import Mode, is_time_of_day
 
 _FRONT_MATTER = re.compile(r"---\n(.*?\n)---\n(.*)", re.DOTALL)
+
+_MINUTES_A_DAY = 24 * 60
 
 _Column = Annotated[str, Field(min_length=1)]
 
@@ -32,6 +36,15 @@ class Repair(BaseModel):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
 
 
+def _read_by(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MINUTES_A_DAY:
+        # YAML reads 22:30 as a number of base 60.
+        raise ValueError(f'it is a number to YAML: put it in quotes, by: "{value // 60:02}:{value % 60:02}"')
+    if value is not None and not (isinstance(value, str) and is_time_of_day(value)):
+        raise ValueError(f'{value!r} is no time of a day: write it like by: "06:00"')
+    return value
+
+
 class FrontMatter(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -42,6 +55,9 @@ class FrontMatter(BaseModel):
     private: list[_Column] = []
     parameters: dict[str, JsonValue] = {}
     repair: Repair = Repair()
+    #: How rows are asked, and in batch mode by when: local time, HH:MM.
+    mode: Literal["online", "batch"] = "online"
+    by: Annotated[str | None, BeforeValidator(_read_by)] = None
 
 
 class _Loader(yaml.SafeLoader):
@@ -66,7 +82,8 @@ def split_text(name: str, text: str) -> tuple[FrontMatter, str]:
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}" for e in error.errors())
         remedy = (
-            "It takes model (PROVIDER:NAME), inputs, and where needed id, optional_inputs, private, parameters, repair."
+            "It takes model (PROVIDER:NAME), inputs, and where needed id, optional_inputs, private, parameters, repair,"
+            " mode, by."
         )
         refuse(name, "prompt.md", f"the front matter has faults ({faults})", remedy)
     except ValueError as error:  # a date that is none
@@ -85,6 +102,18 @@ def check_columns(name: str, front: FrontMatter) -> None:
     most = front.parameters.get("max_tokens", 1)
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:
         refuse(name, "prompt.md", f"parameters.max_tokens is {most!r}", "Give a whole number from 1.")
+
+
+def check_manner(name: str, text: str, front: FrontMatter) -> None:
+    """The hash of a prompt leaves out these lines: what it could not leave out would ask all rows anew."""
+    if front.by and front.mode != Mode.BATCH:
+        refuse(name, "prompt.md", f'by is "{front.by}" and mode is not batch', "Add mode: batch, or take by out.")
+    if not front.model_fields_set & {"mode", "by"}:
+        return
+    left, _ = split_text(name, leave_out_manner(text))
+    if stays := sorted(left.model_fields_set & {"mode", "by"}):
+        remedy = "Begin a line with it, such as mode: batch, and end its value there."
+        refuse(name, "prompt.md", f"{' and '.join(stays)} does not stand on a line of its own", remedy)
 
 
 def check_private(name: str, front: FrontMatter, schema: str) -> None:
