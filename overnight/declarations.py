@@ -14,6 +14,7 @@ from overnight.records import ModelTerms, OwnSink
 
 _PROJECT = Path("pyproject.toml")
 _PRICES = ("input_usd_per_million", "output_usd_per_million")
+_BATCH_PRICES = ("batch_input_usd_per_million", "batch_output_usd_per_million")
 _RATES = ("requests_per_minute", "tokens_per_minute")
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -62,17 +63,21 @@ def _read_model(model: str, declared: Any) -> ModelTerms:
     provider, _, name = model.partition(":")
     if not provider or not name or not isinstance(declared, dict):
         raise _bad_terms(f"tool.overnight.models.{model!r}", "is not a table under the name PROVIDER:NAME")
-    if unknown := declared.keys() - {*_PRICES, *_RATES}:
-        raise _bad_terms(f"{min(unknown)!r} of {model!r}", f"is not one of {', '.join((*_PRICES, *_RATES))}")
-    if len(declared.keys() & {*_PRICES}) == 1:
-        missing = min({*_PRICES} - declared.keys())
-        raise _bad_terms(f"{missing} of {model!r}", "is missing: prices are declared both or not at all")
+    known = (*_PRICES, *_RATES, *_BATCH_PRICES)
+    if unknown := declared.keys() - {*known}:
+        raise _bad_terms(f"{min(unknown)!r} of {model!r}", f"is not one of {', '.join(known)}")
+    for pair in (_PRICES, _BATCH_PRICES):
+        if len(declared.keys() & {*pair}) == 1:
+            missing = min({*pair} - declared.keys())
+            raise _bad_terms(f"{missing} of {model!r}", "is missing: prices are declared both or not at all")
     return ModelTerms(
         model,
         input_usd_per_million=_read_price(model, "input_usd_per_million", declared),
         output_usd_per_million=_read_price(model, "output_usd_per_million", declared),
         requests_per_minute=_read_rate(model, "requests_per_minute", declared),
         tokens_per_minute=_read_rate(model, "tokens_per_minute", declared),
+        batch_input_usd_per_million=_read_price(model, "batch_input_usd_per_million", declared),
+        batch_output_usd_per_million=_read_price(model, "batch_output_usd_per_million", declared),
     )
 
 

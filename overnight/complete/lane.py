@@ -21,7 +21,7 @@ from overnight.llm import (
     find_hold_s,
     worst_usd,
 )
-from overnight.records import ModelTerms, Reply
+from overnight.records import Mode, ModelTerms, Reply
 from overnight.taxonomy import TREATMENTS
 
 #: Bytes of a request that make a token, for declared limits: English is at about four.
@@ -71,21 +71,21 @@ class Lane:
         self._hold(reply)
         return reply
 
-    def cost_usd(self, reply: Reply | None) -> float | None:
+    def cost_usd(self, reply: Reply | None, mode: Mode = Mode.ONLINE) -> float | None:
         """The price of a reply; None where the provider counted no tokens, or no price is known."""
         if reply is None or not reply.usage.input_tokens:
             return None
-        return cost_usd(self.model, reply.usage, self.terms)
+        return cost_usd(self.model, reply.usage, self.terms, mode)
 
-    def failed_cost_usd(self, failure: CallFailed) -> float | None:
+    def failed_cost_usd(self, failure: CallFailed, mode: Mode = Mode.ONLINE) -> float | None:
         """What a failed call cost; None where it may have been billed and nobody said how much."""
         if failure.reply and failure.reply.status == HTTPStatus.OK:
-            return self.cost_usd(failure.reply)
+            return self.cost_usd(failure.reply, mode)
         return None if TREATMENTS[failure.failure_class].may_be_billed else 0.0
 
-    def worst_usd(self, body: bytes, max_tokens: int) -> float | None:
+    def worst_usd(self, body: bytes, max_tokens: int, mode: Mode = Mode.ONLINE) -> float | None:
         """The most that a call may cost; None where no price is known."""
-        return worst_usd(self.model, body, max_tokens, self.terms)
+        return worst_usd(self.model, body, max_tokens, self.terms, mode)
 
     def _heed(self, failure: CallFailed, pass_: Pass) -> None:
         treatment = TREATMENTS[failure.failure_class]

@@ -6,7 +6,7 @@ from overnight.llm.client import Client, make_client
 from overnight.llm.limiter import Limiter
 from overnight.llm.model import ModelRef, check_ready, endpoint_of, parse_model
 from overnight.llm.opening import Outage, Pass
-from overnight.llm.prices import cost_usd, find_terms, worst_usd
+from overnight.llm.prices import cost_usd, find_terms, has_batch_price, worst_usd
 from overnight.llm.rate_headers import find_hold_s
 from overnight.llm.rates import Rates
 from overnight.llm.retry import MAX_WAIT_S, keep_asking, repeating_passes
@@ -30,6 +30,7 @@ __all__ = [
     "find_hold_s",
     "find_retry_after_s",
     "find_terms",
+    "has_batch_price",
     "keep_asking",
     "make_client",
     "make_validator",

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from overnight.llm.model import ModelRef
-from overnight.records import ModelTerms, Usage
+from overnight.records import Mode, ModelTerms, Usage
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _MILLION = 1_000_000
 
 
-def cost_usd(model: ModelRef, usage: Usage, terms: ModelTerms | None = None) -> float | None:
+def cost_usd(model: ModelRef, usage: Usage, terms: ModelTerms | None = None, mode: Mode = Mode.ONLINE) -> float | None:
     """
     The price of the tokens used.
 
@@ -25,17 +25,37 @@ def cost_usd(model: ModelRef, usage: Usage, terms: ModelTerms | None = None) -> 
         model: Who answered; where nothing is declared the embedded model costs 0.
         usage: As the provider counted; cached tokens are among the input tokens.
         terms: What the project declares of this model: its prices win, for cached tokens too.
+        mode: How it was asked; where no price of provider batches is known, the one of a call of its own counts.
 
     Returns:
         None where no price is known, or the counts contradict each other.
     """
-    if terms and terms.input_usd_per_million is not None and terms.output_usd_per_million is not None:
-        paid = usage.input_tokens * terms.input_usd_per_million + usage.output_tokens * terms.output_usd_per_million
+    if declared := _find_declared(terms, mode):
+        paid = usage.input_tokens * declared[0] + usage.output_tokens * declared[1]
         return paid / _MILLION
     if model.provider == "local":
         return 0.0
-    listed = _find_listed(model)
-    return _add_up(listed.get_prices(datetime.now(tz=UTC)), usage) if listed else None
+    price = _find_price(model, mode, _this_minute())
+    return _add_up(price, usage) if price else None
+
+
+def has_batch_price(model: ModelRef, terms: ModelTerms | None = None) -> bool:
+    """Whether a price of provider batches is known; where it is not, they count as calls one by one."""
+    if terms and terms.batch_input_usd_per_million is not None:
+        return True
+    if _find_declared(terms, Mode.ONLINE):
+        return False
+    return _find_price(model, Mode.BATCH, _this_minute()) is not _find_price(model, Mode.ONLINE, _this_minute())
+
+
+def _find_declared(terms: ModelTerms | None, mode: Mode) -> tuple[float, float] | None:
+    """What a million tokens cost of the input and of the output."""
+    if terms is None:
+        return None
+    pairs = [(terms.input_usd_per_million, terms.output_usd_per_million)]
+    if mode is Mode.BATCH:
+        pairs.insert(0, (terms.batch_input_usd_per_million, terms.batch_output_usd_per_million))
+    return next(((of_in, of_out) for of_in, of_out in pairs if of_in is not None and of_out is not None), None)
 
 
 def find_terms(terms: Sequence[ModelTerms], model: str) -> ModelTerms | None:
@@ -43,13 +63,33 @@ def find_terms(terms: Sequence[ModelTerms], model: str) -> ModelTerms | None:
     return next((t for t in terms if t.model == model), None)
 
 
-def worst_usd(model: ModelRef, body: bytes, max_tokens: int, terms: ModelTerms | None = None) -> float | None:
+def worst_usd(
+    model: ModelRef, body: bytes, max_tokens: int, terms: ModelTerms | None = None, mode: Mode = Mode.ONLINE
+) -> float | None:
     """
     An upper bound of a call's price before it is sent; None where no price is known.
 
     One token a byte of the body: no tokeniser makes more of it, and digits and rare scripts come near it.
     """
-    return cost_usd(model, Usage(input_tokens=len(body), output_tokens=max_tokens), terms)
+    return cost_usd(model, Usage(input_tokens=len(body), output_tokens=max_tokens), terms, mode)
+
+
+def _this_minute() -> datetime:
+    """Prices change on a day, or at a time of it: none in the midst of a minute."""
+    return datetime.now(tz=UTC).replace(second=0, microsecond=0)
+
+
+@functools.lru_cache(maxsize=64)
+def _find_price(model: ModelRef, mode: Mode, at: datetime) -> ModelPrice | None:
+    """The list's price at that time; of provider batches, the very one of calls where they have none of their own."""
+    listed = _find_listed(model)
+    if listed is None:
+        return None
+    online = listed.get_prices(at)
+    if mode is Mode.ONLINE:
+        return online
+    in_batch = listed.get_prices(at, {"processing": "batch"})
+    return online if in_batch == online else in_batch
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 
 from overnight.keys import leave_out_manner
 from overnight.prompts.refusals import refuse
-from overnight.records import Mode, is_time_of_day
+from overnight.records import is_time_of_day
 
 _FRONT_MATTER = re.compile(r"---\n(.*?\n)---\n(.*)", re.DOTALL)
 
@@ -106,7 +106,7 @@ def check_columns(name: str, front: FrontMatter) -> None:
 
 def check_manner(name: str, text: str, front: FrontMatter) -> None:
     """The hash of a prompt leaves out these lines: what it could not leave out would ask all rows anew."""
-    if front.by and front.mode != Mode.BATCH:
+    if front.by and front.mode != "batch":
         refuse(name, "prompt.md", f'by is "{front.by}" and mode is not batch', "Add mode: batch, or take by out.")
     if not front.model_fields_set & {"mode", "by"}:
         return

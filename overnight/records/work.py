@@ -92,6 +92,9 @@ class ModelTerms:
     output_usd_per_million: float | None = None
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    #: In provider batches; None: the list's, or as of calls one by one.
+    batch_input_usd_per_million: float | None = None
+    batch_output_usd_per_million: float | None = None
 
 
 @dataclass(frozen=True)

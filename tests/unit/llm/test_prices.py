@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import genai_prices
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelPrice
 
 from overnight.llm.model import parse_model
-from overnight.llm.prices import _add_up, cost_usd, worst_usd
-from overnight.records import ModelTerms, Usage
+from overnight.llm.prices import _add_up, cost_usd, has_batch_price, worst_usd
+from overnight.records import Mode, ModelTerms, Usage
 
 CLAUDE = parse_model("anthropic:claude-sonnet-4-5")
 
@@ -95,3 +97,56 @@ def test_every_price_of_the_list_is_added_up_as_the_list_s_own_code_does(provide
 
 def _prices_of(model):
     return [model.prices] if isinstance(model.prices, ModelPrice) else [c.prices for c in model.prices]
+
+
+@pytest.mark.parametrize(("ref", "usd"), [("anthropic:claude-haiku-4-5", 3.0), ("openai:gpt-5-mini", 1.125)])
+def test_a_batch_has_the_list_s_own_price(ref, usd):
+    model = parse_model(ref)
+    million = Usage(10**6, 10**6)
+    assert cost_usd(model, million, mode=Mode.BATCH) == pytest.approx(usd)
+    assert cost_usd(model, million) == pytest.approx(2 * usd)
+    assert worst_usd(model, b"x" * 1000, 100, mode=Mode.BATCH) == cost_usd(model, Usage(1000, 100), mode=Mode.BATCH)
+    assert has_batch_price(model)
+
+
+@pytest.mark.parametrize("ref", ["openai:gpt-4.5-preview", "anthropic:claude-opus-4-1"])
+def test_a_batch_without_a_price_of_its_own_counts_as_calls_one_by_one(ref):
+    model = parse_model(ref)
+    assert not has_batch_price(model)
+    assert cost_usd(model, Usage(1000, 100), mode=Mode.BATCH) == cost_usd(model, Usage(1000, 100)) > 0
+
+
+def test_no_batch_of_an_unknown_model_has_a_price():
+    model = parse_model("openai:no-such-model")
+    assert cost_usd(model, Usage(10, 10), mode=Mode.BATCH) is None
+    assert not has_batch_price(model)
+
+
+def test_a_price_declared_for_batches_is_theirs_alone():
+    terms = _terms(batch_input_usd_per_million=1.0, batch_output_usd_per_million=2.0)
+    assert cost_usd(CLAUDE, Usage(1000, 100), terms, Mode.BATCH) == pytest.approx(0.0012)
+    assert cost_usd(CLAUDE, Usage(1000, 100), terms) == cost_usd(CLAUDE, Usage(1000, 100))
+    assert has_batch_price(CLAUDE, terms)
+
+
+def test_a_declared_price_without_one_for_batches_counts_in_full():
+    terms = _terms(input_usd_per_million=10.0, output_usd_per_million=20.0)
+    assert cost_usd(CLAUDE, Usage(1000, 100), terms, Mode.BATCH) == cost_usd(CLAUDE, Usage(1000, 100), terms)
+    assert not has_batch_price(CLAUDE, terms)
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_no_batch_costs_more_than_its_calls_and_every_one_is_added_up_as_the_list_s_own_code_does(provider):
+    [listed] = [p for p in get_snapshot().providers if p.id == provider]
+    now, n_lower = datetime.now(tz=UTC), 0
+    for model in listed.models:
+        price = model.get_prices(now, {"processing": "batch"})
+        usage = Usage(200_001, 777, 66_667, 28_571)
+        theirs = genai_prices.Usage(
+            input_tokens=200_001, output_tokens=777, cache_read_tokens=66_667, cache_write_tokens=28_571
+        )
+        found = _add_up(price, usage)
+        assert found == float(price.calc_price(theirs)["total_price"])
+        assert found <= _add_up(model.get_prices(now), usage)
+        n_lower += found < _add_up(model.get_prices(now), usage)
+    assert n_lower > 10
