@@ -13,7 +13,7 @@ from overnight.cli.afterwards import AFTERWARDS
 from overnight.cli.completion import complete_flow, complete_prompt, complete_run, complete_sink
 from overnight.cli.inward import INWARD
 from overnight.cli.making import MAKING
-from overnight.cli.options import MOST, json_
+from overnight.cli.options import MOST, by_time, json_, mode
 from overnight.cli.outward import OUTWARD
 from overnight.cli.serve import serve
 from overnight.failures import OvernightError
@@ -58,8 +58,12 @@ def cli() -> None:
 )
 @click.option("--shadow-rows", type=click.IntRange(1), help="Rows of that sample.  [default: 200]")
 @click.option("--shadow-budget", type=click.FloatRange(0), help="What it may cost, in US dollars.  [default: 1]")
+@mode
+@by_time
 @click.option(
-    "--wait/--no-wait", default=False, help="At the gate: stay until somebody decides, or end.  [default: no-wait]"
+    "--wait/--no-wait",
+    default=False,
+    help="At the gate, and for batches: stay until somebody decides, or they are answered; or end.  [default: no-wait]",
 )
 @json_
 def run(flow: str, **options: Any) -> None:
@@ -74,6 +78,8 @@ def run(flow: str, **options: Any) -> None:
 @click.option("--source", callback=_check_source, help=_SOURCE)
 @click.option("--model", help="PROVIDER:NAME, such as openai:gpt-5-mini. Default: the prompt's own.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
+@mode
+@by_time
 @json_
 def plan(flow: str, **options: Any) -> None:
     """Say what a run would do: hits, rows to ask and why, tokens, cost; calls nothing."""

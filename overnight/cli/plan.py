@@ -18,9 +18,12 @@ from overnight.cli.show import get_ledger, print_json
 from overnight.complete import Estimate, Range
 from overnight.complete.forecast import Ground
 from overnight.complete.misses import Reason
+from overnight.complete.mode import check_manner
 from overnight.complete.plan import Plan, StepPlan
 from overnight.failures import OvernightError
 from overnight.ledger.spend import find_spend, night_scope
+from overnight.llm import parse_model
+from overnight.records import Mode
 from overnight.settings import Settings
 
 _REASONS = {
@@ -37,11 +40,21 @@ _GROUNDS = {
 }
 
 
-def plan_flow(name: str, *, source: str | None, model: str | None, limit: int | None, as_json: bool) -> int:
+def plan_flow(
+    name: str,
+    *,
+    source: str | None,
+    model: str | None,
+    limit: int | None,
+    mode: str | None,
+    by_time: str | None,
+    as_json: bool,
+) -> int:
     """Say what a run of the flow would do; the process's exit code."""
     module = find_flow_module(name)
     settings = Settings.from_env()
-    settings = replace(settings, limit=limit or settings.limit)
+    settings = replace(settings, limit=limit or settings.limit, mode=mode or settings.mode, by=by_time or settings.by)
+    check_manner(parse_model(model) if model else None, settings)
     os.environ.update(prefect_environment(settings.home))
     flow = load_flow(module)
     parameters = fit_parameters(flow, {"source": source, "model": model})
@@ -92,6 +105,10 @@ def _step_as_object(step: StepPlan) -> dict[str, Any]:
         "input_tokens": _count_range(needs.input_tokens),
         "output_tokens": _count_range(needs.output_tokens),
         "cost_usd": None if needs.cost_usd is None else asdict(needs.cost_usd),
+        "batch_cost_usd": None if needs.batch_cost_usd is None else asdict(needs.batch_cost_usd),
+        "has_batch_price": step.has_batch_price,
+        "mode": str(step.mode),
+        "by": step.by,
         "estimated_from": str(step.forecast.ground),
         "unknown_rows": step.n_unknown,
     }
@@ -122,16 +139,36 @@ def _describe_step(step: StepPlan) -> list[str]:
     lines += [f"  {n:,} {_REASONS[reason]}" for reason, n in step.misses.items() if n]
     if step.n_misses:
         lines += [least + _describe_needs(step.forecast.needs), _GROUNDS[step.forecast.ground]]
+        lines += _describe_mode(step)
+    return lines
+
+
+def _describe_mode(step: StepPlan) -> list[str]:
+    """What batches would cost, and whether they would be made; nothing where there is no choice."""
+    cost, lines = step.forecast.needs.batch_cost_usd, []
+    if cost and not step.has_batch_price:
+        lines.append(f"in batches counted the same: there is no price of batches of {step.prompt.model} on the list")
+    elif cost:
+        lines.append(f"in batches {_say_usd(cost)}")
+    if step.mode is Mode.BATCH:
+        by = f", and online what is not answered shortly before {step.by}" if step.by else ""
+        lines.append(f"asked in batches: answered within a day{by}")
+    elif cost and step.has_batch_price:
+        lines.append("asked online, as neither the prompt nor --mode says batch")
     return lines
 
 
 def _describe_needs(needs: Estimate) -> str:
     cost = "at an unknown price"
     if needs.cost_usd:
-        cost = f"for {_span(f'{usd:.4f}' for usd in asdict(needs.cost_usd).values())} USD"
+        cost = f"for {_say_usd(needs.cost_usd)}"
     counts = (needs.calls, needs.input_tokens, needs.output_tokens)
     calls, n_in, n_out = (_span(f"{n:,}" for n in _count_range(each).values()) for each in counts)
     return f"{calls} calls {cost}, {n_in} tokens in, {n_out} out"
+
+
+def _say_usd(cost: Range) -> str:
+    return f"{_span(f'{usd:.4f}' for usd in asdict(cost).values())} USD"
 
 
 def _span(ends: Iterable[str]) -> str:
@@ -141,7 +178,7 @@ def _span(ends: Iterable[str]) -> str:
 
 def warn_of_budget(plan: Plan, settings: Settings) -> list[str]:
     """A line for each budget that the run may come to the end of."""
-    high = sum(cost.high for step in plan.steps if (cost := step.forecast.needs.cost_usd))
+    high = sum(cost.high for step in plan.steps if (cost := step.cost_usd))
     lines = []
     if settings.budget_usd is not None and high > settings.budget_usd:
         lines.append(f"It may cost {high:.4f} USD: a run halts before it is over its {settings.budget_usd:g} USD.")

@@ -21,6 +21,7 @@ from overnight.cli.project import find_flow_module, fit_parameters, load_flow
 from overnight.cli.server import ensure_server, prefect_environment
 from overnight.cli.show import find_login, print_json
 from overnight.complete import get_engine
+from overnight.complete.mode import check_manner
 from overnight.failures import CallFailed, OvernightError
 from overnight.ledger import open_ledger
 from overnight.ledger.queries import find_run, get_run
@@ -50,6 +51,8 @@ def run_flow(
     shadow: str | None,
     shadow_rows: int | None,
     shadow_budget: float | None,
+    mode: str | None,
+    by_time: str | None,
     as_json: bool,
 ) -> int:
     """Run a flow by hand; the process's exit code."""
@@ -61,6 +64,8 @@ def run_flow(
         budget=budget,
         shadow_rows=shadow_rows,
         shadow_budget=shadow_budget,
+        mode=mode,
+        by_time=by_time,
         wait=wait,
         as_json=as_json,
     )
@@ -77,10 +82,16 @@ def start_flow(
     as_json: bool,
     shadow_rows: int | None = None,
     shadow_budget: float | None = None,
+    mode: str | None = None,
+    by_time: str | None = None,
 ) -> int:
     """Begin a run of the flow in this module of flows/; its exit code."""
-    if model := parameters.get("model"):
-        check_ready(parse_model(model))  # before anything is started or recorded
+    _set_environment(OVERNIGHT_MODE=mode, OVERNIGHT_BY=by_time)
+    # Before anything is started or recorded.
+    reference = parse_model(parameters["model"]) if parameters.get("model") else None
+    check_manner(reference, Settings.from_env())
+    if reference:
+        check_ready(reference)
     run_id = f"{datetime.now(UTC):%Y%m%d}-{uuid.uuid4().hex[:8]}"
     _set_environment(
         OVERNIGHT_RUN_ID=run_id,

@@ -28,24 +28,26 @@ class Estimate:
     calls: Range
     input_tokens: Range
     output_tokens: Range
-    #: None where a price is not known.
+    #: By calls one by one, and in provider batches; None where a price is not known, or there are no batches.
     cost_usd: Range | None
+    batch_cost_usd: Range | None = None
 
 
 def estimate(sample: Sequence[RequestUsage], n_rows: int) -> Estimate | None:
-    """The range for `n_rows` more rows like those of the sample; None where there is no sample."""
+    """The range for `n_rows` more rows like those of the sample, at what they cost; None where there is no sample."""
     if not sample:
         return None
     costs = [u.cost_usd for u in sample if u.cost_usd is not None]
     return Estimate(
-        calls=_stretch([u.n_calls for u in sample], n_rows),
-        input_tokens=_stretch([u.input_tokens for u in sample], n_rows),
-        output_tokens=_stretch([u.output_tokens for u in sample], n_rows),
-        cost_usd=_stretch(costs, n_rows) if costs else None,
+        calls=stretch([u.n_calls for u in sample], n_rows),
+        input_tokens=stretch([u.input_tokens for u in sample], n_rows),
+        output_tokens=stretch([u.output_tokens for u in sample], n_rows),
+        cost_usd=stretch(costs, n_rows) if costs else None,
     )
 
 
-def _stretch(values: Sequence[float], n_rows: int) -> Range:
+def stretch(values: Sequence[float], n_rows: int) -> Range:
+    """From a tenth to nine tenths of what single rows took, times the rows."""
     if len(values) == 1:
         return Range(values[0] * n_rows, values[0] * n_rows)
     # "inclusive": the sample's own least and most are its ends, however small it is.

@@ -8,11 +8,12 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-from overnight.complete.estimate import Estimate, Range, estimate
+from overnight.complete.estimate import Estimate, Range, estimate, stretch
+from overnight.complete.mode import has_batches
 from overnight.ledger.asked import PromptVersion
-from overnight.ledger.usage import sample_usage
+from overnight.ledger.usage import RequestUsage, sample_usage
 from overnight.llm import DEFAULT_MAX_TOKENS, cost_usd, find_terms, parse_model
-from overnight.records import ModelTerms, Prompt, Usage
+from overnight.records import Mode, ModelTerms, Prompt, Usage
 
 #: Characters that a token stands for: few in code and rare scripts, many in plain English.
 _MOST_CHARACTERS, _LEAST_CHARACTERS = 6, 3
@@ -54,15 +55,18 @@ def forecast(
         connection: To the ledger.
         terms: What the project declares of its models.
     """
+    sample: list[RequestUsage] = []
     same_model = [v.prompt_hash for v in versions if v.model == prompt.model]
     for prompt_hash in (prompt.prompt_hash, *same_model):
-        if found := estimate(sample_usage(connection, prompt_hash), n_requests):
+        sample = sample_usage(connection, prompt_hash)
+        if found := estimate(sample, n_requests):
             ground = Ground.RECORDED if prompt_hash == prompt.prompt_hash else Ground.OTHER_VERSION
             break
     else:
         found, ground = _guess(n_requests, n_characters, prompt), Ground.SIZES
-    if found.cost_usd is None:
-        found = replace(found, cost_usd=_price(found, n_requests, prompt, terms))
+    pricing = _Pricing(prompt.model, find_terms(terms, prompt.model), n_requests)
+    costs = {mode: pricing.price_sample(sample, mode) or pricing.price(found, mode) for mode in pricing.modes}
+    found = replace(found, cost_usd=costs[Mode.ONLINE], batch_cost_usd=costs.get(Mode.BATCH))
     return Forecast(found, ground)
 
 
@@ -79,15 +83,47 @@ def _guess(n_requests: int, n_characters: int, prompt: Prompt) -> Estimate:
     )
 
 
-def _price(needs: Estimate, n_requests: int, prompt: Prompt, terms: Sequence[ModelTerms]) -> Range | None:
-    """By the call: a price may rise with the length of one."""
-    declared = find_terms(terms, prompt.model)
-    n = n_requests or 1
-    low, high = (
-        cost_usd(parse_model(prompt.model), Usage(round(n_in / n), round(n_out / n)), declared)
-        for n_in, n_out in (
-            (needs.input_tokens.low, needs.output_tokens.low),
-            (needs.input_tokens.high, needs.output_tokens.high),
+@dataclass(frozen=True)
+class _Pricing:
+    """What a number of requests cost of one model, in each of the ways to ask it."""
+
+    model: str
+    terms: ModelTerms | None
+    n_requests: int
+
+    @property
+    def modes(self) -> list[Mode]:
+        return [Mode.ONLINE, *([Mode.BATCH] if has_batches(parse_model(self.model)) else [])]
+
+    def price_sample(self, sample: Sequence[RequestUsage], mode: Mode) -> Range | None:
+        """
+        As such requests were paid, where all of the sample were asked that way; else by the tokens that they took.
+
+        What was answered in batches cost half, and would make the forecast of single calls half too low.
+        """
+        if all((usage.n_batch_calls > 0) is (mode is Mode.BATCH) for usage in sample):
+            costs = [usage.cost_usd for usage in sample]
+        else:
+            costs = [self._price_request(usage, mode) for usage in sample]
+        known = [cost for cost in costs if cost is not None]
+        return stretch(known, self.n_requests) if known else None
+
+    def price(self, needs: Estimate, mode: Mode) -> Range | None:
+        """By the call: a price may rise with the length of one."""
+        n = self.n_requests or 1
+        low, high = (
+            self._cost_usd(Usage(round(n_in / n), round(n_out / n)), mode)
+            for n_in, n_out in (
+                (needs.input_tokens.low, needs.output_tokens.low),
+                (needs.input_tokens.high, needs.output_tokens.high),
+            )
         )
-    )
-    return None if low is None or high is None else Range(low * n, high * n)
+        return None if low is None or high is None else Range(low * n, high * n)
+
+    def _price_request(self, taken: RequestUsage, mode: Mode) -> float | None:
+        counts = (taken.input_tokens, taken.output_tokens, taken.cache_read_tokens, taken.cache_write_tokens)
+        cost = self._cost_usd(Usage(*(n // taken.n_calls for n in counts)), mode)
+        return None if cost is None else cost * taken.n_calls
+
+    def _cost_usd(self, usage: Usage, mode: Mode) -> float | None:
+        return cost_usd(parse_model(self.model), usage, self.terms, mode)

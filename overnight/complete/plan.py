@@ -10,16 +10,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from overnight.checks import BatchMemory, Checks, parse_checks
+from overnight.complete.estimate import Range
 from overnight.complete.forecast import Forecast, forecast
 from overnight.complete.manifest import make_completed
 from overnight.complete.misses import Reason, count_changed_rows, digest_input, explain_misses, list_versions
+from overnight.complete.mode import resolve_mode
 from overnight.complete.recall import recall
 from overnight.keys import request_key
 from overnight.ledger.asked import PromptVersion
 from overnight.ledger.retries import Retry
+from overnight.llm import find_terms, has_batch_price, parse_model
 from overnight.parts import read_part, write_part
 from overnight.place import PartsPlace
-from overnight.records import Batch, CompletedBatch, Prompt, RowState
+from overnight.records import Batch, CompletedBatch, Mode, Prompt, RowState
 from overnight.settings import Settings
 
 
@@ -38,6 +41,17 @@ class StepPlan:
     forecast: Forecast
     #: Rows of the step before that are still to be answered: some of them may come to this one.
     n_unknown: int
+    #: How the rows would be asked, and in batches by when, HH:MM.
+    mode: Mode = Mode.ONLINE
+    by: str | None = None
+    #: Whether there is a price of batches; where there is none, they count as calls one by one.
+    has_batch_price: bool = False
+
+    @property
+    def cost_usd(self) -> Range | None:
+        """As the rows would be asked."""
+        needs = self.forecast.needs
+        return needs.batch_cost_usd if self.mode is Mode.BATCH else needs.cost_usd
 
     @property
     def n_misses(self) -> int:
@@ -93,7 +107,9 @@ def plan_step(
 
     Raises:
         PromptRefused: A check of the project fails.
+        OvernightError: The settings ask the model for what it has not.
     """
+    mode, by = resolve_mode(prompt, prompt.model, settings)
     checks = replace(parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code), private=prompt.private)
     versions, tally, completed = list_versions(prompt, connection), _Tally(), []
     for batch in batches:
@@ -114,6 +130,9 @@ def plan_step(
         misses={reason: tally.reasons[reason] for reason in Reason},
         forecast=forecast(n_misses, tally.n_characters, prompt, versions, connection=connection, terms=terms),
         n_unknown=n_unknown,
+        mode=mode,
+        by=by,
+        has_batch_price=has_batch_price(parse_model(prompt.model), find_terms(terms, prompt.model)),
     )
     return step, completed
 

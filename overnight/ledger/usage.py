@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from overnight.ledger.completions import rows_of
+from overnight.ledger.provider_batch_schema import provider_batch_items
 from overnight.ledger.schema import attempts, requests
 
 #: Attempts that are looked through, newest first.
@@ -22,6 +23,11 @@ class RequestUsage:
     output_tokens: int
     #: None where a price is not known.
     cost_usd: float | None
+    #: Of the input tokens, those that the provider read from its cache, or wrote to it.
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    #: Calls that went with a provider batch, at its price.
+    n_batch_calls: int = 0
 
 
 def sample_usage(connection: sa.Connection, prompt_hash: str, limit: int = 1000) -> list[RequestUsage]:
@@ -38,6 +44,11 @@ def sample_usage(connection: sa.Connection, prompt_hash: str, limit: int = 1000)
         sa.func.coalesce(sa.func.sum(a.input_tokens), 0).label("input_tokens"),
         sa.func.coalesce(sa.func.sum(a.output_tokens), 0).label("output_tokens"),
         sa.func.sum(a.cost_usd).label("cost_usd"),
-    ).where(a.outcome != "unsent")
+        sa.func.coalesce(sa.func.sum(a.cache_read_tokens), 0).label("cache_read_tokens"),
+        sa.func.coalesce(sa.func.sum(a.cache_write_tokens), 0).label("cache_write_tokens"),
+        sa.func.count(provider_batch_items.c.attempt_id).label("n_batch_calls"),
+    )
+    of_batches = provider_batch_items.c.attempt_id == a.attempt_id
+    sums = sums.outerjoin_from(attempts, provider_batch_items, of_batches).where(a.outcome != "unsent")
     found = rows_of(connection, sums.group_by(a.request_key), a.request_key, keys)
-    return [RequestUsage(r.n_calls, r.input_tokens, r.output_tokens, r.cost_usd) for r in found]
+    return [RequestUsage(*r[1:]) for r in found]
