@@ -14,7 +14,7 @@ from overnight.keys import canonical_json
 from overnight.ledger.bodies import Body, record_bodies
 from overnight.ledger.columns import to_bytes
 from overnight.ledger.completions import find_settled, rows_of
-from overnight.ledger.leases import Worker, claim, give_up
+from overnight.ledger.leases import Worker, claim, find_packed, give_up
 from overnight.ledger.prepared import Prepared, insert
 from overnight.ledger.schema import attempts, prompts, requests
 from overnight.ledger.spend import Cap, Shortfall, reserve, take_turn
@@ -29,6 +29,8 @@ class NotOpened(Enum):
     SETTLED = "settled"
     #: Another worker is asking it.
     ELSEWHERE = "elsewhere"
+    #: It stands in a provider batch: its answer comes within a day, or has come and is to be taken.
+    IN_BATCH = "in_batch"
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def open_attempts(
     _record_openings(connection, [(first[key], ids[key]) for key in opened])
     give_up(connection, [(key, ids[key]) for key in claimed.difference(opened)])
     results: dict[str, int | Shortfall | NotOpened] = dict.fromkeys(first, NotOpened.ELSEWHERE)
+    lost = [key for key in first if key not in claimed and key not in settled]
+    results |= dict.fromkeys(find_packed(connection, worker, lost) if lost else (), NotOpened.IN_BATCH)
     results |= {key: why for key, why in zip(wanted, short, strict=True) if why is not None}
     results |= dict.fromkeys(settled, NotOpened.SETTLED)
     results |= {key: ids[key] for key in opened}

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from overnight.keys import canonical_json
+from overnight.ledger.batching import batched
 from overnight.ledger.bodies import Body, record_bodies
 from overnight.ledger.columns import to_bytes
 from overnight.ledger.completions import Completion, Refusal, accept, find_settled, refuse
@@ -49,11 +50,23 @@ def close_attempts(connection: sa.Connection, closings: Sequence[Closing]) -> li
 
     Returns:
         For each whether it stands: an answer that comes when another worker has taken the request over is kept with
-        what it cost, and settles nothing, unless that worker has given the request up without one.
+        what it cost, and settles nothing, unless that worker has given the request up without one. An attempt that
+        is closed already stays as it is: of a provider batch's, two may have had the answer in hand.
     """
     take_turn(connection, (cap for c in closings for cap in c.caps))
     held = give_up(connection, [(c.key, c.attempt_id) for c in closings])
-    held |= _find_unclaimed(connection, closings, held)
+    over = _find_closed(connection, [c.attempt_id for c in closings if c.attempt_id not in held])
+    first: dict[int, Closing] = {}
+    for c in closings:
+        if c.attempt_id not in over:
+            first.setdefault(c.attempt_id, c)
+    standing = _close_open(connection, list(first.values()), held)
+    return [first.get(c.attempt_id) is c and c.attempt_id in standing for c in closings]
+
+
+def _close_open(connection: sa.Connection, closings: Sequence[Closing], held: set[int]) -> set[int]:
+    """The same for attempts that are open, each once; those that stand."""
+    held = held | _find_unclaimed(connection, closings, held)
     record_bodies(connection, [c.body for c in closings if c.body])
     _CLOSE_ATTEMPT.run(connection, [_closing_values(c, is_fenced=c.attempt_id not in held) for c in closings])
     valid = [c for c in closings if c.attempt_id in held]
@@ -62,7 +75,18 @@ def close_attempts(connection: sa.Connection, closings: Sequence[Closing]) -> li
     if refused := [(c.key, c.refusal) for c in valid if c.refusal]:
         refuse(connection, refused, closings[0].closed_at)
     settle(connection, [(c.caps, c.reserved_usd, _booked_usd(c)) for c in closings])
-    return [c.attempt_id in held for c in closings]
+    return held
+
+
+def _find_closed(connection: sa.Connection, attempt_ids: Sequence[int]) -> set[int]:
+    """Of attempts that have lost their claim, those that were closed: who has one still is open, and rarely late."""
+    c = attempts.c
+    query = sa.select(c.attempt_id).where(c.outcome != "open")
+    return {
+        attempt_id
+        for some in batched(attempt_ids)
+        for attempt_id in connection.execute(query.where(c.attempt_id.in_(some))).scalars()
+    }
 
 
 def _find_unclaimed(connection: sa.Connection, closings: Sequence[Closing], held: set[int]) -> set[int]:

@@ -15,12 +15,15 @@ from overnight.ledger.columns import to_bytes
 from overnight.ledger.completions import rows_of
 from overnight.ledger.prepared import Prepared, insert, list_marks
 from overnight.ledger.process import is_gone, name_process
+from overnight.ledger.provider_batch_schema import provider_batch_items
 from overnight.ledger.schema import claims, leases
 
 #: An attempt's id is its worker's number and the worker's own count below it.
 _COUNT_BITS = 32
 #: When the lease of who has ended properly ran out.
 _RELEASED = 0.0
+#: The clock of a provider batch's claims: no time ends them, and no process's end, but the closing of each attempt.
+BATCH_CLOCK = "batch"
 #: A lease is renewed after this share of it.
 RENEWED_AT = 1 / 3
 
@@ -34,12 +37,17 @@ class Worker:
         lease_s: How long its right outlives the last sign of its life.
         judges_from: By the ledger's clock, when it may say of others that their time is over: where nobody could write
             for a while all leases have lapsed, and those who live need a moment to renew theirs.
+        process_id: The number of the process that it claims for, where it is a provider batch.
     """
 
-    def __init__(self, worker_id: int, lease_s: float = math.inf, judges_from: float = 0.0) -> None:
+    def __init__(
+        self, worker_id: int, lease_s: float = math.inf, judges_from: float = 0.0, process_id: int | None = None
+    ) -> None:
         self.worker_id = worker_id
         self.lease_s = lease_s
         self.judges_from = judges_from
+        #: The numbers of the process that it is, or claims for.
+        self.own = {worker_id} if process_id is None else {worker_id, process_id}
         #: How often its right had ended before it was renewed: what it had claimed by then may be another's.
         self.n_lapses = 0
         #: When it was renewed last, by this machine's clock.
@@ -62,6 +70,13 @@ def register(connection: sa.Connection, lease_s: float) -> Worker:
     values = {"process": name_process(), "clock": now.clock, "until": now.at + lease_s}
     added = connection.execute(sa.insert(leases).values(values).returning(leases.c.worker_id))
     return Worker(int(added.scalar_one()), lease_s, now.at + lease_s * RENEWED_AT)
+
+
+def register_batch(connection: sa.Connection, batch_id: str, process: Worker) -> Worker:
+    """Make a provider batch known, as one that claims what this process puts into it; nobody ever renews it."""
+    values = {"process": batch_id, "clock": BATCH_CLOCK, "until": _RELEASED}
+    added = connection.execute(sa.insert(leases).values(values).returning(leases.c.worker_id))
+    return Worker(int(added.scalar_one()), math.inf, process.judges_from, process.worker_id)
 
 
 def renew(connection: sa.Connection, worker: Worker) -> None:
@@ -104,9 +119,31 @@ def claim(connection: sa.Connection, worker: Worker, wanted: Mapping[str, int]) 
 
 
 def find_claimed(connection: sa.Connection, worker: Worker, keys: Sequence[str]) -> set[str]:
-    """Those of the requests that another live worker is asking, as far as this one may judge."""
+    """
+    Those of the requests that another live worker is asking, as far as this one may judge.
+
+    What stands in a provider batch nobody waits for, hours as it may take, but where a live worker has its answer in
+    hand.
+    """
     now = read_clock(connection)
     found = rows_of(connection, _CLAIMED, claims.c.request_key, keys)
+    packed = [row.request_key for row in found if row.clock == BATCH_CLOCK]
+    asked = {row.request_key for row in found if row.clock != BATCH_CLOCK and not is_free(row, worker, now)}
+    return asked | _find_judged(connection, worker, packed)
+
+
+def find_packed(connection: sa.Connection, worker: Worker, keys: Sequence[str]) -> set[str]:
+    """Those of the requests that a provider batch has claimed, but for the ones that another worker judges now."""
+    found = rows_of(connection, _CLAIMED.where(leases.c.clock == BATCH_CLOCK), claims.c.request_key, keys)
+    packed = [row.request_key for row in found]
+    return set(packed) - _find_judged(connection, worker, packed)
+
+
+def _find_judged(connection: sa.Connection, worker: Worker, packed: Sequence[str]) -> set[str]:
+    """Of claims of provider batches, those whose answer another live worker has taken."""
+    if not packed:
+        return set()
+    now, found = read_clock(connection), rows_of(connection, _JUDGED, claims.c.request_key, packed)
     return {row.request_key for row in found if not is_free(row, worker, now)}
 
 
@@ -139,8 +176,10 @@ def is_free(lease: sa.Row[Any], worker: Worker, now: Moment) -> bool:
         worker: Who asks.
         now: By the ledger's clock.
     """
+    if lease.clock == BATCH_CLOCK:
+        return False
     # Of what it has claimed itself, it knows best that nobody is asking it any more.
-    if lease.worker_id == worker.worker_id:
+    if lease.worker_id in worker.own:
         return True
     # A clock of before the machine was started anew: whoever was told in it is gone.
     if lease.clock != now.clock or lease.until == _RELEASED or is_gone(lease.process):
@@ -159,3 +198,9 @@ _CLAIMED = sa.select(
 ).join(leases, leases.c.worker_id == claims.c.worker_id)
 #: What another worker is taking over in this moment is not waited for: it is that worker's.
 _HELD = _CLAIMED.with_for_update(of=claims, skip_locked=True)
+_I = provider_batch_items.c
+_JUDGED = (
+    sa.select(claims.c.request_key, leases.c.worker_id, leases.c.clock, leases.c.until, leases.c.process)
+    .join(provider_batch_items, _I.attempt_id == claims.c.attempt_id)
+    .join(leases, leases.c.worker_id == _I.taken_by)
+)

@@ -12,7 +12,7 @@ from overnight.keys import canonical_json
 from overnight.ledger.prepared import insert
 from overnight.ledger.schema import passes, run_prompts, runs
 from overnight.masking import read_private
-from overnight.records import Prompt, RunState
+from overnight.records import Mode, Prompt, RunState
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,21 @@ def pin_source(connection: sa.Connection, run_id: str, source: str) -> None:
 def find_source(connection: sa.Connection, run_id: str) -> str | None:
     """The source that the run pinned."""
     return connection.execute(sa.select(runs.c.source).where(runs.c.run_id == run_id)).scalar()
+
+
+def pin_mode(connection: sa.Connection, run_id: str, mode: Mode, by_at: float | None) -> tuple[Mode, float | None]:
+    """Keep how the run's rows are asked, and by when it is to be done; the first ones stay, and are given back."""
+    change = sa.update(runs).where(runs.c.run_id == run_id, runs.c.mode.is_(None))
+    connection.execute(change.values(mode=mode, by_at=by_at))
+    found, stands_by = find_mode(connection, run_id)
+    return found or mode, stands_by
+
+
+def find_mode(connection: sa.Connection, run_id: str) -> tuple[Mode | None, float | None]:
+    """How the run's rows are asked, and by when it is to be done; None where it has pinned none."""
+    query = sa.select(runs.c.mode, runs.c.by_at).where(runs.c.run_id == run_id)
+    row = connection.execute(query).one_or_none()
+    return (Mode(row.mode) if row and row.mode else None, row.by_at if row else None)
 
 
 def pin_prompt(connection: sa.Connection, run_id: str, prompt: Prompt) -> None:

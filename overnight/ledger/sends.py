@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from overnight.ledger.completions import rows_of
+from overnight.ledger.provider_batch_schema import provider_batch_items
 from overnight.ledger.schema import attempts
 
 _NEVER_BACK = "The process ended before the answer came; the call may be billed."
@@ -26,10 +27,12 @@ class Sends:
 
 
 def find_sends(connection: sa.Connection, run_id: str, keys: Sequence[str]) -> dict[str, Sends]:
-    """What the run has sent in vain for each of the keys that it has sent."""
+    """What the run has sent in vain for each of the keys that it has sent; what a provider batch holds is not lost."""
     c = attempts.c
+    is_packed = sa.exists().where(provider_batch_items.c.attempt_id == c.attempt_id)
+    in_vain = (c.outcome == "failed") | ((c.outcome == "open") & ~is_packed)
     query = sa.select(c.request_key, c.outcome, c.failure_class, c.message, c.closed_at, c.headers)
-    query = query.where(c.run_id == run_id, c.outcome.in_(["open", "failed"])).order_by(c.opened_at, c.attempt_id)
+    query = query.where(c.run_id == run_id, in_vain).order_by(c.opened_at, c.attempt_id)
     found: dict[str, list[sa.Row[Any]]] = {}
     for row in rows_of(connection, query, c.request_key, keys):
         found.setdefault(row.request_key, []).append(row)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 
 from overnight.ledger.clock import read_clock
-from overnight.ledger.leases import Worker, is_free
+from overnight.ledger.leases import BATCH_CLOCK, Worker, is_free
 from overnight.ledger.schema import attempts, claims, leases, prompts, requests
 
 #: Live workers with a request in hand, by their number, and the models that they ask.
@@ -32,7 +32,9 @@ def find_asking(connection: sa.Connection, worker: Worker) -> AskingNow:
 
 
 _HOLDERS = sa.select(leases.c.worker_id, leases.c.clock, leases.c.until, leases.c.process).where(
-    leases.c.worker_id.in_(sa.select(claims.c.worker_id).distinct())
+    leases.c.worker_id.in_(sa.select(claims.c.worker_id).distinct()),
+    # What a provider has been handed for a day takes nothing of a limit.
+    leases.c.clock != BATCH_CLOCK,
 )
 _MODELS = (
     sa.select(claims.c.worker_id, sa.func.coalesce(attempts.c.model, prompts.c.model).label("model"))

@@ -1,0 +1,82 @@
+"""How far the provider batches of runs are, and which of them a process has left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from overnight.ledger.clock import read_clock
+from overnight.ledger.leases import Worker, is_free
+from overnight.ledger.provider_batch_schema import provider_batches
+from overnight.ledger.provider_batches import list_batches
+from overnight.ledger.schema import leases
+from overnight.records import BatchState, ProviderBatch
+
+_B = provider_batches.c
+#: States of those that are not over.
+OPEN_STATES = (BatchState.PACKING, BatchState.SUBMITTING, BatchState.SUBMITTED, BatchState.IN_DOUBT)
+
+
+@dataclass(frozen=True)
+class BatchProgress:
+    """The provider batches of a run that are not over, all together."""
+
+    n_batches: int
+    n_items: int
+    #: As the provider said when it was asked last.
+    n_done: int
+    #: When the first of them was sent, or begun.
+    since: float | None
+    #: Batches that a person has to settle.
+    n_in_doubt: int
+    #: The providers' words for where they stand.
+    statuses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stale:
+    """A provider batch that was begun, and of which it is not recorded whether the provider has it."""
+
+    batch: ProviderBatch
+    #: Whether another live process may be sending it in this moment: it is not to be touched.
+    is_in_hand: bool
+
+
+def find_progress(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, BatchProgress]:
+    """How far these runs' provider batches are, for those that have any that is not over."""
+    found: dict[str, list[sa.Row[tuple[object, ...]]]] = {}
+    query = sa.select(provider_batches).where(_B.run_id.in_(list(run_ids)), _B.state.in_(OPEN_STATES))
+    for row in connection.execute(query.order_by(_B.packed_at)):
+        found.setdefault(row.run_id, []).append(row)
+    return {run_id: _sum_up(rows) for run_id, rows in found.items()}
+
+
+def list_stale(connection: sa.Connection, worker: Worker) -> list[Stale]:
+    """
+    The batches that are being sent, or were when their process ended, and those that it left half packed.
+
+    What the worker itself is packing is its own affair; what it was sending is not in another's hand.
+    """
+    now, of = read_clock(connection), leases.c
+    found = list_batches(connection, states=[BatchState.PACKING, BatchState.SUBMITTING])
+    query = sa.select(of.worker_id, of.clock, of.until, of.process)
+    packers = connection.execute(query.where(of.worker_id.in_({batch.packed_by for batch in found})))
+    free = {row.worker_id for row in packers if is_free(row, worker, now)}
+    return [
+        Stale(batch, is_in_hand=batch.packed_by not in free)
+        for batch in found
+        if batch.state == BatchState.SUBMITTING or batch.packed_by in free - worker.own
+    ]
+
+
+def _sum_up(rows: Sequence[sa.Row[tuple[object, ...]]]) -> BatchProgress:
+    return BatchProgress(
+        n_batches=len(rows),
+        n_items=sum(row.n_items for row in rows),
+        n_done=sum(row.n_done for row in rows),
+        since=min(row.submitting_at or row.packed_at for row in rows),
+        n_in_doubt=sum(row.state == BatchState.IN_DOUBT for row in rows),
+        statuses=tuple(dict.fromkeys(row.status for row in rows if row.status)),
+    )
