@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 from prefect import tags
 from prefect.futures import as_completed
+from prefect.logging import get_run_logger
 
 from overnight.complete import (
     LOST,
     RunContext,
+    begin_turn,
     complete_in_passes,
     describe_halt,
+    end_turn,
     get_engine,
     leave_taken,
     refuse_unpriced,
@@ -21,8 +25,10 @@ from overnight.complete import (
 )
 from overnight.failures import RunHalted
 from overnight.ledger.manifests import record_batches
-from overnight.records import Batch, CompletedBatch, Prompt
+from overnight.records import Batch, CompletedBatch, Mode, Prompt
 from overnight.settings import Settings
+from overnight.taxonomy import MAX_PASSES
+from tasks.batches import wait_for_batches
 from tasks.cache import ByInputAndPrompt, completed_key
 from tasks.check import get_validator
 from tasks.elsewhere import complete_elsewhere
@@ -56,10 +62,7 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
     asked_or_settled = [*left, *(b for b in batches if b.n in settled)]
     context.progress.total += sum(b.n_rows - b.n_quarantined for b in asked_or_settled)
 
-    def complete_all(some: Sequence[Batch], pass_n: int) -> list[CompletedBatch]:
-        return _complete_all(some, prompt, run, pass_n)
-
-    asked = complete_in_passes(left, complete_all, context=context, engine=run.engine)
+    asked = _ask(left, prompt, run)
     made = {b.n: b for b in [*asked, *_take_back(left, asked, prompt, context)]}
     # Not in the tasks: what the cache serves is for runs of other families too.
     left_to = run.find_left(prompt.name)
@@ -77,6 +80,26 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
     return completed
 
 
+def _ask(batches: list[Batch], prompt: Prompt, run: Run) -> list[CompletedBatch]:
+    """Go over the rows in passes; in batch mode again, each time that providers are done with some."""
+    context, engine = run.engine.context(run.run_id), run.engine
+    mode = run.pin_mode(prompt)
+    for turn in itertools.count():
+
+        def complete_all(some: Sequence[Batch], pass_n: int, n_before: int = turn * MAX_PASSES) -> list[CompletedBatch]:
+            return _complete_all(some, prompt, run, pass_n + n_before, mode)
+
+        if mode is Mode.BATCH:
+            for fault in begin_turn(context, engine):
+                get_run_logger().warning(fault)
+        asked = complete_in_passes(batches, complete_all, context=context, engine=engine)
+        run.ledger.write(lambda connection, found=asked: record_batches(connection, run.run_id, found))  # type: ignore[misc]
+        if mode is not Mode.BATCH or not end_turn(context, engine):
+            break
+        wait_for_batches(run)
+    return asked
+
+
 def _take_back(
     batches: list[Batch], asked: list[CompletedBatch], prompt: Prompt, context: RunContext
 ) -> list[CompletedBatch]:
@@ -89,8 +112,9 @@ def _take_back(
     return remade
 
 
-def _complete_all(batches: Sequence[Batch], prompt: Prompt, run: Run, pass_n: int) -> list[CompletedBatch]:
-    if machines := find_machines():
+def _complete_all(batches: Sequence[Batch], prompt: Prompt, run: Run, pass_n: int, mode: Mode) -> list[CompletedBatch]:
+    # Putting requests together is no work for a cluster.
+    if (machines := find_machines()) and mode is Mode.ONLINE:
         # Beside the calls: the checks are made here, whoever asks.
         get_validator().start()
         return complete_elsewhere(batches, prompt, run, pass_n, machines)

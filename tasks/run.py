@@ -7,9 +7,10 @@ import json
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
+from overnight.complete.mode import find_by_at, resolve_mode
 
 from overnight.approve import demands_code, find_continued
 from overnight.checks import parse_checks, refuse_unknown_fields
@@ -25,7 +26,7 @@ from overnight.ledger.retries import Retry, find_left, find_retry
 from overnight.ledger.reviews import find_last_answer
 from overnight.parts import is_whole
 from overnight.prompts import load_prompt, parse_prompt
-from overnight.records import CompletedBatch, Prompt, Release, RunState, SinkFacts
+from overnight.records import CompletedBatch, Mode, Prompt, Release, RunState, SinkFacts
 from overnight.settings import Settings
 
 
@@ -62,6 +63,18 @@ class Run:
         self.ledger.write(lambda connection: record_prompt(connection, resolved, now))
         self.ledger.write(lambda connection: ledger_runs.pin_model(connection, self.run_id, resolved))
         return resolved
+
+    def pin_mode(self, prompt: Prompt) -> Mode:
+        """How the run asks the prompt's rows, and by when it is to be done, from the first pass on."""
+        with self.ledger.reading() as connection:
+            explicit, by_at = ledger_runs.find_mode(connection, self.run_id)
+        settings = self.settings if explicit is None else replace(self.settings, mode=explicit)
+        mode, by = resolve_mode(prompt, prompt.model, settings)
+        if by_at is None and by is not None and mode is Mode.BATCH:
+            by_at = find_by_at(by, time.time())
+        wanted = Mode(settings.mode) if settings.mode else None
+        self.ledger.write(lambda connection: ledger_runs.pin_mode(connection, self.run_id, wanted, by_at))
+        return mode
 
     def find_prompt(self, prompt_hash: str) -> Prompt:
         """The run's prompt that has this hash."""

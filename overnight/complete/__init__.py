@@ -6,6 +6,9 @@ from overnight.complete.engine import Engine, get_engine
 from overnight.complete.estimate import Estimate, Range, describe_halt, estimate
 from overnight.complete.left import LOST, count_left, leave_taken, spare_lost
 from overnight.complete.passes import complete_in_passes, take_back
+from overnight.complete.provider.deadline import find_fallback_at
+from overnight.complete.provider.following import Followed, cancel_batches, follow_batches
+from overnight.complete.provider.turns import begin_turn, end_turn
 from overnight.complete.resolve import refuse_unpriced, resolve_prompt
 from overnight.complete.sources import read_source
 
@@ -14,14 +17,20 @@ __all__ = [
     "MAX_PAUSE_S",
     "Engine",
     "Estimate",
+    "Followed",
     "Progress",
     "Range",
     "RunContext",
+    "begin_turn",
+    "cancel_batches",
     "complete_batch",
     "complete_in_passes",
     "count_left",
     "describe_halt",
+    "end_turn",
     "estimate",
+    "find_fallback_at",
+    "follow_batches",
     "get_engine",
     "leave_taken",
     "read_source",

@@ -18,12 +18,14 @@ from overnight.complete.deferral import find_reason_to_wait
 from overnight.complete.engine import Engine
 from overnight.complete.judge import judge_recorded
 from overnight.complete.manifest import make_completed
+from overnight.complete.provider.handing_over import describe_waiting
 from overnight.complete.recall import Recalled, recall
 from overnight.complete.row import ask_row
 from overnight.complete.watch import watching_batch
 from overnight.failures import RunHalted
 from overnight.keys import request_key
 from overnight.ledger.completions import Completion, accept
+from overnight.ledger.provider_batch_items import InBatch, find_in_batches
 from overnight.ledger.retries import Retry, find_retry, lift_refusals
 from overnight.ledger.runs import find_private
 from overnight.ledger.sends import Sends, find_sends
@@ -35,6 +37,9 @@ from overnight.taxonomy import FailureClass
 _HALTED = Outcome(
     RowState.PENDING, failure_class=FailureClass.STOPPED, reason="The run was halted before this row was sent."
 )
+
+#: Of rows that nobody asks otherwise while a provider may answer them.
+_WITH_PROVIDER = (FailureClass.IN_BATCH, FailureClass.IN_DOUBT)
 
 #: Rows of a batch that are under way at once, those that wait to be asked again among them: a batch of a long run may
 #: have many thousands, and each that is under way takes some kilobytes.
@@ -48,6 +53,8 @@ class _Known:
     outcomes: dict[str, Outcome]
     #: Of the others, what this run has sent in vain.
     sends: dict[str, Sends]
+    #: Of the others, those for which an answer came with a provider batch that nobody has judged.
+    arrived: set[str]
 
 
 def complete_batch(batch: Batch, prompt: Prompt, *, run_id: str, engine: Engine, pass_n: int = 1) -> CompletedBatch:
@@ -86,6 +93,7 @@ def _complete(batch: Batch, prompt: Prompt, engine: Engine, context: RunContext,
     checks = replace(parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code), private=private)
     outcomes = engine.run(_complete_requests(asked, prompt, checks, engine, context, is_first=pass_n == 1))
     filled = _fill(columns, keys, outcomes)
+    context.n_with_provider[batch.step, batch.n] = sum(filled["failure_class"].count(c) for c in _WITH_PROVIDER)
     part = write_columns(columns | filled | {"request_key": keys}, place)
     return make_completed(batch, prompt, part, filled["state"])
 
@@ -105,7 +113,7 @@ async def _complete_requests(
     asked: Mapping[str, str], prompt: Prompt, checks: Checks, engine: Engine, context: RunContext, *, is_first: bool
 ) -> dict[str, Outcome]:
     memory = BatchMemory() if checks.compares_rows else None
-    known = await asyncio.to_thread(_look_up, asked, checks, memory, engine, context.run_id)
+    known = await asyncio.to_thread(_look_up, asked, checks, memory, engine, context)
     if is_first:
         n_hits = sum(o.state is not RowState.PENDING for o in known.outcomes.values())
         context.progress.hits += n_hits
@@ -114,7 +122,7 @@ async def _complete_requests(
     if not missing:
         return known.outcomes
     validator, schema = make_validator(prompt.schema, quotes=not checks.private), orjson.loads(prompt.schema)
-    asking = Asking(engine, context, prompt, checks, memory, validator, schema)
+    asking = Asking(engine, context, prompt, checks, memory, validator, schema, known.arrived)
     await asking.lane("own")  # a model that does not start fails the batch, not its rows
     assert engine.elsewhere.worker is not None, "a lane registers its process"  # noqa: S101 - narrows the type
     async with engine.pulse.beating(context.run_id, engine.elsewhere.worker):
@@ -128,14 +136,17 @@ def _find_private(prompt: Prompt, engine: Engine, run_id: str, step: int) -> tup
 
 
 def _look_up(
-    asked: Mapping[str, str], checks: Checks, memory: BatchMemory | None, engine: Engine, run_id: str
+    asked: Mapping[str, str], checks: Checks, memory: BatchMemory | None, engine: Engine, context: RunContext
 ) -> _Known:
-    def look(connection: sa.Connection) -> tuple[Recalled, Retry | None, dict[str, Sends]]:
+    run_id = context.run_id
+
+    def look(connection: sa.Connection) -> tuple[Recalled, Retry | None, dict[str, Sends], dict[str, InBatch]]:
         retry = find_retry(connection, run_id)
         found = recall(asked, checks, memory, connection, retry=retry)
-        return found, retry, find_sends(connection, run_id, [key for key in asked if key not in found.outcomes])
+        missing = [key for key in asked if key not in found.outcomes]
+        return found, retry, find_sends(connection, run_id, missing), find_in_batches(connection, missing)
 
-    found, retry, sends = engine.ledger.read(look)
+    found, retry, sends, in_batches = engine.ledger.read(look)
     if retry and found.lifted:
         engine.ledger.write(lambda connection: lift_refusals(connection, sorted(found.lifted), retry, time.time()))
     if found.freed:
@@ -143,7 +154,9 @@ def _look_up(
     waiting = {
         key: Outcome(RowState.PENDING, None, *why) for key, s in sends.items() if (why := find_reason_to_wait(s))
     }
-    return _Known(found.outcomes | waiting, sends)
+    waiting |= {key: describe_waiting(b) for key, b in in_batches.items() if not b.has_result}
+    context.awaited.update(b.batch_id for b in in_batches.values() if not b.has_result)
+    return _Known(found.outcomes | waiting, sends, {key for key, b in in_batches.items() if b.has_result})
 
 
 async def _ask_all(asking: Asking, missing: Mapping[str, str], sends: Mapping[str, Sends]) -> dict[str, Outcome]:

@@ -35,7 +35,8 @@ class Call:
     key: str
     #: None where nobody said what it cost.
     cost_usd: float | None
-    latency_s: float
+    #: None where nobody knows.
+    latency_s: float | None
     reserved_usd: float
     caps: tuple[Cap, ...]
 

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from overnight.complete.provider.packing import Packer
 from overnight.failures import CallFailed, RunHalted
 from overnight.ledger.halts import name_group
 from overnight.ledger.spend import Cap
@@ -77,6 +78,16 @@ class RunContext:
     #: Set with `halted`, for whoever waits in a thread.
     stopping: threading.Event = field(default_factory=threading.Event)
     #: Rows that wait for something that may take minutes: they hear at once that the run stops.
+    #: Puts rows into provider batches; None: they are asked online.
+    packer: Packer | None = None
+    #: Whether rows of the run are with a provider, or about to be: what is set aside for them comes back.
+    has_batches: bool = False
+    #: Rows of each batch, by step and number, that are with a provider.
+    n_with_provider: dict[tuple[int, int], int] = field(default_factory=dict)
+    #: Provider batches, of whichever run, that have rows of this one.
+    awaited: set[str] = field(default_factory=set)
+    #: Rows that had to be asked otherwise in this pass.
+    n_repaired: int = 0
     _waiting: set[asyncio.Task[Any]] = field(default_factory=set)
     _bad_requests: dict[str, _BadRequests] = field(default_factory=dict)
 

@@ -40,6 +40,10 @@ class Course:
         self.role: Role = "own"
         #: Why the next send is made, for the record.
         self.cause = "first"
+        #: Whether its last answer did not do, so that it is asked otherwise.
+        self.is_repair = False
+        #: How often the run has sent it and nothing came back.
+        self.n_lost = 0
         self._prompt = prompt
         self._used: Counter[str] = Counter()
         #: Its last failure: class and message.
@@ -48,12 +52,14 @@ class Course:
         for failure_class, message in sends.failures:
             if failure_class in _IN_TRANSIT:
                 n_before += 1
+                self.is_repair = False
             else:
                 # The row goes on where it was: with the model, the limit and the words that it had come to.
                 self.take(CallFailed(FailureClass(failure_class), message))
         if sends.failures:
             self.cause = "again"
         self._n_left = min(MAX_ATTEMPTS, MAX_ATTEMPTS * MAX_PASSES - n_before)
+        self.n_lost = n_before
 
     @property
     def is_used_up(self) -> bool:
@@ -75,8 +81,10 @@ class Course:
     def take(self, failure: CallFailed) -> None:
         """Decide whether the row goes on after a failure (`failure.goes_on`), and what is asked then."""
         kind, self.last = TREATMENTS[failure.failure_class].kind, (failure.failure_class, str(failure))
+        self.is_repair = kind is FailureKind.REPAIR
         if kind is FailureKind.RETRY:
             self._n_left -= 1
+            self.n_lost += 1
             self.cause = "again"
             asks_too_long = (failure.retry_after_s or 0.0) > MAX_WAIT_S
             failure.goes_on = self._n_left > 0 and failure.is_retried and not asks_too_long

@@ -9,8 +9,10 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import sqlalchemy as sa
 
 from overnight.complete.context import RunContext
 from overnight.complete.elsewhere import Elsewhere
@@ -21,6 +23,7 @@ from overnight.complete.sharing import Shares
 from overnight.failures import CallFailed, RunHalted
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.halts import clear_halt, find_halts, record_halt
+from overnight.ledger.provider_batch_items import Arrived, take_arrived
 from overnight.ledger.spend import Cap, run_scope
 from overnight.llm import Breaker, Limiter, Rates, find_terms, make_client, parse_model
 from overnight.settings import Settings
@@ -140,6 +143,12 @@ class Engine:
             # What an earlier one of the same number left there is still to be cleared.
             if context and context.pass_id <= pass_id and context.cleared.done():
                 context.hear(recall_halt(failure))
+
+    def take_arrived(self, connection: sa.Connection, keys: Sequence[str]) -> list[Arrived | None]:
+        """For each request the answer that came with a provider batch, where it is this process that judges it."""
+        assert self.elsewhere.worker is not None, "a lane is made before anything is taken"  # noqa: S101 - narrows the type
+        found = take_arrived(connection, self.elsewhere.worker, keys)
+        return [found.get(key) for key in keys]
 
     async def lane(self, model: str, endpoint: str) -> Lane:
         """The process's lane to a model."""

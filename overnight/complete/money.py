@@ -97,7 +97,8 @@ class Money:
     async def close(self, closing: Closing) -> bool:
         """Wait until the end of the attempt, and what it cost, is on disk; False where another worker took it over."""
         stands = await self._ledger.record(close_attempts, closing)
-        self._open.remove(closing.attempt_id)
+        # One of a provider batch was opened in another way.
+        self._open.discard(closing.attempt_id)
         self._n_settled += 1
         self._wake()
         return stands

@@ -7,12 +7,13 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from overnight.complete.asking import Asking, Outcome
+from overnight.complete.asking import Asking, Outcome, leave
 from overnight.complete.closing import CheckFailed, is_final
 from overnight.complete.context import RunContext
-from overnight.complete.course import Course
 from overnight.complete.judge import find_outcome
 from overnight.complete.lane import Lane
+from overnight.complete.provider.arrived import take_answer
+from overnight.complete.provider.handing_over import find_waiting, hand_over, is_packed
 from overnight.complete.request import Request
 from overnight.complete.send import Sending, open_sending, send, take_back
 from overnight.failures import CallFailed, LedgerRefused, RunHalted
@@ -51,15 +52,19 @@ async def ask_row(asking: Asking, key: str, input_json: str, values: Mapping[str
 
 
 async def _attempt(asking: Asking, request: Request) -> Outcome:
-    """The row's outcome, of its own call or of another process's."""
+    """The row's outcome, of its own call, of a provider batch or of another process's."""
+    if request.key in asking.arrived and (outcome := await take_answer(asking, request)):
+        return outcome
     while True:
         lane = await asking.lane(request.role)
         # Rows are prepared when their turn comes near: otherwise the first calls would wait for the last row's text.
         async with lane.window:
             asking.context.raise_if_halted()
-            found = await _try(asking, request, lane)
+            found = await (hand_over if is_packed(asking, request, lane) else _try)(asking, request, lane)
         if isinstance(found, Outcome):
             return found
+        if found is NotOpened.IN_BATCH:
+            return await find_waiting(asking, request.key)
         if found is NotOpened.SETTLED:
             return await find_outcome(asking, request.key, request.values)
         if found is NotOpened.ELSEWHERE:
@@ -75,7 +80,7 @@ async def _try(asking: Asking, request: Request, lane: Lane) -> Outcome | NotOpe
     """
     course = request.course
     if course.is_used_up:
-        return _leave(course)
+        return leave(course)
     body = await request.encode(lane)
     with asking.context.waiting():
         pass_ = await lane.admit(body, course.max_tokens)
@@ -100,13 +105,6 @@ async def _use_slot(asking: Asking, request: Request, sending: Sending, pass_: P
     # The run stops, the provider has stopped answering since, or the lease was over: nothing was sent.
     await take_back(asking, request, sending)
     return None
-
-
-def _leave(course: Course) -> Outcome:
-    """The run has sent the row as often as it may: it stays pending, with its last failure."""
-    failure_class, message = course.last or (FailureClass.TIMEOUT, "It was sent as often as it may be.")
-    failure_class = FailureClass.TIMEOUT if failure_class == "open" else failure_class
-    return Outcome(RowState.PENDING, None, failure_class, None, message)
 
 
 def _outcome_of(failure: CallFailed, key: str, context: RunContext) -> Outcome:

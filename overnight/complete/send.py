@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from overnight.complete.asking import Asking, Outcome
@@ -20,7 +21,7 @@ from overnight.ledger.closings import Closing
 from overnight.ledger.completions import Completion
 from overnight.ledger.spend import Cap, night_scope
 from overnight.llm import Pass
-from overnight.records import RowState
+from overnight.records import Mode, Reply, RowState
 from overnight.taxonomy import FailureClass, FailureKind
 
 
@@ -35,6 +36,10 @@ class Sending:
     reserved_usd: float
     #: How often the worker's lease had lapsed when it was opened.
     n_lapses: int
+    #: At whose prices.
+    mode: Mode = Mode.ONLINE
+    #: Where another model than the prompt's is asked.
+    model: str | None = None
 
 
 async def open_sending(asking: Asking, request: Request, lane: Lane, body: bytes) -> Sending | NotOpened:
@@ -45,15 +50,30 @@ async def open_sending(asking: Asking, request: Request, lane: Lane, body: bytes
         CallFailed: A cap leaves no room for it, or there is a cap and no price.
         RunHalted: The run stops while it waits for money.
     """
+    opening = make_opening(asking, request, lane, body, Mode.ONLINE)
+    money = asking.engine.money
+    n_lapses, opened = money.n_lapses, await money.open(opening, asking.context)
+    if isinstance(opened, NotOpened):
+        return opened
+    return Sending(opened, lane, body, opening.caps, opening.reserved_usd, n_lapses, model=opening.model)
+
+
+def make_opening(asking: Asking, request: Request, lane: Lane, body: bytes, mode: Mode) -> Opening:
+    """
+    What is recorded before the body is sent.
+
+    Raises:
+        CallFailed: There is a cap and no price.
+    """
     now = time.time()
     caps = (asking.context.cap, Cap(night_scope(now), asking.engine.settings.nightly_budget_usd))
     # Without a cap too: another run, or this one continued, may have one that covers this call.
-    worst = lane.worst_usd(body, request.course.max_tokens)
+    worst = lane.worst_usd(body, request.course.max_tokens, mode=mode)
     if worst is None and any(cap.usd is not None for cap in caps):
         line = f"There is a budget, but no price is known for {lane.model}. Declare one in pyproject.toml, or set none."
         raise CallFailed(FailureClass.BUDGET, line)
     other = request.course.role != "own"
-    opening = Opening(
+    return Opening(
         key=request.key,
         prompt_hash=asking.prompt.prompt_hash,
         input_json=request.input_json,
@@ -67,9 +87,6 @@ async def open_sending(asking: Asking, request: Request, lane: Lane, body: bytes
         model=str(lane.model) if other else None,
         endpoint=lane.endpoint if other else None,
     )
-    money = asking.engine.money
-    n_lapses, opened = money.n_lapses, await money.open(opening, asking.context)
-    return opened if isinstance(opened, NotOpened) else Sending(opened, lane, body, caps, worst or 0.0, n_lapses)
 
 
 async def take_back(asking: Asking, request: Request, sending: Sending) -> None:
@@ -86,35 +103,62 @@ async def send(asking: Asking, request: Request, sending: Sending, pass_: Pass) 
     Raises:
         CallFailed: There is no answer to accept.
     """
-    context, engine, lane = asking.context, asking.engine, sending.lane
-    context.progress.calls += 1
+    asking.context.progress.calls += 1
     started = time.monotonic()
 
-    def end(cost_usd: float | None) -> Call:
-        took_s = time.monotonic() - started
-        return Call(sending.attempt_id, request.key, cost_usd, took_s, sending.reserved_usd, sending.caps)
+    async def ask() -> tuple[Reply, str]:
+        with watching_send(asking, request, sending.lane, sending.attempt_id, sending.body) as take:
+            reply = await sending.lane.send(sending.body, pass_)
+            take(reply)
+            return reply, judge_reply(asking, request.values, request.course, sending.lane.model, reply)
 
     reach("before-send")
+    return await settle(asking, request, sending, ask, latency=lambda: time.monotonic() - started)
+
+
+async def settle(
+    asking: Asking,
+    request: Request,
+    sending: Sending,
+    get_answer: Callable[[], Awaitable[tuple[Reply, str]]],
+    *,
+    latency: Callable[[], float | None],
+) -> Outcome | NotOpened:
+    """
+    Record what an attempt came to, and what follows; ELSEWHERE where another worker has taken the request over.
+
+    Args:
+        asking: What the request shares with others.
+        request: What was asked.
+        sending: The attempt.
+        get_answer: The reply, and the answer in it, judged.
+        latency: How long the provider took, in seconds; None where nobody knows.
+
+    Raises:
+        CallFailed: There is no answer to accept.
+    """
+    context, money, lane = asking.context, asking.engine.money, sending.lane
+
+    def end(cost_usd: float | None) -> Call:
+        return Call(sending.attempt_id, request.key, cost_usd, latency(), sending.reserved_usd, sending.caps)
+
     try:
-        with watching_send(asking, request, lane, sending.attempt_id, sending.body) as take:
-            reply = await lane.send(sending.body, pass_)
-            take(reply)
-            output = judge_reply(asking, request.values, request.course, lane.model, reply)
+        reply, output = await get_answer()
     except CallFailed as failure:
         hide_private(failure, asking.checks.private, request.values)
         request.course.take(failure)
         if failure.kind is FailureKind.HALT:
             context.halt(failure)  # at once: while its end is recorded, nobody else is sent
-        stands = await engine.money.close(failed_closing(end(lane.failed_cost_usd(failure)), failure))
+        cost_usd = lane.failed_cost_usd(failure, mode=sending.mode)
+        stands = await money.close(failed_closing(end(cost_usd), failure))
         if not stands and failure.kind is not FailureKind.HALT:
             return NotOpened.ELSEWHERE
         if failure.failure_class is FailureClass.BAD_REQUEST:
             context.count_bad_request(request.key, failure)
         raise
     reach("after-send")
-    model = str(lane.model) if request.course.role != "own" else None
-    completion = Completion(sending.attempt_id, output, model)
-    if not await engine.money.close(accepted_closing(end(lane.cost_usd(reply)), reply, completion)):
+    completion = Completion(sending.attempt_id, output, sending.model)
+    if not await money.close(accepted_closing(end(lane.cost_usd(reply, mode=sending.mode)), reply, completion)):
         return NotOpened.ELSEWHERE
     context.n_accepted += 1
-    return Outcome(RowState.ACCEPTED, output, model=model)
+    return Outcome(RowState.ACCEPTED, output, model=sending.model)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from overnight.ledger.clock import read_clock
 from overnight.ledger.leases import Worker, is_free
-from overnight.ledger.provider_batch_schema import provider_batches
+from overnight.ledger.provider_batch_schema import awaited_batches, provider_batches
 from overnight.ledger.provider_batches import list_batches
 from overnight.ledger.schema import leases
 from overnight.records import BatchState, ProviderBatch
@@ -45,12 +45,24 @@ class Stale:
 
 
 def find_progress(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, BatchProgress]:
-    """How far these runs' provider batches are, for those that have any that is not over."""
+    """How far the provider batches are that these runs have or wait for; of those that have any that is not over."""
     found: dict[str, list[sa.Row[tuple[object, ...]]]] = {}
-    query = sa.select(provider_batches).where(_B.run_id.in_(list(run_ids)), _B.state.in_(OPEN_STATES))
-    for row in connection.execute(query.order_by(_B.packed_at)):
-        found.setdefault(row.run_id, []).append(row)
+    of, wanted = awaited_batches.c, list(run_ids)
+    mine = sa.select(_B.run_id.label("for_run"), _B.batch_id).where(_B.run_id.in_(wanted))
+    # Rows that two runs have are with the provider once.
+    others = sa.select(of.run_id, of.batch_id).where(of.run_id.in_(wanted))
+    awaited = mine.union(others).subquery()
+    query = sa.select(provider_batches, awaited.c.for_run).join(awaited, awaited.c.batch_id == _B.batch_id)
+    for row in connection.execute(query.where(_B.state.in_(OPEN_STATES)).order_by(_B.packed_at)):
+        found.setdefault(row.for_run, []).append(row)
     return {run_id: _sum_up(rows) for run_id, rows in found.items()}
+
+
+def record_awaited(connection: sa.Connection, run_id: str, batch_ids: Collection[str]) -> None:
+    """Keep which provider batches the run waits for, in place of those that it waited for before."""
+    connection.execute(sa.delete(awaited_batches).where(awaited_batches.c.run_id == run_id))
+    if rows := [{"run_id": run_id, "batch_id": batch_id} for batch_id in sorted(batch_ids)]:
+        connection.execute(sa.insert(awaited_batches), rows)
 
 
 def list_stale(connection: sa.Connection, worker: Worker) -> list[Stale]:

@@ -39,6 +39,13 @@ provider_batches = make_table(
     sa.Column("settled_by", sa.Text),
 )
 
+#: The provider batches that a run waits for before it goes on: its own, and others' that have rows of it.
+awaited_batches = make_table(
+    "awaited_batches",
+    sa.Column("run_id", sa.Text, sa.ForeignKey("runs.run_id"), primary_key=True),
+    sa.Column("batch_id", sa.Text, sa.ForeignKey("provider_batches.batch_id"), primary_key=True),
+)
+
 #: The attempts that went, or were to go, with a provider batch, and what came back for each.
 provider_batch_items = make_table(
     "provider_batch_items",

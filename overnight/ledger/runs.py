@@ -100,12 +100,21 @@ def find_source(connection: sa.Connection, run_id: str) -> str | None:
     return connection.execute(sa.select(runs.c.source).where(runs.c.run_id == run_id)).scalar()
 
 
-def pin_mode(connection: sa.Connection, run_id: str, mode: Mode, by_at: float | None) -> tuple[Mode, float | None]:
-    """Keep how the run's rows are asked, and by when it is to be done; the first ones stay, and are given back."""
-    change = sa.update(runs).where(runs.c.run_id == run_id, runs.c.mode.is_(None))
-    connection.execute(change.values(mode=mode, by_at=by_at))
-    found, stands_by = find_mode(connection, run_id)
-    return found or mode, stands_by
+def pin_mode(
+    connection: sa.Connection, run_id: str, mode: Mode | None, by_at: float | None
+) -> tuple[Mode | None, float | None]:
+    """
+    Keep how the run's rows are asked, and by when it is to be done; the first ones stay, and are given back.
+
+    Args:
+        connection: To the ledger.
+        run_id: The run.
+        mode: Where somebody said it of the whole run; None: as each prompt says.
+        by_at: In seconds since the epoch; None: whenever it is.
+    """
+    first = {"mode": sa.func.coalesce(runs.c.mode, mode), "by_at": sa.func.coalesce(runs.c.by_at, by_at)}
+    connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(first))
+    return find_mode(connection, run_id)
 
 
 def find_mode(connection: sa.Connection, run_id: str) -> tuple[Mode | None, float | None]:

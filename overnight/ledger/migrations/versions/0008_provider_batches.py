@@ -14,6 +14,18 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("by_at", sa.Float(), nullable=True))
     _make_batches()
     _make_items()
+    _make_awaited()
+
+
+def _make_awaited() -> None:
+    op.create_table(
+        "awaited_batches",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("batch_id", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.run_id"], name=op.f("fk_awaited_batches_run_id")),
+        sa.ForeignKeyConstraint(["batch_id"], ["provider_batches.batch_id"], name=op.f("fk_awaited_batches_batch_id")),
+        sa.PrimaryKeyConstraint("run_id", "batch_id", name=op.f("pk_awaited_batches")),
+    )
 
 
 def _make_batches() -> None:

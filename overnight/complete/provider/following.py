@@ -1,0 +1,198 @@
+"""Provider batches are followed: looked at, found again, and what came of their requests is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+
+from overnight.complete.provider.sending import make_client, read_items
+from overnight.failpoints import reach
+from overnight.failures import CallFailed, ModelRefused
+from overnight.ledger import Ledger
+from overnight.ledger.leases import Worker
+from overnight.ledger.provider_batch_items import record_results
+from overnight.ledger.provider_batch_progress import list_stale
+from overnight.ledger.provider_batches import (
+    end_batch,
+    list_batches,
+    mark_in_doubt,
+    mark_submitted,
+    record_canceling,
+    record_look,
+    record_reason,
+    release_batch,
+)
+from overnight.llm.batches import BatchClient
+from overnight.records import BatchLook, BatchState, ItemKind, ItemResult, ProviderBatch
+from overnight.settings import Settings
+
+#: Results that are recorded in one commit.
+_CHUNK = 200
+#: After this a provider has given up whatever it had not answered: a batch that it does not know any more is over.
+_WINDOW_S = 26 * 3600.0
+
+OPEN = (BatchState.PACKING, BatchState.SUBMITTING, BatchState.SUBMITTED)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What following came to."""
+
+    #: Batches that have ended, or were released, and those that have not.
+    n_ended: int
+    n_open: int
+    #: Those of which nobody can tell any more by itself whether they were received.
+    in_doubt: tuple[ProviderBatch, ...]
+    #: One line each: what could not be looked at.
+    faults: tuple[str, ...]
+
+
+def follow_batches(ledger: Ledger, settings: Settings, *, run_id: str | None = None) -> Followed:
+    """
+    Look at all provider batches that have not ended, of a run or of all, and record what came of them.
+
+    Nothing is asked of a model, and nothing is judged. It may be done by several at once, and broken off anywhere.
+    """
+    return asyncio.run(_Follower(ledger, settings).follow(run_id))
+
+
+def cancel_batches(ledger: Ledger, settings: Settings, run_id: str) -> Followed:
+    """Ask the providers to stop with the run's batches; what they have answered by then is kept. Then follow them."""
+    return asyncio.run(_Follower(ledger, settings, cancels=True).follow(run_id))
+
+
+@dataclass
+class _Follower:
+    ledger: Ledger
+    settings: Settings
+    cancels: bool = False
+    _clients: dict[tuple[str, str], BatchClient] = field(default_factory=dict)
+
+    async def follow(self, run_id: str | None) -> Followed:
+        faults, doubtful = [], []
+        batches = self._list(run_id)
+        try:
+            for batch in batches:
+                try:
+                    if await self._follow(batch):
+                        doubtful.append(batch.batch_id)
+                except (CallFailed, ModelRefused) as error:
+                    faults.append(f"Provider batch {batch.batch_id} of run {batch.run_id}: {error}")
+        finally:
+            for client in self._clients.values():
+                await client.aclose()
+        n_open = len(self._list(run_id))
+        in_doubt = [b for b in self._list(run_id, BatchState.IN_DOUBT) if b.batch_id in doubtful]
+        return Followed(len(batches) - n_open, n_open, tuple(in_doubt), tuple(faults))
+
+    def _list(self, run_id: str | None, *states: BatchState) -> list[ProviderBatch]:
+        return self.ledger.read(functools.partial(list_batches, run_id=run_id, states=states or OPEN))
+
+    async def _follow(self, batch: ProviderBatch) -> bool:
+        """Whether it is in doubt from now on."""
+        if batch.state is BatchState.SUBMITTED:
+            await self._look(batch)
+            return False
+        if not self._is_stale(batch):
+            return False
+        if batch.state is BatchState.PACKING:
+            self._write(release_batch, batch, reason="The process that put it together ended before it was sent.")
+            return False
+        return await self._search(batch)
+
+    def _is_stale(self, batch: ProviderBatch) -> bool:
+        """Whether nobody works on it any more."""
+        # One that asks nothing and judges at once: a process that lives all the same finds its batch given up.
+        stale = self.ledger.read(lambda connection: list_stale(connection, Worker(0)))
+        return batch.batch_id in {s.batch.batch_id for s in stale if not s.is_in_hand}
+
+    async def _look(self, batch: ProviderBatch) -> None:
+        client = await self._find_client(batch)
+        assert batch.provider_id is not None, "it was submitted"  # noqa: S101 - narrows the type
+        try:
+            look = await client.look(batch.provider_id)
+            if self.cancels and not look.is_ended and batch.canceled_at is None:
+                look = await client.cancel(batch.provider_id)
+                reach("batch-canceled")
+                self._write(record_canceling, batch)
+        except CallFailed as failure:
+            if not _is_forgotten(failure, batch):
+                raise
+            self._write(end_batch, batch)
+            return
+        self._write(record_look, batch, look=look)
+        if look.is_ended:
+            await self._fetch(batch, client, look)
+
+    async def _fetch(self, batch: ProviderBatch, client: BatchClient, look: BatchLook) -> None:
+        reach("batch-looked")
+        results = client.read_results(look) if look.refused is None else self._refuse_all(batch, look.refused)
+        chunk: list[ItemResult] = []
+        async for result in results:
+            chunk.append(result)
+            if len(chunk) >= _CHUNK:
+                self._record(batch, chunk)
+                chunk = []
+        self._record(batch, chunk)
+        self._write(end_batch, batch)
+        reach("batch-ended")
+
+    def _record(self, batch: ProviderBatch, results: list[ItemResult]) -> None:
+        if results:
+            self._write(record_results, batch, results=results)
+            reach("batch-recorded")
+
+    async def _refuse_all(self, batch: ProviderBatch, refused: tuple[int, str, str]) -> AsyncIterator[ItemResult]:
+        """The provider took none of it: each request fails with what it said of the whole."""
+        status, code, message = refused
+        body = orjson.dumps({"error": {"code": code, "message": message}})
+        for item in read_items(batch, self.ledger):
+            yield ItemResult(item.custom_id, ItemKind.ANSWERED, status, body)
+
+    async def _search(self, batch: ProviderBatch) -> bool:
+        """Look for a batch whose submit was not answered; whether nobody can tell what became of it."""
+        client = await self._find_client(batch)
+        if batch.key_mark not in (None, client.key_mark):
+            line = "It was sent by another key, whose batches this one may not see."
+            self._write(mark_in_doubt, batch, reason=line)
+            return True
+        assert batch.submitting_at is not None, "it was about to be sent"  # noqa: S101 - narrows the type
+        known = self.ledger.read(list_batches)
+        spared = {b.provider_id for b in known if b.provider_id}
+        found = await client.find(batch.batch_id, since=batch.submitting_at, n_items=batch.n_items, spared=spared)
+        if found.look:
+            self._write(mark_submitted, batch, look=found.look)
+            reach("batch-found")
+            if found.look.is_ended:
+                await self._fetch(batch, client, found.look)
+        elif found.unknown:
+            self._write(mark_in_doubt, batch, reason=found.unknown)
+            return True
+        elif found.candidates:
+            line = f"It may be {' or '.join(found.candidates)} at the provider: that shows when it has ended."
+            self._write(record_reason, batch, reason=line)
+        elif time.time() - batch.submitting_at > self.settings.batch_grace_s:
+            self._write(release_batch, batch, reason="The provider does not have it: it was not received.")
+        return False
+
+    async def _find_client(self, batch: ProviderBatch) -> BatchClient:
+        key = (batch.model, batch.endpoint)
+        if key not in self._clients:
+            self._clients[key] = await make_client(batch, self.settings)
+        return self._clients[key]
+
+    def _write(self, job: Any, batch: ProviderBatch, **how: Any) -> None:
+        self.ledger.write(functools.partial(job, batch_id=batch.batch_id, now=time.time(), **how))
+
+
+def _is_forgotten(failure: CallFailed, batch: ProviderBatch) -> bool:
+    """Whether the provider does not know the batch any more, and will not answer anything of it."""
+    gone = failure.reply is not None and failure.reply.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+    return gone and time.time() - (batch.submitted_at or 0.0) > _WINDOW_S

@@ -1,0 +1,79 @@
+"""The turns of a run in batch mode: before its rows are gone over, and after."""
+
+from __future__ import annotations
+
+import functools
+import time
+
+from overnight.complete.context import RunContext
+from overnight.complete.engine import Engine
+from overnight.complete.provider.deadline import find_fallback_at
+from overnight.complete.provider.following import OPEN, cancel_batches, follow_batches
+from overnight.complete.provider.packing import Packer
+from overnight.complete.provider.sending import send_packed
+from overnight.failures import CallFailed
+from overnight.ledger import Ledger
+from overnight.ledger.provider_batch_progress import record_awaited
+from overnight.ledger.provider_batches import list_batches
+from overnight.records import BatchState, ProviderBatch
+from overnight.taxonomy import FailureClass
+
+
+def begin_turn(context: RunContext, engine: Engine) -> list[str]:
+    """
+    Record what has come, and decide how rows without an answer are asked now: together, or online where it is late.
+
+    Returns:
+        What could not be looked at, one line each.
+    """
+    ledger, settings, run_id = engine.ledger, engine.settings, context.run_id
+    fallback_at = find_fallback_at(run_id, ledger, settings)
+    faults = list(follow_batches(ledger, settings).faults)
+    context.n_repaired, context.awaited = 0, set()
+    if fallback_at is not None and time.time() >= fallback_at:
+        faults += cancel_batches(ledger, settings, run_id).faults
+        context.packer = None
+    else:
+        context.packer = Packer(ledger, engine.money.register(settings.lease_s), run_id, settings.batch_rows)
+    context.has_batches = bool(_list_open(run_id, ledger))
+    return faults
+
+
+def end_turn(context: RunContext, engine: Engine) -> bool:
+    """
+    Send what was put together; whether the run has to wait for providers before it can go on.
+
+    Raises:
+        ModelRefused: There is no key.
+        RunHalted: The run stops.
+    """
+    ledger = engine.ledger
+    send_packed(context, engine)
+    context.packer = None
+    if context.halted or not sum(context.n_with_provider.values()):
+        return False
+    mine = {batch.batch_id for batch in _list_open(context.run_id, ledger)}
+    others = {batch.batch_id for batch in ledger.read(functools.partial(list_batches, states=OPEN))}
+    awaited = mine | (context.awaited & others)
+    ledger.write(functools.partial(record_awaited, run_id=context.run_id, batch_ids=awaited))
+    return bool(awaited) or _is_refused(context, engine)
+
+
+def _is_refused(context: RunContext, engine: Engine) -> bool:
+    """Whether the provider takes no batches now, so that they are sent anew a little later; at last the run halts."""
+    since, why = None, None
+    for batch in engine.ledger.read(functools.partial(list_batches, run_id=context.run_id)):
+        if batch.state is not BatchState.UNSENT or batch.submitting_at is None:
+            break
+        since, why = batch.submitting_at, why or batch.reason
+    if since is None:
+        return False
+    if time.time() - since > engine.settings.outage_s:
+        line = f"The provider has taken no batch for {engine.settings.outage_s / 60:.0f} minutes: {why}"
+        context.halt(CallFailed(FailureClass.OVERLOAD, line))
+        return False
+    return True
+
+
+def _list_open(run_id: str, ledger: Ledger) -> list[ProviderBatch]:
+    return ledger.read(functools.partial(list_batches, run_id=run_id, states=OPEN))
