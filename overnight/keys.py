@@ -151,6 +151,11 @@ def reviewer_secret(name: str, nonce: str, key: bytes) -> bytes:
     return hmac.new(key, b"reviewer" + canonical_json([name, nonce]), hashlib.sha256).digest()[:20]
 
 
+def key_mark(endpoint: str, api_key: str) -> str:
+    """12 hex digits that are the same for the same key at the same address, and do not tell it."""
+    return hmac.new(api_key.encode(), b"batch-key" + endpoint.encode(), hashlib.sha256).hexdigest()[:12]
+
+
 def delivery_key(sink: str, row_id: str, payload_digest: str, follows: str | None = None) -> str:
     """
     The same row with the same bytes to the same sink has one key, on whatever night.

@@ -41,7 +41,7 @@ class AnthropicMessages:
         self._schema = WireSchema(dropped=_DROPPED, closed=True, all_required=False)
         self._exchange = Exchange(
             f"{endpoint}/v1/messages",
-            {"x-api-key": api_key, "anthropic-version": ANTHROPIC_VERSION},
+            make_headers(api_key),
             who=str(model),
             secret=api_key,
             timeout_s=timeout_s,
@@ -65,14 +65,25 @@ class AnthropicMessages:
     async def send(self, body: bytes) -> Reply:
         """The reply to the body; `CallFailed` for anything but a message."""
         reply = await self._exchange.post(body)
-        return self._exchange.mask(_read_message(self._exchange.who, reply))
+        return self._exchange.mask(read_message(self._exchange.who, reply))
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._exchange.aclose()
 
 
-def _read_message(who: str, reply: Reply) -> Reply:
+def make_headers(api_key: str) -> dict[str, str]:
+    """What names the caller and the version of the API."""
+    return {"x-api-key": api_key, "anthropic-version": ANTHROPIC_VERSION}
+
+
+def read_message(who: str, reply: Reply) -> Reply:
+    """
+    The reply of a 200 with what its body says.
+
+    Raises:
+        CallFailed: The body is no message.
+    """
     data = read_object(reply.body)
     content = data.get("content")
     if data.get("type") != "message" or not isinstance(content, list):

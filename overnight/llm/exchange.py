@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import time
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from http import HTTPStatus
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -13,11 +14,14 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from overnight.failures import CallFailed
+from overnight.llm.received import Received, read_network_fault
+from overnight.llm.sending import LEAST_BYTES_PER_S, Sending
 from overnight.llm.statuses import read_fault
-from overnight.llm.wire import one_line
 from overnight.masking import Mask
 from overnight.records import Reply
 from overnight.taxonomy import FailureClass
+
+T = TypeVar("T")
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 CONNECT_TIMEOUT_S = 10.0
@@ -29,15 +33,6 @@ MIN_SECRET_LENGTH = 8
 
 _SENT_HEADERS = {"accept-encoding": "gzip, deflate", "content-type": "application/json", "user-agent": "overnight"}
 _EXTENSIONS = {"timeout": httpx.Timeout(None, connect=CONNECT_TIMEOUT_S).as_dict()}
-_HEADERS = {"content-type", "retry-after", "retry-after-ms", "x-should-retry", "request-id", "x-request-id"}
-_HEADER_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
-
-
-@dataclass
-class _Received:
-    status: int | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytearray = field(default_factory=bytearray)
 
 
 class Exchange:
@@ -47,11 +42,20 @@ class Exchange:
     Args:
         who: The model and host, for messages.
         secret: The key that no reply or message may carry.
-        timeout_s: Total deadline of one call, whatever the server drips.
+        timeout_s: Total deadline of one call, whatever the server drips; of a file, what its bytes take comes on top.
+        is_billed: Whether a call whose answer is lost may cost something: messages say so.
     """
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], *, who: str, secret: str, timeout_s: float, concurrency: int
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        who: str,
+        secret: str,
+        timeout_s: float,
+        concurrency: int,
+        is_billed: bool = True,
     ) -> None:
         self.who = f"{who} ({urlsplit(url).netloc})"
         self._url = httpx.URL(url)
@@ -59,6 +63,7 @@ class Exchange:
         #: Of what is no answer.
         self._error_mask = Mask(secret)
         self._timeout_s = timeout_s
+        self._is_billed = is_billed
         self._headers = httpx.Headers({**_SENT_HEADERS, **headers})
         # httpx's own pool is what costs most of a call; over aiohttp's a call is four times cheaper, and twice again
         # without a client, which is there for redirects, cookies and sign-in.
@@ -67,50 +72,92 @@ class Exchange:
 
     async def post(self, body: bytes) -> Reply:
         """
-        Send the body once; the reply of a 200.
+        Send the body once to the address itself; the reply of a 200.
 
         Raises:
             CallFailed: Whatever else happened, with what had been received by then.
         """
-        received = _Received()
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._receive(body, received)
-        except TimeoutError as error:
-            message = f"{self.who} did not answer whole within {self._timeout_s:g} s; the call may be billed."
-            raise self._fail(received, FailureClass.TIMEOUT, message) from error
-        except (httpx.HTTPError, aiohttp.ClientError) as error:
-            raise self._fail(received, *_read_network_fault(self.who, error)) from error
+        stream = httpx.ByteStream(body)
+        request = httpx.Request("POST", self._url, headers=self._headers, stream=stream, extensions=_EXTENSIONS)
+        request.read()
+        return await self.send(request)
+
+    def make_request(self, method: str, path: str, **content: Any) -> httpx.Request:
+        """A request to a path under the address, with content as httpx takes it; nothing is sent."""
+        headers = self._headers.copy()
+        # httpx writes the type of what it encodes itself, and what has no content has none.
+        if "stream" not in content:
+            del headers["content-type"]
+        return httpx.Request(method, f"{self._url}{path}", headers=headers, extensions=_EXTENSIONS, **content)
+
+    async def send(self, request: httpx.Request) -> Reply:
+        """
+        Send a request once; the reply of a 200.
+
+        Raises:
+            CallFailed: Whatever else happened, with what had been received by then.
+        """
+        received, deadline = Received(), asyncio.timeout(self._timeout_s)
+        if isinstance(request.stream, Sending):
+            request.stream.deadline = deadline
+        await self._wait(self._receive(request, received), deadline, received)
         return self._judge(received)
+
+    async def stream(self, request: httpx.Request) -> AsyncIterator[bytes]:
+        """
+        Send a request once; the body of a 200 in pieces as they come, however long it is.
+
+        Raises:
+            CallFailed: Whatever else happened, also when the body is cut after some of it was given out.
+        """
+        received, left_s = Received(), self._timeout_s
+        response = await self._wait(self._transport.handle_async_request(request), asyncio.timeout(left_s), received)
+        try:
+            received.begin(response)
+            if response.status_code != HTTPStatus.OK:
+                await self._wait(_read_body(response, received), asyncio.timeout(left_s), received)
+                self._judge(received)
+            pieces, began = _iterate(response), time.monotonic()
+            while piece := await self._wait(anext(pieces, b""), asyncio.timeout(left_s), received):
+                # Only the wait for it counts, not what is done with it.
+                left_s += len(piece) / LEAST_BYTES_PER_S - (time.monotonic() - began)
+                yield piece
+                began = time.monotonic()
+        finally:
+            await response.aclose()
 
     def mask(self, reply: Reply) -> Reply:
         """The reply without secrets in the texts that were read from its body: an escape may have hidden one there."""
         return self._mask.hide_fields(reply)
 
+    def hide_body(self, status: int | None, body: bytes) -> bytes:
+        """A body that came with a status, without secrets."""
+        return self._choose_mask(status).hide_bytes(body)
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
 
-    async def _receive(self, body: bytes, received: _Received) -> None:
-        response = await self._transport.handle_async_request(self._make_request(body))
+    async def _wait(self, doing: Awaitable[T], deadline: asyncio.Timeout, received: Received) -> T:
         try:
-            received.status = response.status_code
-            received.headers = _keep_headers(response.headers.raw)
-            packed = "content-encoding" in response.headers
-            async for chunk in response.aiter_bytes() if packed else response.aiter_raw():
-                received.body += chunk
-                if len(received.body) > MAX_BODY_BYTES:
-                    break
+            async with deadline:
+                return await doing
+        except TimeoutError as error:
+            billed = "; the call may be billed" if self._is_billed else ""
+            message = f"{self.who} did not answer whole within {self._timeout_s:g} s{billed}."
+            raise self._fail(received, FailureClass.TIMEOUT, message) from error
+        except (httpx.HTTPError, aiohttp.ClientError) as error:
+            raise self._fail(received, *read_network_fault(self.who, error, is_billed=self._is_billed)) from error
+
+    async def _receive(self, request: httpx.Request, received: Received) -> None:
+        response = await self._transport.handle_async_request(request)
+        try:
+            received.begin(response)
+            await _read_body(response, received)
         finally:
             await response.aclose()
 
-    def _make_request(self, body: bytes) -> httpx.Request:
-        stream = httpx.ByteStream(body)
-        request = httpx.Request("POST", self._url, headers=self._headers, stream=stream, extensions=_EXTENSIONS)
-        request.read()
-        return request
-
-    def _judge(self, received: _Received) -> Reply:
+    def _judge(self, received: Received) -> Reply:
         if len(received.body) > MAX_BODY_BYTES:
             message = f"{self.who} sent more than {MAX_BODY_BYTES} bytes; the rest was cut off. Lower max_tokens."
             raise self._fail(received, FailureClass.TOO_LARGE, message)
@@ -123,37 +170,32 @@ class Exchange:
         raise failed
 
     def _fail(
-        self, received: _Received, failure_class: FailureClass, message: str, retry_after_s: float | None = None
+        self, received: Received, failure_class: FailureClass, message: str, retry_after_s: float | None = None
     ) -> CallFailed:
         said = self._error_mask.hide(message)
         return CallFailed(failure_class, said, retry_after_s=retry_after_s, reply=self._find_reply(received))
 
-    def _find_reply(self, received: _Received) -> Reply | None:
+    def _find_reply(self, received: Received) -> Reply | None:
         """What was received, without secrets; None where no status line came."""
         if received.status is None:
             return None
-        mask = self._mask if received.status == HTTPStatus.OK else self._error_mask
+        mask = self._choose_mask(received.status)
         body = mask.hide_bytes(bytes(received.body[:MAX_BODY_BYTES]))
         headers = {k: mask.hide(v) for k, v in received.headers.items()}
         request_id = headers.get("request-id") or headers.get("x-request-id")
         return Reply(status=received.status, body=body, headers=headers, request_id=request_id)
 
-
-def _keep_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """The allow-listed headers, names in lower case; one that came twice has both values."""
-    kept: dict[str, str] = {}
-    for name, value in raw:
-        k = name.decode("latin-1").lower()
-        if k in _HEADERS or k.startswith(_HEADER_PREFIXES):
-            v = value.decode("utf-8", "replace")
-            kept[k] = f"{kept[k]}, {v}" if k in kept else v
-    return kept
+    def _choose_mask(self, status: int | None) -> Mask:
+        return self._mask if status == HTTPStatus.OK else self._error_mask
 
 
-def _read_network_fault(who: str, error: Exception) -> tuple[FailureClass, str]:
-    # The transport calls every lost connection a connect time-out; aiohttp's own error, its cause, tells them apart.
-    cause = error.__cause__ or error
-    said = one_line(str(cause) or type(cause).__name__)
-    if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
-        return FailureClass.CONNECT, f"{who} cannot be reached: {said}. Check the network and the base URL."
-    return FailureClass.TIMEOUT, f"{who} broke off its answer: {said}. It is sent again later; it may be billed."
+def _iterate(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The body's pieces, unpacked where they are packed: the raw ones are cheaper."""
+    return aiter(response.aiter_bytes() if "content-encoding" in response.headers else response.aiter_raw())
+
+
+async def _read_body(response: httpx.Response, received: Received) -> None:
+    async for chunk in _iterate(response):
+        received.body += chunk
+        if len(received.body) > MAX_BODY_BYTES:
+            break

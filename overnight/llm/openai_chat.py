@@ -55,7 +55,7 @@ class OpenAIChat:
         self._schema = WireSchema(dropped=_DROPPED if genuine else frozenset(), closed=genuine, all_required=genuine)
         self._exchange = Exchange(
             f"{endpoint}/chat/completions",
-            {"authorization": f"Bearer {api_key}"} if api_key else {},
+            make_headers(api_key),
             who=str(model),
             secret=api_key,
             timeout_s=timeout_s,
@@ -81,14 +81,25 @@ class OpenAIChat:
     async def send(self, body: bytes) -> Reply:
         """The reply to the body; `CallFailed` for anything but a chat completion."""
         reply = await self._exchange.post(body)
-        return self._exchange.mask(_read_completion(self._exchange.who, reply))
+        return self._exchange.mask(read_completion(self._exchange.who, reply))
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._exchange.aclose()
 
 
-def _read_completion(who: str, reply: Reply) -> Reply:
+def make_headers(api_key: str) -> dict[str, str]:
+    """What names the caller; many a compatible server does without."""
+    return {"authorization": f"Bearer {api_key}"} if api_key else {}
+
+
+def read_completion(who: str, reply: Reply) -> Reply:
+    """
+    The reply of a 200 with what its body says.
+
+    Raises:
+        CallFailed: The body is no chat completion.
+    """
     data = read_object(reply.body)
     choices = data.get("choices")
     choice = as_object(choices[0]) if isinstance(choices, list) and choices else {}
