@@ -8,7 +8,21 @@ from enum import StrEnum
 #: A flow run that has been broken for longer is not put back: what it was to do is another night's by now.
 RECENT_S = 86_400.0
 #: States of a run that a process which was killed leaves behind: it worked, or it was about to be suspended.
-_UNDER_WAY = ("running", "waiting")
+_UNDER_WAY = ("running", "waiting", "batched")
+#: How the message of the state begins in which a flow run is suspended while its rows are with a provider.
+WITH_PROVIDER = "With a provider: "
+#: How Prefect's key of such a suspension begins.
+_SUSPENSION = "batches-"
+
+
+def name_suspension(pass_id: int) -> str:
+    """Prefect's key of a suspension until provider batches have ended: each pass has one of its own."""
+    return f"{_SUSPENSION}{pass_id}"
+
+
+def is_suspension(key: str | None) -> bool:
+    """Whether it is such a key; one of a gate is another."""
+    return key is not None and key.startswith(_SUSPENSION)
 
 
 class Skip(StrEnum):

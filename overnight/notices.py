@@ -32,7 +32,7 @@ class Notice:
     """What people are told: plain words, and nothing that a row says."""
 
     #: "waiting", "soon", "over", "held", "halted" or "brief"; of runs that did not go as planned "skipped", "late",
-    #: "missing", "crashed" or "lost".
+    #: "missing", "crashed", "lost", "asleep" or "doubt".
     kind: str
     title: str
     lines: tuple[str, ...]

@@ -13,6 +13,7 @@ from tasks.remind import tell_reviewers
 from tasks.report import publish_report
 from tasks.retry import start_retry
 from tasks.shadow import shadow_batches
+from tasks.waking import follow_provider_batches, wake_runs
 from tasks.watch import put_back_broken, tell_late_runs
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "check_batches",
     "complete_batches",
     "deliver_release",
+    "follow_provider_batches",
     "load_batches",
     "load_prompt",
     "nightly_flow",
@@ -32,4 +34,5 @@ __all__ = [
     "start_retry",
     "tell_late_runs",
     "tell_reviewers",
+    "wake_runs",
 ]

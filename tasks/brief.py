@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from prefect import task
@@ -52,9 +53,14 @@ def brief_runs() -> int:
 def _find_untold(ledger: Ledger, *, now: float) -> list[str]:
     """The night's runs as they stand now, unless people were told just that."""
     with ledger.reading() as connection:
-        runs = [run for run in list_runs(connection, _N_RUNS) if run["started_at"] > now - _NIGHT_S]
+        runs = [run for run in list_runs(connection, _N_RUNS) if _is_of_night(connection, run, now)]
         ended = [run for run in runs if run["state"] != RunState.RUNNING]
         return [r["run_id"] for r in ended if not was_told(connection, r["run_id"], _KIND, r["state"])]
+
+
+def _is_of_night(connection: sa.Connection, run: Mapping[str, Any], now: float) -> bool:
+    """One whose rows a provider had that morning ends in another."""
+    return run["started_at"] > now - _NIGHT_S or was_told(connection, run["run_id"], _KIND, RunState.BATCHED)
 
 
 def _tell(briefs: Sequence[Brief], settings: Settings, ledger: Ledger, now: float) -> None:

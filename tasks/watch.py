@@ -36,7 +36,7 @@ from tasks.sight import (
 @task(name="put-back-broken")
 def put_back_broken() -> int:
     """Put flow runs back whose process ended before they did, tell of those that are not; how many were put back."""
-    settings = _get_settings()
+    settings = get_watching()
     ledger = open_ledger(settings.ledger_url)
     with get_client(sync_client=True) as client:
         return sum(_take_care(client, sighted, ledger, settings) for sighted in _find_broken(client, ledger, settings))
@@ -45,14 +45,15 @@ def put_back_broken() -> int:
 @task(name="tell-late")
 def tell_late_runs() -> int:
     """Tell people, once each, of flow runs that have not begun in time, and of those that there are not; how many."""
-    settings, now = _get_settings(), time.time()
+    settings, now = get_watching(), time.time()
     ledger = open_ledger(settings.ledger_url)
     with get_client(sync_client=True) as client:
         found = _find_late(client, settings, now) + _find_missing(client, ledger, settings, now)
     return sum(notify_astray(notice, None, about, settings, ledger) for notice, about in found)
 
 
-def _get_settings() -> Settings:
+def get_watching() -> Settings:
+    """The settings of who looks after runs: it reaches the hosts that they may, and tells people."""
     settings = Settings.from_env()
     only_hosts.install(settings.only_hosts)
     refuse_malformed(settings.notify)

@@ -15,6 +15,7 @@ from uuid import UUID
 import httpx
 
 from overnight.failures import OvernightError
+from overnight.nights import WITH_PROVIDER
 from overnight.notices import refuse_malformed
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def _make_automation(block: UUID) -> AutomationCore:
 
     # By the state's type: a run of ours that failed is named Held or Halted, and its event after that name.
     which = {"prefect.resource.id": "prefect.flow-run.*", "prefect.state-type": ["PAUSED", "FAILED", "CRASHED"]}
+    # What waits for a provider needs nobody.
+    which["prefect.state-message"] = f"!{WITH_PROVIDER}*"
     tagged = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
     return AutomationCore(
         name=NAME,

@@ -111,7 +111,7 @@ def free_lost(connection: sa.Connection, run_id: str, worker: Worker) -> int:
     Let others take what a run has and will not offer; how many those are.
 
     A run that has offered a release keeps what it has. Of one that has not, they are free once it is halted or held, or
-    the lease of the process is over that worked on it.
+    the lease of the process is over that worked on it; not while its rows are with a provider.
     """
     lock_run(connection, run_id)
     lost = _list_lost(connection, run_id, worker)
@@ -184,7 +184,11 @@ def _list_lost(connection: sa.Connection, run_id: str, worker: Worker) -> list[i
     """The workers that have requests for this run in vain."""
     if connection.execute(sa.select(releases.c.release_id).where(releases.c.run_id == run_id).limit(1)).first():
         return []
-    is_over = connection.execute(sa.select(runs.c.state).where(runs.c.run_id == run_id)).scalar() in _OVER
+    state = connection.execute(sa.select(runs.c.state).where(runs.c.run_id == run_id)).scalar()
+    if state == RunState.BATCHED:
+        # Nobody works on it, and all of it is asked: it comes back for the answers.
+        return []
+    is_over = state in _OVER
     query = sa.select(_C.worker_id, leases.c.clock, leases.c.until, leases.c.process).distinct()
     query = query.join(leases, leases.c.worker_id == _C.worker_id).where(_is_held(run_id))
     now = read_clock(connection)

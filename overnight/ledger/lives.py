@@ -14,6 +14,8 @@ from overnight.records import RunState
 
 #: It has claimed nothing itself, and may judge at once.
 _ONLOOKER = Worker(0)
+#: A run is batched before its process ends: one that is suspended has ended its pass.
+_WORKED_ON = (RunState.RUNNING, RunState.BATCHED)
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ class LastPass:
 
 
 def find_lost(connection: sa.Connection) -> list[LastPass]:
-    """The runs that are recorded as running and whose process is gone, oldest first."""
-    query = _LAST.where(runs.c.state == RunState.RUNNING, passes.c.ended_at.is_(None)).order_by(passes.c.pass_id)
+    """The runs that are recorded as worked on, or as with a provider, and whose process is gone, oldest first."""
+    query = _LAST.where(runs.c.state.in_(_WORKED_ON), passes.c.ended_at.is_(None)).order_by(passes.c.pass_id)
     return [found for row in connection.execute(query).all() if (found := _judge(connection, row)).is_over]
 
 

@@ -1,4 +1,4 @@
-"""What people are told of runs that did not go as planned: skipped, late, missing, crashed or lost."""
+"""What people are told of runs that did not go as planned: skipped, late, missing, broken, asleep, in doubt."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from overnight.nights import Skip
 from overnight.notices import Notice
+from overnight.records import ProviderBatch
 from overnight.report.notices import describe_span
 
 _SKIPPED = {
@@ -60,6 +61,28 @@ def tell_broken(kind: str, flow: str, run_id: str | None, why: str, link: str | 
     )
     how = f"Run the flow again, and nothing is paid for twice: `overnight run {flow.replace('-', '_')}`"
     return Notice(kind, f"{name} {_BROKEN[kind]}", (what, _lead_to(how, link)))
+
+
+def tell_doubt(batch: ProviderBatch, flow: str, link: str | None) -> Notice:
+    """Nobody can tell whether a provider has a batch: a person has to."""
+    rows = f"{batch.n_items:,} request{'' if batch.n_items == 1 else 's'}"
+    why = f" ({batch.reason.rstrip('.')})" if batch.reason else ""
+    what = (
+        f"Flow {flow}, run {batch.run_id}: {batch.model} may have provider batch {batch.batch_id} of {rows}, or may"
+        f" not{why}. They are not asked again by themselves: they could be paid for twice."
+    )
+    how = "Look at the provider's own list of batches, then say which it is: `overnight batches`"
+    return Notice("doubt", f"A provider batch of run {batch.run_id} is in doubt", (what, _lead_to(how, link)))
+
+
+def tell_asleep(flow: str, run_id: str, why: str, link: str | None) -> Notice:
+    """A run waits for its provider batches, and nothing would wake it."""
+    what = (
+        f"Flow {flow}, run {run_id}: its rows are with a provider, and it will not go on by itself: {why}. What the"
+        " provider answers is kept."
+    )
+    how = f"Go on with it, and nothing is paid for twice: `overnight continue {run_id}`"
+    return Notice("asleep", f"Run {run_id} will not be woken", (what, _lead_to(how, link)))
 
 
 def _lead_to(how: str, link: str | None) -> str:

@@ -18,6 +18,7 @@ _HEADLINES = {
     "rejected": "The release was rejected: nothing has left",
     "halted": "The run has halted before its end",
     "running": "The run is still going on",
+    "batched": "The run waits for a provider: its rows are answered together, within a day",
 }
 
 

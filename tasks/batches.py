@@ -1,0 +1,116 @@
+"""Waiting for provider batches: a deployed run holds no process meanwhile, one by hand polls or ends."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.exceptions import Pause
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Suspended
+from prefect.utilities.engine import propose_state_sync
+
+from overnight.complete import find_fallback_at, follow_batches
+from overnight.failures import OvernightError
+from overnight.ledger import Ledger
+from overnight.ledger.provider_batch_progress import find_progress
+from overnight.ledger.provider_batches import list_batches
+from overnight.nights import WITH_PROVIDER, name_suspension
+from overnight.records import BatchState, RunState
+from overnight.settings import Settings
+from tasks.board import show_batches
+from tasks.limit import not_counted
+from tasks.nightly import RunEnded
+from tasks.run import Run
+
+#: States in which something may still come, or be sent, without anybody's doing.
+_OPEN = (BatchState.PACKING, BatchState.SUBMITTING, BatchState.SUBMITTED)
+
+
+def wait_for_batches(run: Run) -> None:
+    """
+    Wait until nothing of the run is with a provider any more, or until it must go on without.
+
+    A deployed flow is suspended: its process ends here, and `follow-batches` has it resumed. Where somebody resumes it
+    before, it goes over its rows, and is suspended again.
+
+    Raises:
+        RunEnded: Nobody waits beside the run: it goes on when somebody continues it.
+        RunHalted: It was stopped while it waited.
+    """
+    line = f"{WITH_PROVIDER}{_count(run)}."
+    run.set_state(RunState.BATCHED, line)
+    with get_client(sync_client=True) as client:
+        show_batches(client, run.run_id, UUID(flow_run.id), run.ledger)
+    get_run_logger().info(line)
+    if run.deployed:
+        _suspend(line, name_suspension(run.engine.context(run.run_id).pass_id))
+    elif run.settings.wait:
+        with not_counted():
+            _poll(run)
+        run.refuse_if_stopped()
+    else:
+        how = f"`overnight continue {run.run_id}` goes on with what has come by then."
+        raise RunEnded(RunState.BATCHED, f"{line} {how}")
+    run.set_state(RunState.RUNNING)
+
+
+def _count(run: Run) -> str:
+    """What is out, and nothing that will have changed when it is read."""
+    with run.ledger.reading() as connection:
+        progress = find_progress(connection, [run.run_id]).get(run.run_id)
+    if progress is None:
+        return "all of its batches have ended"
+    batches = "1 provider batch" if progress.n_batches == 1 else f"{progress.n_batches:,} provider batches"
+    return f"{progress.n_items:,} requests in {batches}"
+
+
+def is_due(run_id: str, ledger: Ledger, settings: Settings) -> bool:
+    """Whether the run has nothing to wait for any more, or no time."""
+    with ledger.reading() as connection:
+        is_open = bool(list_batches(connection, run_id=run_id, states=_OPEN, limit=1))
+    fallback_at = find_fallback_at(run_id, ledger, settings)
+    return not is_open or (fallback_at is not None and fallback_at <= time.time())
+
+
+def _suspend(line: str, key: str) -> None:
+    """
+    End the process; Prefect's own `suspend_flow_run`, but that the state says what is waited for.
+
+    Raises:
+        OvernightError: Prefect's server refuses.
+    """
+    # A key of its own for each pass: one that Prefect has seen is passed without a wait.
+    wanted: State[Any] = Suspended(pause_key=key, message=line)
+    with get_client(sync_client=True) as client:
+        state = propose_state_sync(client, wanted, UUID(flow_run.id))
+    if not state.is_paused():
+        raise OvernightError(
+            f"Prefect did not suspend flow run {flow_run.id}: it is {state.name}. Its provider batches go on; run it"
+            " again, and what they answered is a hit."
+        )
+    raise Pause(state=state)
+
+
+def _poll(run: Run) -> None:
+    """Look again and again; whoever stops the run is heard at once."""
+    stopping = run.engine.context(run.run_id).stopping
+    # Not before the first wait: they were sent a moment ago.
+    while not stopping.wait(_find_pause_s(run)):
+        followed = follow_batches(run.ledger, run.settings, run_id=run.run_id)
+        for fault in followed.faults:
+            get_run_logger().warning("%s", fault)
+        with get_client(sync_client=True) as client:
+            show_batches(client, run.run_id, UUID(flow_run.id), run.ledger)
+        if is_due(run.run_id, run.ledger, run.settings):
+            return
+
+
+def _find_pause_s(run: Run) -> float:
+    poll_s, fallback_at = run.settings.batch_poll_s, find_fallback_at(run.run_id, run.ledger, run.settings)
+    left_s = (fallback_at or 0.0) - time.time()
+    return min(poll_s, left_s) if left_s > 0 else poll_s
