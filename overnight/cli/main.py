@@ -16,6 +16,7 @@ from overnight.cli.making import MAKING
 from overnight.cli.options import MOST, by_time, json_, mode
 from overnight.cli.outward import OUTWARD
 from overnight.cli.serve import serve
+from overnight.cli.together import TOGETHER
 from overnight.failures import OvernightError
 
 _SOURCE = (
@@ -141,7 +142,7 @@ def doctor(*, probes: bool, as_json: bool) -> None:
     sys.exit(examine(probes=probes, as_json=as_json))
 
 
-for command in (*MAKING, *INWARD, serve, *AFTERWARDS, *OUTWARD):
+for command in (*MAKING, *INWARD, serve, *TOGETHER, *AFTERWARDS, *OUTWARD):
     cli.add_command(command)
 
 

@@ -23,7 +23,7 @@ from overnight.cli.show import find_login, print_json
 from overnight.complete import get_engine
 from overnight.complete.mode import check_manner
 from overnight.failures import CallFailed, OvernightError
-from overnight.ledger import open_ledger
+from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.queries import find_run, get_run
 from overnight.ledger.runs import set_state
 from overnight.llm import check_ready, parse_model
@@ -35,7 +35,7 @@ from overnight.taxonomy import FailureClass
 #: Characters of a reason that the terminal shows.
 _REASON = 120
 #: States that a run may end in without a fault.
-_FINE = {RunState.WAITING, RunState.RELEASED, RunState.REJECTED}
+_FINE = {RunState.WAITING, RunState.BATCHED, RunState.RELEASED, RunState.REJECTED}
 
 
 def run_flow(
@@ -133,9 +133,7 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
         with tags("by-hand"), _halting_on_interrupt(run_id, settings):
             state: Any = flow(**parameters, return_state=True)
     except KeyboardInterrupt:
-        line = f"Run {run_id} was interrupted. What was answered is kept: run the flow again, those rows are hits."
-        ledger.write(lambda connection: set_state(connection, run_id, RunState.HALTED, line))
-        raise OvernightError(line) from None
+        raise OvernightError(_record_interrupt(run_id, ledger)) from None
     finally:
         done.set()
         watcher.join()
@@ -153,6 +151,19 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
     # A fault that nobody foresaw leaves the run as it stood: Prefect's own line says what it was.
     reason = run["reason"] or (None if state.is_completed() else str(state.message))
     return tell(report, reason, as_json=as_json)
+
+
+def _record_interrupt(run_id: str, ledger: Ledger) -> str:
+    """What becomes of a run that was broken off, in one line."""
+    with ledger.reading() as connection:
+        run = find_run(connection, run_id)
+    if run and run["state"] == RunState.BATCHED:
+        return (
+            f"Nobody waits for run {run_id} any more; its rows stay with the provider: `overnight continue {run_id}`."
+        )
+    line = f"Run {run_id} was interrupted. What was answered is kept: run the flow again, those rows are hits."
+    ledger.write(lambda connection: set_state(connection, run_id, RunState.HALTED, line))
+    return line
 
 
 @contextlib.contextmanager
@@ -201,6 +212,8 @@ def describe(report: RunReport) -> str:
         f"  {s.rows:,} rows = {s.accepted:,} accepted + {s.quarantined:,} quarantined + {s.pending:,} pending",
         f"  {s.hits:,} hits, {s.calls:,} calls {cost}, {s.input_tokens:,} tokens in, {s.output_tokens:,} out",
     ]
+    if report.batches:
+        lines.append(f"  With a provider: {report.batches}")
     if s.published or s.held:
         lines.append(f"  {s.published:,} published, {s.held:,} held")
     if s.skipped:

@@ -17,7 +17,10 @@ import orjson
 from overnight.failures import OvernightError
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.lives import find_lost
+from overnight.ledger.provider_batch_progress import find_progress
 from overnight.ledger.queries import list_runs, summarize
+from overnight.records import RunState
+from overnight.report.batches import describe_progress
 from overnight.settings import Settings
 
 
@@ -50,9 +53,13 @@ def show_runs(limit: int, *, as_json: bool) -> None:
     settings = Settings.from_env()
     with get_ledger(settings).reading() as connection:
         lost = {gone.run_id for gone in find_lost(connection)}
+        runs = list_runs(connection, limit)
+        batches = find_progress(connection, [run["run_id"] for run in runs])
         found = [
-            run | asdict(summarize(connection, run["run_id"], time.time())) | {"lost": run["run_id"] in lost}
-            for run in list_runs(connection, limit)
+            run
+            | asdict(summarize(connection, run["run_id"], time.time()))
+            | {"lost": run["run_id"] in lost, "batches": batches.get(run["run_id"])}
+            for run in runs
         ]
     if as_json:
         print_json(found)
@@ -63,8 +70,16 @@ def show_runs(limit: int, *, as_json: bool) -> None:
         click.echo(_line(run))
         if run["reason"]:
             click.echo(f"    {run['reason']}")
+        if run["batches"]:
+            click.echo(f"    {describe_progress(run['batches'], time.time())}")
         if run["lost"]:
-            click.echo("    Its process is gone: run the flow again, and what was answered is a hit.")
+            click.echo(f"    {_say_lost(run)}")
+
+
+def _say_lost(run: dict[str, Any]) -> str:
+    if run["state"] == RunState.BATCHED:
+        return f"Its process is gone, and its rows stay with the provider: `overnight continue {run['run_id']}`."
+    return "Its process is gone: run the flow again, and what was answered is a hit."
 
 
 def _line(run: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -15,6 +16,7 @@ from overnight.ledger.completions import rows_of
 from overnight.ledger.leases import Worker, is_free
 from overnight.ledger.prepared import Prepared
 from overnight.ledger.provider_batch_schema import provider_batch_items, provider_batches
+from overnight.ledger.queries import as_dict
 from overnight.ledger.schema import attempts, claims, leases, requests
 from overnight.records import BatchState, ItemKind, ItemResult
 
@@ -183,6 +185,13 @@ def _find_unanswered(connection: sa.Connection, batch_id: str, attempt_ids: Sequ
         for some in batched(attempt_ids)
         for row in connection.execute(query.where(_I.attempt_id.in_(some)))
     }
+
+
+def find_items(connection: sa.Connection, key: str) -> dict[int, dict[str, Any]]:
+    """With which provider batches a request went, by its attempts: their ids and states, the item's, what came."""
+    query = sa.select(_I.attempt_id, _I.kind, _I.arrived_at, _B.batch_id, _B.provider_id, _B.state, _B.reason)
+    rows = connection.execute(query.join(provider_batches, _B.batch_id == _I.batch_id).where(_I.request_key == key))
+    return {row.attempt_id: as_dict(row) | {"custom_id": _name_item(row.batch_id, row.attempt_id, key)} for row in rows}
 
 
 def _name_item(batch_id: str, attempt_id: int, key: str) -> str:

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from overnight.ledger.clock import read_clock
 from overnight.ledger.leases import Worker, is_free
-from overnight.ledger.provider_batch_schema import awaited_batches, provider_batches
+from overnight.ledger.provider_batch_schema import awaited_batches, provider_batch_items, provider_batches
 from overnight.ledger.provider_batches import list_batches
-from overnight.ledger.schema import leases
+from overnight.ledger.schema import attempts, leases
 from overnight.records import BatchState, ProviderBatch
 
 _B = provider_batches.c
@@ -63,6 +63,13 @@ def record_awaited(connection: sa.Connection, run_id: str, batch_ids: Collection
     connection.execute(sa.delete(awaited_batches).where(awaited_batches.c.run_id == run_id))
     if rows := [{"run_id": run_id, "batch_id": batch_id} for batch_id in sorted(batch_ids)]:
         connection.execute(sa.insert(awaited_batches), rows)
+
+
+def find_set_aside_usd(connection: sa.Connection, batch_id: str) -> float:
+    """What is set aside for the requests of a batch that are not closed."""
+    items, a = provider_batch_items.c, attempts.c
+    query = sa.select(sa.func.sum(a.reserved_usd)).join(provider_batch_items, items.attempt_id == a.attempt_id)
+    return float(connection.execute(query.where(items.batch_id == batch_id, a.outcome == "open")).scalar() or 0.0)
 
 
 def list_stale(connection: sa.Connection, worker: Worker) -> list[Stale]:

@@ -14,12 +14,14 @@ import orjson
 
 from overnight.ledger import Ledger
 from overnight.ledger.manifests import find_batches, find_latest_batches
+from overnight.ledger.provider_batch_progress import find_progress
 from overnight.ledger.queries import summarize
 from overnight.ledger.runs import find_private
 from overnight.masking import Veil
 from overnight.parts import read_part
 from overnight.place import PartsPlace
 from overnight.records import Batch, CheckedBatch, CompletedBatch, RowState, Summary
+from overnight.report.batches import describe_progress
 from overnight.report.docs import find_docs
 from overnight.report.kept import describe_drift
 from overnight.report.retries import describe_retries
@@ -66,6 +68,8 @@ class RunReport:
     docs_elsewhere: str | None = None
     #: What came of its shadow run.
     shadow: str | None = None
+    #: How far its provider batches are, where any is open.
+    batches: str | None = None
 
 
 def measure(run_id: str, *, ledger: Ledger, place: PartsPlace, now: float, home: Path | None = None) -> RunReport:
@@ -89,6 +93,7 @@ def measure(run_id: str, *, ledger: Ledger, place: PartsPlace, now: float, home:
         retries = describe_retries(connection, run_id)
         compared, changes = describe_drift(connection, run_id)
         shadow = describe_shadow(connection, run_id)
+        batched = find_progress(connection, [run_id]).get(run_id)
         latest, unread = leave_out_unread(connection, run_id, latest, place)
     docs, elsewhere = find_docs(batches, home)
     reasons = _count_reasons(list(latest.values()), place, private, ledger)
@@ -106,6 +111,7 @@ def measure(run_id: str, *, ledger: Ledger, place: PartsPlace, now: float, home:
         compared=compared,
         shadow=shadow,
         docs_elsewhere=elsewhere,
+        batches=describe_progress(batched, now) if batched else None,
     )
 
 

@@ -49,8 +49,10 @@ def _tell_attempt(a: dict[str, Any], request: dict[str, Any], now: float | None)
     took = f", took {a['latency_s']:.2f} s" if a["latency_s"] is not None else ""
     node = Node(f"attempt {a['number']}{why}: {a['outcome']}", _TONES.get(a["outcome"], "plain"))
     node.when = tell_time(a["opened_at"], now) + took
-    if a["closed_at"] is None:
+    if a["closed_at"] is None and not a.get("batch"):
         node.lines.append("never closed: what came of it is unknown, and it may have been billed")
+    if batch := a.get("batch"):
+        node.lines += _tell_batch(batch)
     if a["model"]:
         node.lines.append(f"sent to another model: {a['model']} at {a['endpoint']}")
     if a["failure_class"]:
@@ -67,6 +69,18 @@ def _tell_attempt(a: dict[str, Any], request: dict[str, Any], now: float | None)
         node.texts.append(Text("reasoning", a["reasoning"]))
     _add(node, "response", (a["response"], a.get("response_digest")), request, now)
     return node
+
+
+def _tell_batch(batch: dict[str, Any]) -> list[str]:
+    """With which provider batch it went, and what is known of it where no answer has come."""
+    at = f"the provider's {batch['provider_id']}" if batch["provider_id"] else "which the provider gave no id"
+    lines = [f"went with provider batch {batch['batch_id']}, {at}, as item {batch['custom_id']}"]
+    if batch["kind"] is None:
+        doubt = f": {batch['reason']}" if batch["reason"] else ""
+        lines.append(f"nothing has come of it; the batch is {batch['state']}{doubt}")
+    elif batch["kind"] != "answered":
+        lines.append(f"the item is {batch['kind']}: it was not answered")
+    return lines
 
 
 def _say_tokens(a: dict[str, Any]) -> str:
