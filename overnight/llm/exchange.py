@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -103,7 +103,7 @@ class Exchange:
         await self._wait(self._receive(request, received), deadline, received)
         return self._judge(received)
 
-    async def stream(self, request: httpx.Request) -> AsyncIterator[bytes]:
+    async def stream(self, request: httpx.Request) -> AsyncGenerator[bytes, None]:
         """
         Send a request once; the body of a 200 in pieces as they come, however long it is.
 

@@ -1,127 +1,23 @@
-"""One way to hand requests to a provider together, whichever provider it is."""
+"""A client for the batches of whichever provider serves a model."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable
-from dataclasses import dataclass
-from typing import Protocol
+from overnight.failures import ModelRefused
+from overnight.llm.batches.protocol import BatchClient, Limits
+from overnight.llm.model import ModelRef, api_key_of, check_ready
 
-from overnight.failures import CallFailed, ModelRefused
-from overnight.llm.model import ModelRef
-from overnight.records import BatchLook, ItemResult, Reply
+#: Besides its body a request takes fewer bytes in a batch, its share of what is around them all included.
+MAX_BYTES_BESIDE = 256
 
-
-class SubmitUnknown(CallFailed):
-    """A batch was sent, and nobody said whether it was received."""
-
-
-@dataclass(frozen=True)
-class BatchItem:
-    """One request of a batch."""
-
-    #: As `name_item` gives it.
-    custom_id: str
-    #: The exact body that a call of its own would have.
-    body: bytes
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one provider batch may hold."""
-
-    n_items: int
-    #: Of the whole as it is sent.
-    n_bytes: int
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a search for a batch came to that was sent and not answered."""
-
-    #: The batch, where one is surely it.
-    look: BatchLook | None = None
-    #: Those that may be it: it will show when they have ended.
-    candidates: tuple[str, ...] = ()
-    #: Why nobody can tell, where that is so; else, without a look and candidates, the provider does not have it.
-    unknown: str | None = None
-
-
-class BatchClient(Protocol):
-    """A provider's batches, for one model at one endpoint; nothing is sent twice by itself."""
-
-    #: Which key it uses, in a form that does not tell it.
-    key_mark: str
-
-    async def submit(self, batch_id: str, items: Iterable[BatchItem], n_items: int) -> BatchLook:
-        """
-        Send a batch.
-
-        Args:
-            batch_id: Ours, by which it is found again.
-            items: Its requests, encoded while they are sent.
-            n_items: How many.
-
-        Raises:
-            SubmitUnknown: It may have been received, or may not.
-            CallFailed: It was not received.
-        """
-        ...
-
-    async def look(self, provider_id: str) -> BatchLook:
-        """
-        The batch as the provider shows it now.
-
-        Raises:
-            CallFailed: It does not.
-        """
-        ...
-
-    async def find(self, batch_id: str, *, since: float, n_items: int, spared: Collection[str]) -> Found:
-        """
-        Look for a batch that was sent and not answered.
-
-        Args:
-            batch_id: Ours.
-            since: When it was about to be sent, in seconds since the epoch.
-            n_items: How many requests it has.
-            spared: The provider's ids of batches that are known to be others.
-
-        Raises:
-            CallFailed: The provider does not answer now: ask later.
-        """
-        ...
-
-    async def cancel(self, provider_id: str) -> BatchLook:
-        """
-        Ask the provider to stop; what it has answered by then is kept, and paid for.
-
-        Raises:
-            CallFailed: It does not hear.
-        """
-        ...
-
-    def read_results(self, look: BatchLook) -> AsyncIterator[ItemResult]:
-        """
-        What came back, in any order, as it is received; only of a batch that has ended.
-
-        Raises:
-            CallFailed: The results cannot be read now, or not whole.
-        """
-        ...
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        ...
-
-
-def name_item(batch_id: str, attempt_id: int, key: str) -> str:
-    """The custom id of a request: it names its attempt, and the batch that it went with; 59 characters at the most."""
-    return f"{key[:24]}-{batch_id}-{attempt_id:x}"
+_LIMITS = {
+    "openai": Limits(n_items=50_000, n_bytes=200_000_000),
+    "anthropic": Limits(n_items=100_000, n_bytes=256_000_000),
+}
 
 
 def find_limits(model: ModelRef) -> Limits | None:
     """What one batch of the provider may hold; None where it has no batches."""
-    raise NotImplementedError(model)
+    return _LIMITS.get(model.provider)
 
 
 async def make_batch_client(model: ModelRef, *, endpoint: str, timeout_s: float) -> BatchClient:
@@ -136,14 +32,18 @@ async def make_batch_client(model: ModelRef, *, endpoint: str, timeout_s: float)
     Raises:
         ModelRefused: The provider has no batches, or the key is missing.
     """
-    raise ModelRefused(f"{model} at {endpoint} has no batches ({timeout_s:g} s).")
+    limits = find_limits(model)
+    if limits is None:
+        raise ModelRefused(
+            f"{model} has no provider batches: they are of openai and anthropic. "
+            "Take --mode online, or choose another --model."
+        )
+    check_ready(model)
+    key = api_key_of(model)
+    if model.provider == "anthropic":
+        from overnight.llm.batches.anthropic import AnthropicBatches  # noqa: PLC0415 - half a second of imports
 
+        return AnthropicBatches(model, endpoint=endpoint, api_key=key, timeout_s=timeout_s, limits=limits)
+    from overnight.llm.batches.openai import OpenAIBatches  # noqa: PLC0415 - half a second of imports
 
-def read_result(model: ModelRef, endpoint: str, result: ItemResult) -> Reply:
-    """
-    The reply of a request that was answered: as the call of its own would have given it.
-
-    Raises:
-        CallFailed: It expired, was canceled, is missing, or what came is an error, by the table of treatments.
-    """
-    raise NotImplementedError(model, endpoint, result)
+    return OpenAIBatches(model, endpoint=endpoint, api_key=key, timeout_s=timeout_s, limits=limits)
