@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from overnight.failures import LedgerRefused
 from overnight.keys import prompt_hash, request_key
 from overnight.ledger.bodies import find_body
-from overnight.ledger.provider_batch_items import find_items
+from overnight.ledger.provider_batch_progress import list_items_of
 from overnight.ledger.queries import as_dict
 from overnight.ledger.schema import attempts, completions, prompts, quarantines, requests
 from overnight.ledger.trace_schema import purged_answers, readings, replays
@@ -43,9 +43,8 @@ def find_request(connection: sa.Connection, key: str) -> dict[str, Any] | None:
     found["attempts"] = [
         _attempt(connection, a) | {"number": n} for n, a in enumerate(_all(connection, attempts, key, *order), 1)
     ]
-    batches = find_items(connection, key)
-    for attempt in found["attempts"]:
-        attempt["batch"] = batches.get(attempt["attempt_id"])
+    packed = {i["attempt_id"]: i for i in list_items_of(connection, key)}
+    found["attempts"] = [a | {"provider_batch": packed.get(a["attempt_id"])} for a in found["attempts"]]
     found["completion"] = _first(connection, completions, key)
     found["quarantine"] = _first(connection, quarantines, key)
     found["purged_answer"] = _first(connection, purged_answers, key)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from overnight.ledger.database import FAULTS, Database
+from overnight.ledger.provider_batch_schema import provider_batch_items
 from overnight.ledger.schema import attempts, runs
 from overnight.ledger.store import find_version
 
@@ -24,8 +25,10 @@ class LedgerFacts:
     #: None: there is no ledger in it yet.
     version: str | None
     n_runs: int = 0
-    #: Calls of which nobody knows whether they were billed.
+    #: Calls of which nobody knows whether they were billed; not those in provider batches.
     n_unknown: int = 0
+    #: Requests in provider batches, whose answers have not come or are not judged.
+    n_in_batches: int = 0
     #: What SQLite itself finds wrong with the file; empty where nothing is.
     damage: str = ""
     #: How far the database's clock is ahead of this machine's, in seconds; None where it has none of its own.
@@ -55,9 +58,19 @@ def _look(connection: sa.Connection, database: Database) -> LedgerFacts:
     if version is None:
         return LedgerFacts(database.name, kind, version, clock_ahead_s=ahead_s)
     n_runs = connection.execute(sa.select(sa.func.count()).select_from(runs)).scalar_one()
-    unknown = sa.select(sa.func.count()).where(attempts.c.outcome == "open")
-    n_unknown = connection.execute(unknown).scalar_one()
-    return LedgerFacts(database.name, kind, version, n_runs, n_unknown, _find_damage(connection), ahead_s)
+    n_open = connection.execute(sa.select(sa.func.count()).where(attempts.c.outcome == "open")).scalar_one()
+    n_packed = _count_packed(connection)
+    n_unknown, damage = n_open - n_packed, _find_damage(connection)
+    return LedgerFacts(database.name, kind, version, n_runs, n_unknown, n_packed, damage, ahead_s)
+
+
+def _count_packed(connection: sa.Connection) -> int:
+    # A ledger of before there were provider batches is looked at as it is.
+    if not sa.inspect(connection).has_table(provider_batch_items.name):
+        return 0
+    packed = sa.select(sa.func.count()).select_from(attempts).where(attempts.c.outcome == "open")
+    packed = packed.join(provider_batch_items, provider_batch_items.c.attempt_id == attempts.c.attempt_id)
+    return connection.execute(packed).scalar_one()
 
 
 def _find_damage(connection: sa.Connection) -> str:

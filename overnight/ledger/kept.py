@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from overnight.ledger.kept_payloads import find_payload_runs
+from overnight.ledger.provider_batch_progress import find_packed_runs
 from overnight.ledger.release_schema import approvals, outbox, releases
 from overnight.ledger.review_schema import review_answers
 from overnight.ledger.reviews import ENDED
@@ -21,7 +22,7 @@ _OPEN = ("promised", "sending", "unknown")
 class Kept:
     """The runs that are left whole, each with why."""
 
-    #: Why, by the run's id: "young", "running", "waiting", "in review", "approved" or "not delivered".
+    #: Why, by the run's id: "young", "running", "waiting", "in batches", "in review", "approved" or "not delivered".
     runs: dict[str, str]
     #: The others, oldest first.
     others: tuple[str, ...]
@@ -48,6 +49,7 @@ def find_kept(connection: sa.Connection, before: float, now: float) -> Kept:
         ("young", _find_young(connection, before)),
         ("running", {r.run_id for r in found if r.state == RunState.RUNNING}),
         ("waiting", {r.run_id for r in found if r.state == RunState.WAITING}),
+        ("in batches", {r.run_id for r in found if r.state == RunState.BATCHED} | find_packed_runs(connection)),
         ("approved", _find_approved(connection, now)),
         ("not delivered", _find_undelivered(connection)),
         ("in review", _find_in_review(connection)),

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 
 from overnight.ledger.batching import batched
 from overnight.ledger.manifests import load_manifest
+from overnight.ledger.provider_batch_progress import find_packed_runs
+from overnight.ledger.provider_batch_schema import provider_batch_items
 from overnight.ledger.release_schema import releases
 from overnight.ledger.schema import (
     attempts,
@@ -65,9 +67,11 @@ def find_active(connection: sa.Connection, *, after_pass: int, since: float) -> 
         since: Seconds since the epoch.
     """
     p = passes.c
-    is_open = sa.select(runs.c.run_id).where(runs.c.state.in_([RunState.RUNNING, RunState.WAITING]))
+    is_open = sa.select(runs.c.run_id).where(runs.c.state.in_([RunState.RUNNING, RunState.WAITING, RunState.BATCHED]))
     later = sa.select(p.run_id).where(sa.or_(p.pass_id > after_pass, p.ended_at >= since, p.started_at >= since))
-    return {*connection.execute(is_open).scalars(), *connection.execute(later).scalars()}
+    # Who follows a provider batch writes for its run, whatever has become of that.
+    packed = find_packed_runs(connection)
+    return {*connection.execute(is_open).scalars(), *connection.execute(later).scalars(), *packed}
 
 
 def find_last_pass(connection: sa.Connection) -> int:
@@ -86,12 +90,14 @@ def list_releases_of(connection: sa.Connection, run_ids: Collection[str]) -> set
 
 
 def find_bodies_of(connection: sa.Connection, keys: Iterable[str]) -> set[str]:
-    """The digests of what was sent and answered under these keys."""
-    a, r, found = attempts.c, requests.c, set[str]()
+    """The digests of what was sent and answered under these keys, in provider batches too."""
+    a, r, i, found = attempts.c, requests.c, provider_batch_items.c, set[str]()
     for some in batched(sorted(keys)):
         sent = sa.select(a.body, a.sent).where(a.request_key.in_(some))
         found.update(connection.execute(sa.select(r.body).where(r.request_key.in_(some))).scalars())
         found.update(digest for row in connection.execute(sent) for digest in row if digest)
+        came = sa.select(i.body).where(i.request_key.in_(some), i.body.is_not(None))
+        found.update(connection.execute(came).scalars())
     return found
 
 

@@ -16,7 +16,7 @@ from overnight.ledger.completions import rows_of
 from overnight.ledger.leases import Worker, is_free
 from overnight.ledger.prepared import Prepared
 from overnight.ledger.provider_batch_schema import provider_batch_items, provider_batches
-from overnight.ledger.queries import as_dict
+from overnight.ledger.purges import wait_for_purge
 from overnight.ledger.schema import attempts, claims, leases, requests
 from overnight.records import BatchState, ItemKind, ItemResult
 
@@ -82,6 +82,7 @@ def list_items(connection: sa.Connection, batch_id: str, after: int, limit: int)
 
 def record_results(connection: sa.Connection, batch_id: str, results: Sequence[ItemResult], now: float) -> int:
     """Record what came back, in any order; what is not of the batch, or has a result, is left. How many were new."""
+    wait_for_purge(connection)
     wanted: dict[int, ItemResult] = {}
     for result in results:
         attempt_id = _find_attempt_id(result.custom_id, batch_id)
@@ -101,10 +102,8 @@ def record_results(connection: sa.Connection, batch_id: str, results: Sequence[I
         }
         for attempt_id in sorted(new)
     ]
-    # Before the bodies: a purge that is about to drop the same bytes is waited for here, and they are kept anew.
-    n_new = _ADD_RESULT.run(connection, rows)
     record_bodies(connection, made.values())
-    return n_new
+    return _ADD_RESULT.run(connection, rows)
 
 
 def find_in_batches(connection: sa.Connection, keys: Sequence[str]) -> dict[str, InBatch]:
@@ -147,11 +146,10 @@ def _hold_free(connection: sa.Connection, worker: Worker, keys: Sequence[str]) -
     attempt_ids = [row.attempt_id for row in rows_of(connection, held, _I.request_key, keys)]
     taken = _join_open(sa.select(_I.attempt_id, *(leases.c[n] for n in ("worker_id", "clock", "until", "process"))))
     taken = taken.join(leases, leases.c.worker_id == _I.taken_by, isouter=True)
-    now, free = read_clock(connection), []
+    now, free = read_clock(connection), list[int]()
     for some in batched(attempt_ids):
-        for row in connection.execute(taken.where(_I.attempt_id.in_(some))):
-            if row.worker_id is None or is_free(row, worker, now):
-                free.append(row.attempt_id)
+        rows = connection.execute(taken.where(_I.attempt_id.in_(some))).all()
+        free += [row.attempt_id for row in rows if row.worker_id is None or is_free(row, worker, now)]
     return free
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
 from overnight.ledger.clock import read_clock
 from overnight.ledger.leases import Worker, is_free
-from overnight.ledger.provider_batch_schema import awaited_batches, provider_batch_items, provider_batches
+from overnight.ledger.provider_batch_schema import provider_batch_items, provider_batches
 from overnight.ledger.provider_batches import list_batches
 from overnight.ledger.schema import attempts, leases
 from overnight.records import BatchState, ProviderBatch
@@ -88,6 +89,21 @@ def list_stale(connection: sa.Connection, worker: Worker) -> list[Stale]:
         for batch in found
         if batch.state == BatchState.SUBMITTING or batch.packed_by in free - worker.own
     ]
+
+
+def find_packed_runs(connection: sa.Connection) -> set[str]:
+    """The runs of which a request stands in a provider batch, or whose result has come and is not judged yet."""
+    query = sa.select(attempts.c.run_id).where(attempts.c.outcome == "open").distinct()
+    packed = query.join(provider_batch_items, provider_batch_items.c.attempt_id == attempts.c.attempt_id)
+    return set(connection.execute(packed).scalars())
+
+
+def list_items_of(connection: sa.Connection, key: str) -> list[dict[str, Any]]:
+    """With which provider batches a request went, and what came back, by the attempt."""
+    i, b = provider_batch_items.c, provider_batches.c
+    query = sa.select(i.attempt_id, i.kind, i.arrived_at, b.batch_id, b.provider_id, b.state)
+    query = query.join(provider_batches, b.batch_id == i.batch_id).where(i.request_key == key)
+    return [dict(row) for row in connection.execute(query.order_by(i.attempt_id)).mappings()]
 
 
 def _sum_up(rows: Sequence[sa.Row[tuple[object, ...]]]) -> BatchProgress:

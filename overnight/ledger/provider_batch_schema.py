@@ -37,6 +37,8 @@ provider_batches = make_table(
     sa.Column("reason", sa.Text),
     #: Who settled a doubt.
     sa.Column("settled_by", sa.Text),
+    #: Never that of two of ours.
+    sa.Index("ix_provider_batches_provider_id", "provider_id", unique=True),
 )
 
 #: The provider batches that a run waits for before it goes on: its own, and others' that have rows of it.

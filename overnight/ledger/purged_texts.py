@@ -10,11 +10,13 @@ import sqlalchemy as sa
 
 from overnight.ledger.batching import batched
 from overnight.ledger.draws import PURGED
+from overnight.ledger.provider_batch_schema import provider_batches
 from overnight.ledger.release_schema import approvals, outbox, release_rows, releases
 from overnight.ledger.review_schema import drawn_items, draws, review_answers, verdicts
 from overnight.ledger.schema import halts, parts, run_batches, runs
 from overnight.ledger.trace_schema import replays
 from overnight.ledger.triggers import drop_triggers, make_triggers
+from overnight.records import BatchState
 
 _VERDICTS = ("correct", "corrected", "wrong", "unsure")
 
@@ -66,11 +68,14 @@ def _name_verdicts(given: Mapping[str, Any]) -> dict[str, str]:
 
 
 def purge_runs(connection: sa.Connection, run_ids: Sequence[str]) -> None:
-    """Drop why each run ended, and what its batches were said to be: rules quote values."""
-    c = run_batches.c
+    """Drop why each run ended, and what its batches were said to be: rules quote values, and providers requests."""
+    c, b = run_batches.c, provider_batches.c
     for some in batched(run_ids):
         connection.execute(sa.update(runs).where(runs.c.run_id.in_(some)).values(reason=None))
         connection.execute(sa.delete(halts).where(halts.c.run_id.in_(some)))
+        # What a person has to settle is told until then.
+        is_over = b.run_id.in_(some) & b.state.in_([BatchState.ENDED, BatchState.UNSENT])
+        connection.execute(sa.update(provider_batches).where(is_over).values(reason=None))
         query = sa.select(c.run_id, c.step, c.stage, c.n, c.manifest).where(c.run_id.in_(some), c.stage == "checked")
         for row in connection.execute(query).all():
             mine = sa.and_(c.run_id == row.run_id, c.step == row.step, c.stage == row.stage, c.n == row.n)

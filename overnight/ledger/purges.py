@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from overnight.ledger.batching import batched
 from overnight.ledger.kept_payloads import find_payload_runs, find_payloads
 from overnight.ledger.prepared import insert
+from overnight.ledger.provider_batch_schema import provider_batch_items
 from overnight.ledger.schema import (
     attempts,
     bodies,
@@ -24,6 +25,7 @@ from overnight.ledger.trace_schema import purged_answers, purges, readings, repl
 TABLES = (
     *("bodies", "requests", "attempts", "completions", "quarantines", "readings", "replays", "runs", "run_batches"),
     *("parts", "draws", "drawn_items", "review_answers", "verdicts", "release_rows", "outbox", "inbox"),
+    "provider_batches",
 )
 #: Writers of these wait for the end of a batch: whoever is about to use something old is seen, or waits.
 _LOCK = "LOCK TABLE claims, passes, run_batches, run_prompts, releases IN SHARE MODE"
@@ -35,6 +37,12 @@ def begin_batch(connection: sa.Connection) -> None:
         connection.exec_driver_sql(_LOCK)
     else:
         connection.exec_driver_sql("PRAGMA secure_delete = ON")
+
+
+def wait_for_purge(connection: sa.Connection) -> None:
+    """Whoever refers to bodies anew and claims nothing: what is being dropped in this moment is recorded anew after."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("LOCK TABLE claims IN ROW EXCLUSIVE MODE")
 
 
 def list_old_requests(connection: sa.Connection, before: float) -> list[str]:
@@ -109,7 +117,7 @@ def list_purgeable_bodies(
 def _find_referred(
     connection: sa.Connection, dropped: Collection[str], payloads_of: Collection[str], before: float
 ) -> set[str]:
-    r, a, p = requests.c, attempts.c, replays.c
+    r, a, p, i = requests.c, attempts.c, replays.c, provider_batch_items.c
     live = {}
     for row in connection.execute(sa.select(r.request_key, r.body).where(r.purged_at.is_(None))):
         if row.request_key not in dropped:
@@ -118,6 +126,9 @@ def _find_referred(
     for row in connection.execute(sa.select(a.request_key, a.body, a.sent)):
         if row.request_key in live:
             found |= {row.body, row.sent}
+    for row in connection.execute(sa.select(i.request_key, i.body).where(i.body.is_not(None))):
+        if row.request_key in live:
+            found.add(row.body)
     for row in connection.execute(sa.select(p.sent, p.body).where(p.opened_at >= before)):
         found |= {row.sent, row.body}
     return found | find_payloads(connection, payloads_of)
@@ -133,7 +144,7 @@ def purge_bodies(connection: sa.Connection, digests: Sequence[str], *, active: S
         active: Runs that may have referred to one of them since it was found that nothing does.
         since: When that was, seconds since the epoch.
     """
-    a, p, wanted = attempts.c, replays.c, set(digests)
+    a, p, i, wanted = attempts.c, replays.c, provider_batch_items.c, set(digests)
     anew: set[str | None] = set(find_payloads(connection, find_payload_runs(connection, active)))
     for some in batched(active):
         query = sa.select(requests.c.body, a.body, a.sent).join(attempts, a.request_key == requests.c.request_key)
@@ -141,6 +152,8 @@ def purge_bodies(connection: sa.Connection, digests: Sequence[str], *, active: S
             anew.update(row)
     for row in connection.execute(sa.select(p.sent, p.body).where(sa.or_(p.opened_at >= since, p.closed_at >= since))):
         anew.update(row)
+    came = sa.select(i.body).join(attempts, a.attempt_id == i.attempt_id).where(i.body.is_not(None))
+    anew.update(connection.execute(came.where(sa.or_(i.arrived_at >= since, a.outcome == "open"))).scalars())
     dropped = wanted - anew
     for some in batched(sorted(dropped)):
         connection.execute(sa.update(bodies).where(bodies.c.digest.in_(some)).values(data=b""))

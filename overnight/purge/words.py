@@ -25,6 +25,7 @@ _KEPT = {
     "young": "are younger",
     "running": "are running, or were killed and not continued",
     "waiting": "wait for a review",
+    "in batches": "have requests in provider batches",
     "in review": "have an open review",
     "approved": "have an approval that can still be used",
     "not delivered": "have deliveries that are not at their end",

@@ -40,6 +40,8 @@ def _judge(facts: LedgerFacts) -> Finding:
         said = f"{where} has schema {facts.version}; the next command that opens it brings it to {SCHEMA_VERSION}"
         return warn(_WHAT, said, "Back it up, and upgrade overnight on every machine at the same time.")
     said = f"{where}: {facts.n_runs:,} runs, schema {facts.version}"
+    if facts.n_in_batches:
+        said += f", {facts.n_in_batches:,} requests in provider batches"
     if facts.n_unknown > _MANY_UNKNOWN:
         said += f", {facts.n_unknown:,} calls of unknown outcome"
         return warn(_WHAT, said, "Many calls were begun and never ended: see why processes are killed.")

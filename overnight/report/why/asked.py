@@ -8,6 +8,15 @@ from overnight.report.why.nodes import Node, Text, Tone
 from overnight.report.why.words import tell_cost, tell_dropped, tell_time, write_out
 
 _TONES: dict[str, Tone] = {"accepted": "good", "open": "wait", "failed": "bad", "fenced": "bad"}
+#: Where an open attempt stands that went with a provider batch.
+_STATES = {
+    "packing": "which has not been sent",
+    "submitting": "which was being sent: the provider may have it",
+    "submitted": "which the provider has: its answer has not come yet",
+    "in_doubt": "of which nobody can tell whether the provider has it: `overnight batches` settles that",
+    "ended": "which has ended",
+    "unsent": "which was never sent",
+}
 #: What of a file is told where it is as it was, or gone.
 _KEPT = {"unchanged": "unchanged since", "gone": "gone since", "changed": "changed since"}
 
@@ -49,7 +58,9 @@ def _tell_attempt(a: dict[str, Any], request: dict[str, Any], now: float | None)
     took = f", took {a['latency_s']:.2f} s" if a["latency_s"] is not None else ""
     node = Node(f"attempt {a['number']}{why}: {a['outcome']}", _TONES.get(a["outcome"], "plain"))
     node.when = tell_time(a["opened_at"], now) + took
-    if a["closed_at"] is None and not a.get("batch"):
+    if packed := a.get("provider_batch"):
+        node.lines.append(_tell_packed(packed, is_open=a["closed_at"] is None, now=now))
+    elif a["closed_at"] is None:
         node.lines.append("never closed: what came of it is unknown, and it may have been billed")
     if batch := a.get("batch"):
         node.lines += _tell_batch(batch)
@@ -71,16 +82,17 @@ def _tell_attempt(a: dict[str, Any], request: dict[str, Any], now: float | None)
     return node
 
 
-def _tell_batch(batch: dict[str, Any]) -> list[str]:
-    """With which provider batch it went, and what is known of it where no answer has come."""
-    at = f"the provider's {batch['provider_id']}" if batch["provider_id"] else "which the provider gave no id"
-    lines = [f"went with provider batch {batch['batch_id']}, {at}, as item {batch['custom_id']}"]
-    if batch["kind"] is None:
-        doubt = f": {batch['reason']}" if batch["reason"] else ""
-        lines.append(f"nothing has come of it; the batch is {batch['state']}{doubt}")
-    elif batch["kind"] != "answered":
-        lines.append(f"the item is {batch['kind']}: it was not answered")
-    return lines
+def _tell_packed(packed: dict[str, Any], *, is_open: bool, now: float | None) -> str:
+    """Which provider batch the attempt went with, and while it is open where that stands."""
+    name = f" ({packed['provider_id']})" if packed["provider_id"] else ""
+    went = f"in provider batch {packed['batch_id']}{name}"
+    if not is_open:
+        return went
+    if packed["kind"]:
+        return (
+            f"{went}: its result ({packed['kind']}) came {tell_time(packed['arrived_at'], now)}, and is not judged yet"
+        )
+    return f"{went}, {_STATES[packed['state']]}"
 
 
 def _say_tokens(a: dict[str, Any]) -> str:

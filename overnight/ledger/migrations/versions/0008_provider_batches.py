@@ -59,6 +59,7 @@ def _make_batches() -> None:
     )
     op.create_index(op.f("ix_provider_batches_run_id"), "provider_batches", ["run_id"])
     op.create_index(op.f("ix_provider_batches_state"), "provider_batches", ["state"])
+    op.create_index(op.f("ix_provider_batches_provider_id"), "provider_batches", ["provider_id"], unique=True)
 
 
 def _make_items() -> None:
