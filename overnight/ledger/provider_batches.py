@@ -40,9 +40,8 @@ def mark_submitting(
     """
     is_own = _is_in(batch_id, BatchState.PACKING) & (_B.packed_by == worker.worker_id)
     values = {"state": BatchState.SUBMITTING, "submitting_at": now, "key_mark": key_mark}
-    row = connection.execute(
-        sa.update(provider_batches).where(is_own).values(values).returning(*_COLUMNS)
-    ).one_or_none()
+    change = sa.update(provider_batches).where(is_own).values(values)
+    row = connection.execute(change.returning(*_COLUMNS)).one_or_none()
     return _make(row) if row else None
 
 

@@ -89,9 +89,8 @@ def _tell_packed(packed: dict[str, Any], *, is_open: bool, now: float | None) ->
     if not is_open:
         return went
     if packed["kind"]:
-        return (
-            f"{went}: its result ({packed['kind']}) came {tell_time(packed['arrived_at'], now)}, and is not judged yet"
-        )
+        came = tell_time(packed["arrived_at"], now)
+        return f"{went}: its result ({packed['kind']}) came {came}, and is not judged yet"
     return f"{went}, {_STATES[packed['state']]}"
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from tests.conftest import DATABASES
 from tests.unit.ledger.nights import nights
+from tests.unit.ledger.packing import packing
 
-__all__ = ["database", "nights"]
+__all__ = ["database", "nights", "packing"]
 
 
 @pytest.fixture(params=DATABASES)
