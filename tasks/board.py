@@ -39,7 +39,7 @@ def show_batches(client: SyncPrefectClient, run_id: str, flow_run_id: UUID, ledg
 
 def describe_batches(batches: Sequence[ProviderBatch], now: float) -> str:
     """A table in markdown, a line a provider batch."""
-    return "\n".join([*_HEAD, *(_describe(batch, now) for batch in batches)])
+    return "\n".join([*_HEAD, *(_describe(batch, now) for batch in reversed(batches))])
 
 
 def _describe(batch: ProviderBatch, now: float) -> str:

@@ -33,7 +33,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         api = PrefectApi(project.environment["PREFECT_API_URL"])
         process = _start_up(project, folder / "up.log")
         try:
-            wait_for(lambda: process.poll() is not None or api.is_ready(8), "overnight up", timeout_s=100)
+            wait_for(lambda: process.poll() is not None or api.is_ready(9), "overnight up", timeout_s=100)
             assert process.poll() is None, (folder / "up.log").read_text()
             opened = Site(project, provider, receiver, people, api)
             opened.start_runs()

@@ -42,7 +42,7 @@ def test_a_queue_of_late_runs_collapses_to_the_newest(newer_at: float | None, sk
     assert find_skip(Beginning(DUE, is_known=False, n_starts=1, newer_at=newer_at), DUE + 2 * HOUR, 6 * HOUR) is skip
 
 
-@pytest.mark.parametrize("state", ["running", "waiting"])
+@pytest.mark.parametrize("state", ["running", "waiting", "batched"])
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_a_run_whose_process_was_killed_is_put_back(state: str, is_lost: bool) -> None:
     assert _decide(replace(BROKEN, run_state=state, is_lost=is_lost)) is Care.RESTART

@@ -50,7 +50,7 @@ def test_its_declarations_name_it_and_pin_the_version_that_its_tasks_are_of(proj
 def test_each_of_its_flows_has_the_deployment_that_it_has_here_and_no_other_is_left(project: Path) -> None:
     made, here = (yaml.safe_load((folder / "prefect.yaml").read_text()) for folder in (project, ROOT))
     flows = {path.stem for path in (project / "flows").glob("*.py")} - {"__init__"}
-    assert {"triage_tickets", "remind_reviewers", "replay_quarantine", "send_brief"} <= flows
+    assert {"triage_tickets", "remind_reviewers", "replay_quarantine", "send_brief", "follow_batches"} <= flows
     assert made.pop("name") == "demo"
     kept = [each for each in here.pop("deployments") if each["entrypoint"].split(".")[1] in flows]
     assert made.pop("deployments") == kept

@@ -54,8 +54,8 @@ def test_a_run_whose_process_was_killed_is_lost_at_once_and_beyond_doubt(house: 
     assert _list_lost(house.ledger) == [("night-1", True)]
 
 
-@pytest.mark.parametrize("state", [s for s in RunState if s is not RunState.RUNNING])
-def test_a_run_that_is_not_running_is_not_lost(house: House, state: RunState) -> None:
+@pytest.mark.parametrize("state", [s for s in RunState if s not in (RunState.RUNNING, RunState.BATCHED)])
+def test_a_run_that_has_ended_or_waits_for_a_person_is_not_lost(house: House, state: RunState) -> None:
     with house.ledger.working(60.0) as worker:
         _open(house.ledger, "night-1", worker.worker_id)
     house.ledger.write(lambda c: set_state(c, "night-1", state))
