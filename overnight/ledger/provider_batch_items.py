@@ -89,7 +89,7 @@ def record_results(connection: sa.Connection, batch_id: str, results: Sequence[I
         if attempt_id is not None:
             wanted.setdefault(attempt_id, result)
     keys = _find_unanswered(connection, batch_id, sorted(wanted))
-    new = {a: r for a, r in wanted.items() if r.custom_id == _name_item(batch_id, a, keys.get(a, ""))}
+    new = {a: r for a, r in wanted.items() if r.custom_id == name_item(batch_id, a, keys.get(a, ""))}
     made = {a: make_body(r.body) for a, r in new.items() if r.body}
     rows = [
         {
@@ -160,7 +160,7 @@ def _join_open(query: sa.Select[tuple[object, ...]]) -> sa.Select[tuple[object, 
 
 
 def _make_arrived(row: sa.Row[tuple[object, ...]], body: bytes) -> Arrived:
-    custom_id = _name_item(row.batch_id, row.attempt_id, row.request_key)
+    custom_id = name_item(row.batch_id, row.attempt_id, row.request_key)
     return Arrived(
         attempt_id=row.attempt_id,
         key=row.request_key,
@@ -185,14 +185,7 @@ def _find_unanswered(connection: sa.Connection, batch_id: str, attempt_ids: Sequ
     }
 
 
-def find_items(connection: sa.Connection, key: str) -> dict[int, dict[str, Any]]:
-    """With which provider batches a request went, by its attempts: their ids and states, the item's, what came."""
-    query = sa.select(_I.attempt_id, _I.kind, _I.arrived_at, _B.batch_id, _B.provider_id, _B.state, _B.reason)
-    rows = connection.execute(query.join(provider_batches, _B.batch_id == _I.batch_id).where(_I.request_key == key))
-    return {row.attempt_id: as_dict(row) | {"custom_id": _name_item(row.batch_id, row.attempt_id, key)} for row in rows}
-
-
-def _name_item(batch_id: str, attempt_id: int, key: str) -> str:
+def name_item(batch_id: str, attempt_id: int, key: str) -> str:
     """As `llm.batches.name_item`, which stands above: a test holds them together."""
     return f"{key[:_N_DIGITS]}-{batch_id}-{attempt_id:x}"
 

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from overnight.ledger.clock import read_clock
 from overnight.ledger.leases import Worker, is_free
-from overnight.ledger.provider_batch_schema import provider_batch_items, provider_batches
+from overnight.ledger.provider_batch_items import name_item
+from overnight.ledger.provider_batch_schema import awaited_batches, provider_batch_items, provider_batches
 from overnight.ledger.provider_batches import list_batches
 from overnight.ledger.schema import attempts, leases
 from overnight.records import BatchState, ProviderBatch
@@ -103,7 +104,10 @@ def list_items_of(connection: sa.Connection, key: str) -> list[dict[str, Any]]:
     i, b = provider_batch_items.c, provider_batches.c
     query = sa.select(i.attempt_id, i.kind, i.arrived_at, b.batch_id, b.provider_id, b.state)
     query = query.join(provider_batches, b.batch_id == i.batch_id).where(i.request_key == key)
-    return [dict(row) for row in connection.execute(query.order_by(i.attempt_id)).mappings()]
+    return [
+        dict(row) | {"custom_id": name_item(row["batch_id"], row["attempt_id"], key)}
+        for row in connection.execute(query.order_by(i.attempt_id)).mappings()
+    ]
 
 
 def _sum_up(rows: Sequence[sa.Row[tuple[object, ...]]]) -> BatchProgress:

@@ -60,6 +60,7 @@ def _tell_attempt(a: dict[str, Any], request: dict[str, Any], now: float | None)
     node.when = tell_time(a["opened_at"], now) + took
     if packed := a.get("provider_batch"):
         node.lines.append(_tell_packed(packed, is_open=a["closed_at"] is None, now=now))
+        node.lines.append(f"its item there: {packed['custom_id']}")
     elif a["closed_at"] is None:
         node.lines.append("never closed: what came of it is unknown, and it may have been billed")
     if batch := a.get("batch"):
