@@ -138,6 +138,13 @@ ELSEWHERE = {
     FailureClass.MISSING_VALUE: ("an empty input column", "0 calls; quarantined"),
     FailureClass.UNRENDERABLE: ("a filter of the template that fails on the row", "0 calls; quarantined"),
     FailureClass.BATCH_RULE: ("a row that an expectation names", "quarantined after its answer"),
+    FailureClass.EXPIRED: ("a batch whose item the provider shows as expired", "put into the next batch, alone"),
+    FailureClass.CANCELED: (
+        "a batch that is canceled before its item was answered",
+        "put into the next batch, or online",
+    ),
+    FailureClass.IN_BATCH: ("a batch that has not ended", "0 calls more; pending"),
+    FailureClass.IN_DOUBT: ("a batch whose sending was not answered and that is not found", "0 calls more; pending"),
 }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 import time
 from typing import Any
 
@@ -58,9 +60,11 @@ def doubtful(batched: House, fake: FakeProvider) -> str:
     prompt, batch_id, now = batched.make_prompt(), "00000000000000aa", time.time()
     openings = [Opening(d * 64, prompt.prompt_hash, "{}", make_body(b"{}"), RUN, now, WORST_USD) for d in "12"]
 
+    worker = batched.worker
+
     def fill(connection: sa.Connection) -> None:
         whose: dict[str, Any] = {"run_id": RUN, "model": "openai:gpt-fake", "endpoint": fake.openai_base_url}
-        packed = begin_batch(connection, batch_id=batch_id, packed_by=batched.worker, now=now, **whose)
+        packed = begin_batch(connection, batch_id=batch_id, packed_by=worker, now=now, **whose)
         assert len(pack(packed, connection, openings)) == len(openings)
 
     batched.ledger.write(fill)
@@ -158,12 +162,13 @@ def test_what_a_person_found_at_the_provider_is_recorded_and_who_found_it(
     cli: Cli, batched: House, fake: FakeProvider, doubtful: str
 ) -> None:
     [theirs] = fake.batches.add_others("openai", 1, owner=KEY, n_items=2)
+    fake.batches.ends_after = None
     code, _, err = cli("batches", "--sent", f"{doubtful}={theirs.provider_id}", "--by", "Ada")
     assert (code, err.startswith(f"Recorded: the provider has {doubtful} as {theirs.provider_id}")) == (0, True)
     found = _find(batched, doubtful)
     assert (found.state, found.provider_id, found.reason) == (BatchState.SUBMITTED, theirs.provider_id, None)
     assert _settled_by(batched, doubtful) == "Ada"
-    assert not fake.calls
+    assert [call.path.split("/")[0] for call in fake.calls] == ["GET "]
     # What is settled is not in doubt any more.
     for again in (("--sent", f"{doubtful}={theirs.provider_id}"), ("--not-sent", doubtful, "--yes")):
         code, _, err = cli("batches", *again)
@@ -192,8 +197,9 @@ def test_what_cannot_be_the_batch_is_refused_in_one_line(
 
 
 def test_what_the_provider_never_had_is_free_again_once_somebody_is_sure(
-    cli: Cli, batched: House, doubtful: str
+    cli: Cli, batched: House, monkeypatch: pytest.MonkeyPatch, doubtful: str
 ) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
     said = "are paid for twice: up to 0.5000 USD more"
     code, out, err = cli("batches", "--not-sent", doubtful)
     assert (code, out) == (1, "")
@@ -230,8 +236,8 @@ def test_following_says_what_came_and_which_run_can_go_on(
     cli: Cli, batched: House, fake: FakeProvider, doubtful: str
 ) -> None:
     [theirs] = fake.batches.add_others("openai", 1, owner=KEY, n_items=2)
-    cli("batches", "--sent", f"{doubtful}={theirs.provider_id}")
     fake.batches.ends_after = None
+    cli("batches", "--sent", f"{doubtful}={theirs.provider_id}")
     code, out, err = cli("batches", "--follow")
     assert (code, err) == (0, "")
     assert out.startswith("Looked at the providers: 0 provider batches ended, 1 open, 0 in doubt.\n")

@@ -10,13 +10,18 @@ import sqlalchemy as sa
 from overnight.complete.forecast import Ground
 from overnight.complete.misses import Reason
 from overnight.complete.plan import StepPlan, plan_step
+from overnight.complete.resolve import resolve_prompt
+from overnight.ledger.attempts import record_prompt
 from overnight.ledger.columns import metadata
+from overnight.ledger.history import find_request
 from overnight.ledger.manifests import record_batches
 from overnight.ledger.runs import pin_model, pin_prompt
 from overnight.parts import read_part
-from overnight.records import Batch, ModelTerms, Prompt
+from overnight.prompts import parse_prompt
+from overnight.records import Batch, BatchState, Mode, ModelTerms, Prompt
 from tests.conftest import RUN
 from tests.fakes.provider import Scripted
+from tests.fakes.with_provider import record_batch
 from tests.unit.complete.conftest import Desk
 
 NO_BLUE = {"rule": "forbidden", "field": "quote", "phrases": ["blue"]}
@@ -224,3 +229,80 @@ def test_a_run_that_pinned_the_prompt_and_did_not_ask_it_tells_nothing(desk: Des
     desk.house.ledger.write(lambda c: pin_prompt(c, RUN, prompt))
     desk.house.ledger.write(lambda c: record_batches(c, RUN, [desk.house.read_batch(["a"])]))
     assert _reasons(_plan(desk, desk.house.read_batch(["A"], n=2))) == {"new_row": 1}
+
+
+def test_what_a_prompt_had_answered_is_a_hit_when_it_is_switched_to_batches_and_back(desk: Desk) -> None:
+    online, batch = desk.make_prompt(), desk.house.read_batch(["a red car", "a blue one"])
+    _record(desk, batch, online)
+    desk.complete(batch, online)
+    text = online.text.replace("model: ", 'mode: batch\nby: "06:00"\nmodel: ', 1)
+    parsed = parse_prompt(online.name, text=text, schema=online.schema, checks=online.checks)
+    switched = resolve_prompt(parsed, online.model, endpoint=online.endpoint)
+    assert (switched.mode, switched.by, switched.prompt_hash) == ("batch", "06:00", online.prompt_hash)
+    step = _plan(desk, batch, prompt=switched)
+    assert (step.n_hits, step.n_misses, step.mode, step.by) == (2, 0, Mode.BATCH, "06:00")
+    assert {row["request_key"] for row in desk.read(desk.complete(batch, switched))} == _keys(desk)
+    # The ledger keeps the text that was asked first, and both are under its hash.
+    desk.house.ledger.write(lambda c: record_prompt(c, switched, 2.0))
+    with desk.house.ledger.reading() as connection:
+        assert all(find_request(connection, key) for key in _keys(desk))
+    # Sent elsewhere, it is the model that has changed, and no word of the prompt.
+    moved = resolve_prompt(parsed, "openai:gpt-other", endpoint=online.endpoint)
+    assert _reasons(_plan(desk, batch, prompt=moved)) == {"changed_model": 2}
+
+
+def _keys(desk: Desk) -> set[str]:
+    return {
+        key.hex() if isinstance(key, bytes) else key
+        for (key,) in desk.house.fetch("SELECT request_key FROM completions")
+    }
+
+
+BOTH = replace(TERMS, batch_input_usd_per_million=5e5, batch_output_usd_per_million=5e5)
+
+
+def test_a_plan_has_both_prices(desk: Desk) -> None:
+    batch = desk.house.read_batch(["a", "b"])
+    step = _plan(desk, batch, terms=(BOTH,))
+    online, in_batches = step.forecast.needs.cost_usd, step.forecast.needs.batch_cost_usd
+    assert online is not None
+    assert in_batches is not None
+    assert (in_batches.low, in_batches.high) == (online.low / 2, online.high / 2)
+    assert (step.has_batch_price, step.mode, step.cost_usd) == (True, Mode.ONLINE, online)
+    asked = replace(desk.make_prompt(), mode="batch")
+    assert _plan(desk, batch, prompt=asked, terms=(BOTH,)).cost_usd == in_batches
+
+
+def test_without_a_price_of_batches_they_count_as_calls_one_by_one(desk: Desk) -> None:
+    step = _plan(desk, desk.house.read_batch(["a", "b"]), terms=(TERMS,))
+    assert step.forecast.needs.batch_cost_usd == step.forecast.needs.cost_usd is not None
+    assert not step.has_batch_price
+
+
+@pytest.mark.parametrize("n_batched", [0, 1, 2])
+def test_what_was_paid_in_batches_makes_no_forecast_of_calls_too_low(desk: Desk, n_batched: int) -> None:
+    prompt, asked = desk.make_prompt(), desk.house.read_batch(["a", "b"])
+    _record(desk, asked, prompt)
+    desk.complete(asked, prompt)
+    _pay(desk, n_batched)
+    needs = _plan(desk, desk.house.read_batch(["c", "d"], n=2), terms=(BOTH,)).forecast.needs
+    assert needs.cost_usd is not None
+    assert needs.batch_cost_usd is not None
+    tokens = (needs.input_tokens.high + needs.output_tokens.high, needs.input_tokens.low + needs.output_tokens.low)
+    assert (needs.cost_usd.high, needs.cost_usd.low) == pytest.approx(tokens, rel=0.01)
+    assert needs.batch_cost_usd.high == pytest.approx(needs.cost_usd.high / 2, rel=0.01)
+
+
+def _pay(desk: Desk, n_batched: int) -> None:
+    """As if the calls had been paid at a dollar a token, and some of them in a batch at half of it."""
+    desk.house.tamper("UPDATE attempts SET cost_usd = input_tokens + output_tokens")
+    batch_id = record_batch(desk.house.ledger, RUN, BatchState.ENDED)
+    keys = desk.house.fetch("SELECT attempt_id, request_key FROM attempts ORDER BY attempt_id")
+    for attempt_id, key in keys[:n_batched]:
+        desk.house.tamper(f"UPDATE attempts SET cost_usd = cost_usd / 2 WHERE attempt_id = {attempt_id:d}")  # noqa: S608 - a number
+        item = {"attempt_id": attempt_id, "batch_id": batch_id, "request_key": key}
+        desk.house.tamper(
+            "INSERT INTO provider_batch_items (attempt_id, batch_id, request_key)"
+            " VALUES (:attempt_id, :batch_id, :request_key)",
+            **item,
+        )
