@@ -20,7 +20,12 @@ from overnight.keys import canonical_json, digest_bytes
 from overnight.ledger import Ledger, migrate
 from overnight.ledger.completions import Completion, find_completions
 from overnight.ledger.draws import find_evidence
+from overnight.ledger.inspection import inspect_ledger
+from overnight.ledger.provider_batch_items import find_in_batches
+from overnight.ledger.provider_batches import list_batches
 from overnight.ledger.releases import get_release
+from overnight.ledger.runs import find_mode
+from overnight.ledger.sends import find_sends
 from overnight.ledger.spend import Spend, find_spend
 
 PROMPT, BODY, KEY = (bytes([n]) * 32 for n in range(3))
@@ -178,3 +183,16 @@ def test_what_was_read_before_there_were_seeds_is_kept_and_what_waits_is_drawn_a
         assert (answered.policy.n_reviewers, waiting.policy.n_reviewers) == (1, 2)
         assert (len(answered.items), len(waiting.items)) == (1, 0)
         assert find_history(connection, answered).draw is None
+
+
+def test_a_ledger_of_before_there_were_provider_batches_is_looked_at_as_it_is_and_has_none(old_url: str) -> None:
+    _upgrade(old_url, "0007")
+    facts = inspect_ledger(old_url)
+    assert (facts.version, facts.n_unknown, facts.n_in_batches) == ("0007", 1, 0)
+    with closing(Ledger(old_url)) as ledger, ledger.reading() as connection:
+        assert find_mode(connection, "night-1") == (None, None)
+        assert list_batches(connection) == []
+        assert find_in_batches(connection, [KEY.hex()]) == {}
+        # A call that was lost stays so.
+        assert find_sends(connection, "night-1", [KEY.hex()])[KEY.hex()].failures[0][0] == "open"
+    assert inspect_ledger(old_url).n_unknown == 1

@@ -6,8 +6,16 @@ import pytest
 
 from overnight.keys import digest_bytes
 from overnight.ledger.manifests import find_batches, find_part, is_recorded, record_batches, record_part, replace_input
-from overnight.ledger.runs import find_pinned_prompt, find_run_of, get_prompt_name, pin_model, pin_prompt
-from overnight.records import Batch, CheckedBatch, CompletedBatch, Part
+from overnight.ledger.runs import (
+    find_mode,
+    find_pinned_prompt,
+    find_run_of,
+    get_prompt_name,
+    pin_mode,
+    pin_model,
+    pin_prompt,
+)
+from overnight.records import Batch, CheckedBatch, CompletedBatch, Mode, Part
 from tests.conftest import RUN, House
 
 PART = Part("parts/x.parquet", digest_bytes(b"part"), 3)
@@ -115,3 +123,18 @@ def test_what_was_made_of_other_rows_goes_with_them_and_the_rest_stays(house: Ho
     assert read(2) == [[1, 2], [1]]
     house.ledger.write(lambda c: replace_input(c, RUN, "reply", 2, []))
     assert (read(2), read(1)) == ([[], []], [[1], [1]])
+
+
+def test_how_a_run_s_rows_are_asked_stays_as_its_first_pass_had_it(house: House) -> None:
+    house.begin()
+    write, read = house.ledger.write, house.ledger.read
+    assert read(lambda c: find_mode(c, RUN)) == read(lambda c: find_mode(c, "nowhere")) == (None, None)
+    assert write(lambda c: pin_mode(c, RUN, Mode.BATCH, 7.0)) == (Mode.BATCH, 7.0)
+    assert write(lambda c: pin_mode(c, RUN, Mode.ONLINE, None)) == (Mode.BATCH, 7.0)
+    assert read(lambda c: find_mode(c, RUN)) == (Mode.BATCH, 7.0)
+
+
+def test_a_run_without_a_deadline_is_given_none_later(house: House) -> None:
+    house.begin()
+    house.ledger.write(lambda c: pin_mode(c, RUN, Mode.BATCH, None))
+    assert house.ledger.write(lambda c: pin_mode(c, RUN, Mode.BATCH, 7.0)) == (Mode.BATCH, None)
