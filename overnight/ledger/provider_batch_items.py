@@ -108,16 +108,15 @@ def record_results(connection: sa.Connection, batch_id: str, results: Sequence[I
 
 def find_in_batches(connection: sa.Connection, keys: Sequence[str]) -> dict[str, InBatch]:
     """The keys that stand in a provider batch, or whose result has come and is not judged yet."""
-    query = sa.select(_I.attempt_id, _I.request_key, _I.kind, _B.batch_id, _A.run_id, _B.state)
-    query = _join_open(query).join(
-        claims, (claims.c.request_key == _I.request_key) & (claims.c.attempt_id == _I.attempt_id)
-    )
-    found = rows_of(connection, query.where(_B.state != BatchState.UNSENT), _I.request_key, keys)
+    query = sa.select(_I.attempt_id, claims.c.request_key, _I.kind, _B.batch_id, _B.run_id, _B.state)
+    # By the claim, which ends with the attempt: attempts are many more.
+    query = query.join(claims, claims.c.attempt_id == _I.attempt_id)
+    query = query.join(provider_batches, _B.batch_id == _I.batch_id).where(_B.state != BatchState.UNSENT)
     return {
         row.request_key: InBatch(
             row.attempt_id, row.batch_id, row.run_id, BatchState(row.state), has_result=row.kind is not None
         )
-        for row in found
+        for row in rows_of(connection, query, claims.c.request_key, keys)
     }
 
 
@@ -133,7 +132,7 @@ def take_arrived(connection: sa.Connection, worker: Worker, keys: Sequence[str])
             *(_I.batch_id, _I.kind, _I.status, _I.provider_request_id, _I.body),
         )
     )
-    found = [row for some in batched(free) for row in connection.execute(query.where(_I.attempt_id.in_(some)))]
+    found = [row for some in batched(free) for row in connection.execute(query.where(_A.attempt_id.in_(some)))]
     came = get_bodies(connection, [row.body for row in found if row.body])
     return {row.request_key: _make_arrived(row, next(came) if row.body else b"") for row in found}
 
@@ -148,7 +147,7 @@ def _hold_free(connection: sa.Connection, worker: Worker, keys: Sequence[str]) -
     taken = taken.join(leases, leases.c.worker_id == _I.taken_by, isouter=True)
     now, free = read_clock(connection), list[int]()
     for some in batched(attempt_ids):
-        rows = connection.execute(taken.where(_I.attempt_id.in_(some))).all()
+        rows = connection.execute(taken.where(_A.attempt_id.in_(some))).all()
         free += [row.attempt_id for row in rows if row.worker_id is None or is_free(row, worker, now)]
     return free
 
