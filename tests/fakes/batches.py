@@ -56,6 +56,8 @@ class FakeBatch:
     created_at: float
     metadata: dict[str, str] = field(default_factory=dict)
     input_file_id: str = ""
+    #: As it was sent: OpenAI's file, Anthropic's body.
+    raw: bytes = b""
     #: Of OpenAI: code and message where it fails as a whole.
     refused: tuple[str, str] | None = None
     n_looks: int = 0

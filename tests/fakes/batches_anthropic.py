@@ -63,7 +63,7 @@ class AnthropicSide:
             raise Refusal(400, f"requests.custom_id: String should match pattern '^{_CUSTOM_ID.pattern}$'")
         if len({item.custom_id for item in items}) < len(items):
             raise Refusal(400, "requests.custom_id: Must be unique")
-        batch = FakeBatch(ANTHROPIC, make_id(ANTHROPIC), owner, items, self._batches.clock())
+        batch = FakeBatch(ANTHROPIC, make_id(ANTHROPIC), owner, items, self._batches.clock(), raw=raw)
         self._batches.received.append(batch)
         return web.json_response(self._show(batch))
 

@@ -77,6 +77,7 @@ class OpenAISide:
             self._batches.clock(),
             metadata=body.get("metadata") or {},
             input_file_id=body["input_file_id"],
+            raw=content,
             refused=self._batches.fails.pop(0) if self._batches.fails else refused,
         )
         self._batches.received.append(batch)
