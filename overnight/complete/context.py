@@ -82,6 +82,8 @@ class RunContext:
     packer: Packer | None = None
     #: Whether rows of the run are with a provider, or about to be: what is set aside for them comes back.
     has_batches: bool = False
+    #: Answers that came with provider batches, and that are judged in this pass: their money comes back with it.
+    n_arrived: int = 0
     #: Rows of each batch, by step and number, that are with a provider.
     n_with_provider: dict[tuple[int, int], int] = field(default_factory=dict)
     #: Provider batches, of whichever run, that have rows of this one.

@@ -39,6 +39,7 @@ def complete_in_passes(
         pass_n = passes.statistics["attempt_number"]
         left = [b for b in batches if pass_n == 1 or completed[b.n].n_pending]
         completed.update({batch.n: batch for batch in complete(left, pass_n)})
+        context.n_arrived = 0
         # What is with a provider is not asked otherwise, however often.
         n_left = sum(batch.n_pending for batch in completed.values()) - sum(context.n_with_provider.values())
         return context.halted is None and n_left > 0

@@ -120,6 +120,13 @@ def find_in_batches(connection: sa.Connection, keys: Sequence[str]) -> dict[str,
     }
 
 
+def count_arrived(connection: sa.Connection, run_id: str) -> int:
+    """How many of the run's requests have a result that nobody has judged."""
+    query = sa.select(sa.func.count()).select_from(provider_batch_items).join(attempts, _A.attempt_id == _I.attempt_id)
+    query = query.where(_A.run_id == run_id, _A.outcome == "open", _I.kind.is_not(None))
+    return connection.execute(query).scalar_one()
+
+
 def take_arrived(connection: sa.Connection, worker: Worker, keys: Sequence[str]) -> dict[str, Arrived]:
     """Take what came back for these keys and is judged by nobody else who lives: this worker judges it now."""
     free = _hold_free(connection, worker, keys)

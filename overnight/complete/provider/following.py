@@ -111,7 +111,8 @@ class _Follower:
         """Whether nobody works on it any more."""
         # One that asks nothing and judges at once: a process that lives all the same finds its batch given up.
         stale = self.ledger.read(lambda connection: list_stale(connection, Worker(0)))
-        return batch.batch_id in {s.batch.batch_id for s in stale if not s.is_in_hand}
+        # Where there is a reason, its submit is over, and was not answered.
+        return batch.batch_id in {s.batch.batch_id for s in stale if not s.is_in_hand or s.batch.reason}
 
     async def _look(self, batch: ProviderBatch) -> None:
         client = await self._find_client(batch)

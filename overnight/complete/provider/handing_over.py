@@ -18,7 +18,7 @@ from overnight.taxonomy import MAX_ATTEMPTS, FailureClass
 
 _PACKED = "It is in a provider batch that is being put together."
 _ENDED = "It was in a provider batch that has just ended: it is asked in the next pass."
-_NO_MONEY = "It waits for money that is set aside for provider batches which have not ended."
+_NO_MONEY = "It waits for money that is set aside for rows of provider batches."
 #: Where it is asked otherwise than at first: as many rows online as this, or as this share of all.
 _REPAIRED_ONLINE, _SHARE_REPAIRED_ONLINE = 100, 10
 
@@ -54,6 +54,8 @@ async def hand_over(asking: Asking, request: Request, lane: Lane) -> Outcome | N
     assert context.packer is not None, "rows are packed where there is a packer"  # noqa: S101 - narrows the type
     found = await context.packer.pack(lane.model, lane.endpoint, opening, len(body))
     if isinstance(found, Shortfall):
+        if context.n_arrived:
+            return Outcome(RowState.PENDING, None, FailureClass.BUDGET, None, _NO_MONEY)
         if not context.has_batches:
             raise OverBudget(found)
         return Outcome(RowState.PENDING, None, FailureClass.IN_BATCH, None, _NO_MONEY)

@@ -13,6 +13,7 @@ from overnight.complete.provider.packing import Packer
 from overnight.complete.provider.sending import send_packed
 from overnight.failures import CallFailed
 from overnight.ledger import Ledger
+from overnight.ledger.provider_batch_items import count_arrived
 from overnight.ledger.provider_batch_progress import record_awaited
 from overnight.ledger.provider_batches import list_batches
 from overnight.records import BatchState, ProviderBatch
@@ -30,6 +31,7 @@ def begin_turn(context: RunContext, engine: Engine) -> list[str]:
     fallback_at = find_fallback_at(run_id, ledger, settings)
     faults = list(follow_batches(ledger, settings).faults)
     context.n_repaired, context.awaited = 0, set()
+    context.n_arrived = ledger.read(lambda connection: count_arrived(connection, run_id))
     if fallback_at is not None and time.time() >= fallback_at:
         faults += cancel_batches(ledger, settings, run_id).faults
         context.packer = None
