@@ -30,9 +30,15 @@ from overnight.complete import Engine
 from overnight.failures import OvernightError
 from overnight.ledger import Ledger
 from overnight.ledger.manifests import record_batches, record_part
+from overnight.ledger.runs import pin_mode
 from overnight.records import CheckedBatch, CompletedBatch, Prompt, Release
 from tests.conftest import RUN, House, make_settings
-from tests.trials.night import Night, cut_source
+from tests.trials.batch_night import BatchNight
+from tests.trials.night import cut_source
+
+#: Of one provider batch.
+BATCH_ROWS = 25
+_KEYS = {"OPENAI_API_KEY": "sk-fake-0123456789abcdef", "ANTHROPIC_API_KEY": "sk-ant-fake-0123456789"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,10 @@ class Orders:
     failpoint: str = ""
     #: The most bytes that a file of the process may have; as many as it likes.
     max_bytes: int | None = None
+    #: The model whose provider is asked in batches; rows are asked by calls.
+    in_batches: str | None = None
+    #: Whether it is late after the first turn: what the provider has not answered is asked by calls.
+    is_late: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,17 +79,24 @@ class Ended:
 def work(orders: Orders) -> dict[str, Any]:
     """Take the run up where it is, and go on to the gate."""
     home = Path(orders.home)
-    settings = make_settings(home, orders.ledger_url, concurrency=orders.concurrency)
+    settings = make_settings(
+        home, orders.ledger_url, concurrency=orders.concurrency, batch_rows=BATCH_ROWS, batch_grace_s=0.0
+    )
     with closing(Ledger(settings.ledger_url)) as ledger, closing(Engine(settings, ledger)) as engine:
         house = House(settings, ledger)
         house.begin()
-        prompt = house.make_prompt(endpoint=orders.endpoint)
-        night = Night(house, engine, prompt, cut_source(home, ["some words"] * orders.n_rows))
+        prompt = house.make_prompt(model=orders.in_batches, endpoint=orders.endpoint)
+        night = BatchNight(house, engine, prompt, cut_source(home, ["some words"] * orders.n_rows))
         ledger.write(lambda connection: record_batches(connection, RUN, list(night.batches)))
-        ended = night.work()
+        ended = night.work_in_batches(lambda: _go_on(orders, ledger)) if orders.in_batches else night.work()
         ledger.write(lambda connection: record_batches(connection, RUN, list(ended.completed)))
         found = {"n_accepted": ended.n_accepted, "n_pending": ended.n_pending, "why": ended.why}
         return found if ended.n_pending else found | {"digest": _offer(ended.completed, prompt, house, orders).digest}
+
+
+def _go_on(orders: Orders, ledger: Ledger) -> None:
+    if orders.is_late:
+        ledger.write(lambda connection: pin_mode(connection, RUN, None, 1.0))
 
 
 def _offer(completed: Any, prompt: Prompt, house: House, orders: Orders) -> Release:
@@ -137,7 +154,7 @@ class Workshop:
     def open(cls) -> Iterator[Self]:
         """It closes when its last process has ended."""
         command = [sys.executable, "-m", __name__]
-        environment = os.environ | {"OPENAI_API_KEY": "sk-fake-0123456789abcdef"}
+        environment = os.environ | _KEYS
         with subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as maker:
