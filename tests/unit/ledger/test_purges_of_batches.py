@@ -84,6 +84,7 @@ def test_a_result_that_comes_while_the_same_bytes_are_dropped_has_them(packing: 
     packing.end()
     packing.close(packing.make_closing(packing.take()[KEYS[0]]))
     packing.house.tamper("UPDATE completions SET accepted_at = 2")
+    packing.house.tamper("UPDATE attempts SET body = NULL")
     ids = packing.send(KEYS[1:2], OTHER_ID)
     _end(packing)
     recorded = threading.Event()
