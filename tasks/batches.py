@@ -21,14 +21,15 @@ from overnight.ledger.provider_batch_progress import find_progress
 from overnight.ledger.provider_batches import list_batches
 from overnight.nights import WITH_PROVIDER, name_suspension
 from overnight.records import BatchState, RunState
+from overnight.report.batches import count_batches
 from overnight.settings import Settings
 from tasks.board import show_batches
 from tasks.limit import not_counted
 from tasks.nightly import RunEnded
 from tasks.run import Run
 
-#: States in which something may still come, or be sent, without anybody's doing.
-_OPEN = (BatchState.PACKING, BatchState.SUBMITTING, BatchState.SUBMITTED)
+#: How long a provider may take to stop with a batch; so long a deployed run waits for it too, since its time is short.
+_CANCELING_S = 900.0
 
 
 def wait_for_batches(run: Run) -> None:
@@ -36,26 +37,25 @@ def wait_for_batches(run: Run) -> None:
     Wait until nothing of the run is with a provider any more, or until it must go on without.
 
     A deployed flow is suspended: its process ends here, and `follow-batches` has it resumed. Where somebody resumes it
-    before, it goes over its rows, and is suspended again.
+    before, it goes over its rows, and is suspended again. Only while a provider is stopping does it stay.
 
     Raises:
         RunEnded: Nobody waits beside the run: it goes on when somebody continues it.
         RunHalted: It was stopped while it waited.
     """
-    line = f"{WITH_PROVIDER}{_count(run)}."
+    line, is_canceling = f"{WITH_PROVIDER}{_count(run)}.", _is_canceling(run)
     run.set_state(RunState.BATCHED, line)
     with get_client(sync_client=True) as client:
         show_batches(client, run.run_id, UUID(flow_run.id), run.ledger)
     get_run_logger().info(line)
-    if run.deployed:
+    if run.deployed and not is_canceling:
         _suspend(line, name_suspension(run.engine.context(run.run_id).pass_id))
-    elif run.settings.wait:
-        with not_counted():
-            _poll(run)
-        run.refuse_if_stopped()
-    else:
+    if not run.deployed and not run.settings.wait:
         how = f"`overnight continue {run.run_id}` goes on with what has come by then."
         raise RunEnded(RunState.BATCHED, f"{line} {how}")
+    with not_counted():
+        _poll(run)
+    run.refuse_if_stopped()
     run.set_state(RunState.RUNNING)
 
 
@@ -65,14 +65,16 @@ def _count(run: Run) -> str:
         progress = find_progress(connection, [run.run_id]).get(run.run_id)
     if progress is None:
         return "all of its batches have ended"
-    batches = "1 provider batch" if progress.n_batches == 1 else f"{progress.n_batches:,} provider batches"
-    return f"{progress.n_items:,} requests in {batches}"
+    requests = "1 request" if progress.n_items == 1 else f"{progress.n_items:,} requests"
+    return f"{requests} in {count_batches(progress.n_batches)}"
 
 
 def is_due(run_id: str, ledger: Ledger, settings: Settings) -> bool:
     """Whether the run has nothing to wait for any more, or no time."""
     with ledger.reading() as connection:
-        is_open = bool(list_batches(connection, run_id=run_id, states=_OPEN, limit=1))
+        progress = find_progress(connection, [run_id]).get(run_id)
+    # What is in doubt does not end by itself.
+    is_open = progress is not None and progress.n_batches > progress.n_in_doubt
     fallback_at = find_fallback_at(run_id, ledger, settings)
     return not is_open or (fallback_at is not None and fallback_at <= time.time())
 
@@ -106,8 +108,16 @@ def _poll(run: Run) -> None:
             get_run_logger().warning("%s", fault)
         with get_client(sync_client=True) as client:
             show_batches(client, run.run_id, UUID(flow_run.id), run.ledger)
-        if is_due(run.run_id, run.ledger, run.settings):
+        if is_due(run.run_id, run.ledger, run.settings) and not _is_canceling(run):
             return
+
+
+def _is_canceling(run: Run) -> bool:
+    """Whether a provider has been asked to stop, and may be about to."""
+    since = time.time() - _CANCELING_S
+    with run.ledger.reading() as connection:
+        sent = list_batches(connection, run_id=run.run_id, states=[BatchState.SUBMITTED])
+    return any((batch.canceled_at or 0.0) > since for batch in sent)
 
 
 def _find_pause_s(run: Run) -> float:

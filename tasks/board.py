@@ -16,9 +16,8 @@ from overnight.ledger import Ledger
 from overnight.ledger.provider_batch_progress import find_progress
 from overnight.ledger.provider_batches import list_batches
 from overnight.records import ProviderBatch
-from overnight.report.batches import describe_progress
+from overnight.report.batches import describe_age, describe_progress
 from overnight.report.measure import escape_markdown
-from overnight.report.notices import describe_span
 
 _HEAD = ("| provider batch | at the provider | state | done | age | expires |", "|---|---|---|---|---|---|")
 
@@ -29,7 +28,7 @@ def show_batches(client: SyncPrefectClient, run_id: str, flow_run_id: UUID, ledg
     with ledger.reading() as connection:
         batches = list_batches(connection, run_id=run_id)
         progress = find_progress(connection, [run_id]).get(run_id)
-    if not batches:
+    if not batches and progress is None:
         return
     said = f"Provider batches: {describe_progress(progress, now) if progress else 'all have ended'}"
     share = 100.0 * progress.n_done / max(1, progress.n_items) if progress else 100.0
@@ -38,7 +37,9 @@ def show_batches(client: SyncPrefectClient, run_id: str, flow_run_id: UUID, ledg
 
 
 def describe_batches(batches: Sequence[ProviderBatch], now: float) -> str:
-    """A table in markdown, a line a provider batch."""
+    """A table in markdown, a line a provider batch; the oldest first."""
+    if not batches:
+        return "Its rows are in provider batches of other runs, which had them first."
     return "\n".join([*_HEAD, *(_describe(batch, now) for batch in reversed(batches))])
 
 
@@ -50,7 +51,7 @@ def _describe(batch: ProviderBatch, now: float) -> str:
         batch.provider_id or "",
         f"{state}: {batch.reason}" if batch.reason else state,
         f"{_count_done(batch):,} of {batch.n_items:,}",
-        describe_span((batch.ended_at or now) - begun),
+        describe_age((batch.ended_at or now) - begun),
         f"{datetime.fromtimestamp(batch.expires_at, UTC):%Y-%m-%d %H:%M} UTC" if batch.expires_at else "",
     )
     return f"| {' | '.join(escape_markdown(cell) for cell in cells)} |"

@@ -10,11 +10,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
-from overnight.complete.mode import find_by_at, resolve_mode
 
 from overnight.approve import demands_code, find_continued
 from overnight.checks import parse_checks, refuse_unknown_fields
 from overnight.complete import Engine, get_engine, resolve_prompt
+from overnight.complete.mode import find_by_at, resolve_mode
 from overnight.failures import LedgerRefused, OvernightError, RunHalted
 from overnight.inbox.fence import find_lost
 from overnight.ledger import Ledger

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
-from prefect.states import Cancelled, Crashed, Running, State, Suspended
+from prefect.states import Cancelled, Crashed, Running, Suspended
 
 from flows.watch_nights import watch_nights
 from overnight.complete import get_engine
@@ -29,6 +29,7 @@ from tasks import follow_provider_batches, publish_report, wake_runs
 from tasks.batches import wait_for_batches
 from tasks.nightly import nightly_flow
 from tasks.run import current_run
+from tests.fakes.killed import register_killed
 from tests.fakes.people import People
 from tests.fakes.with_provider import move_batch, record_batch
 from tests.flows.conftest import Project
@@ -109,6 +110,17 @@ def _list_artifacts(client: SyncPrefectClient, key: str, run: FlowRun) -> list[A
     )
 
 
+def _end_when_batched(project: Project, batch_id: str) -> threading.Thread:
+    def end() -> None:
+        while _read_run(project)["state"] != "batched":
+            time.sleep(0.01)
+        move_batch(project.ledger, batch_id, BatchState.ENDED, ended_at=time.time())
+
+    ending = threading.Thread(target=end)
+    ending.start()
+    return ending
+
+
 def _read_run(project: Project) -> dict[str, Any]:
     with project.ledger.reading() as connection:
         return get_run(connection, "night-1")
@@ -176,6 +188,24 @@ def test_a_run_whose_deadline_has_come_is_woken_although_its_batch_is_out(
     assert wake() == 1
 
 
+def test_a_run_whose_deadline_has_come_stays_while_the_provider_stops_and_goes_on_at_once(
+    project: Project, client: SyncPrefectClient, night: FlowRun, batch_id: str
+) -> None:
+    project.monkeypatch.setenv("OVERNIGHT_BATCH_POLL_S", "0.05")
+    move_batch(project.ledger, batch_id, BatchState.SUBMITTED, canceled_at=time.time())
+    at = sa.update(runs).where(runs.c.run_id == "night-1").values(by_at=time.time() - 1)
+    project.ledger.write(lambda c: c.execute(at))
+    ending = _end_when_batched(project, batch_id)
+    assert _begin(client, night).is_completed()
+    ending.join()
+    # One that does not stop in good time holds no process.
+    late = record_batch(project.ledger, "night-1", canceled_at=time.time() - 3600)
+    project.ledger.write(lambda c: c.execute(at))
+    assert night.deployment_id is not None
+    assert _begin(client, client.create_flow_run_from_deployment(night.deployment_id)) is None
+    move_batch(project.ledger, late, BatchState.ENDED)
+
+
 def test_what_is_suspended_for_a_person_is_not_woken(
     project: Project, client: SyncPrefectClient, night: FlowRun, batch_id: str
 ) -> None:
@@ -187,9 +217,10 @@ def test_what_is_suspended_for_a_person_is_not_woken(
     assert (wake(), _read(client, night)) == (0, "Suspended")
 
 
+@pytest.mark.usefixtures("batch_id")
 @pytest.mark.parametrize("gone", ["deleted", "cancelled"])
 def test_people_are_told_once_of_a_run_that_nobody_would_wake(
-    project: Project, people: People, client: SyncPrefectClient, night: FlowRun, batch_id: str, gone: str
+    people: People, client: SyncPrefectClient, night: FlowRun, gone: str
 ) -> None:
     _begin(client, night)
     if gone == "deleted":
@@ -214,8 +245,7 @@ def test_a_run_that_was_killed_before_it_was_suspended_is_put_back(
 ) -> None:
     _begin(client, night)
     # As it stood a moment before: the pass open, by a process that is no more.
-    worker = project.ledger.register(0.001)
-    open_again = sa.update(passes).values(ended_at=None, worker_id=worker.worker_id)
+    open_again = sa.update(passes).values(ended_at=None, worker_id=register_killed(project.ledger))
     project.ledger.write(lambda c: c.execute(open_again))
     states: list[State[Any]] = [Running(), *([Crashed()] if is_heard else [])]
     for state in states:
@@ -248,16 +278,9 @@ def test_a_run_by_hand_ends_batched_and_says_how_it_goes_on(project: Project, ba
 def test_a_run_by_hand_that_waits_goes_on_when_nothing_is_out_any_more(project: Project, batch_id: str) -> None:
     project.monkeypatch.setenv("OVERNIGHT_WAIT", "1")
     project.monkeypatch.setenv("OVERNIGHT_BATCH_POLL_S", "0.05")
-
-    def end() -> None:
-        while _read_run(project)["state"] != "batched":
-            time.sleep(0.01)
-        move_batch(project.ledger, batch_id, BatchState.ENDED, ended_at=time.time())
-
-    other = threading.Thread(target=end)
-    other.start()
+    ending = _end_when_batched(project, batch_id)
     ended = project.call("night-1", wait_awhile)
-    other.join()
+    ending.join()
     assert (ended.name, ended.summary.state) == ("COMPLETED Completed", "released")
 
 

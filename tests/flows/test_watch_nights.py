@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -27,6 +25,7 @@ from overnight.ledger.runs import open_pass, set_state
 from overnight.ledger.sightings import see_schedules
 from overnight.records import RunState
 from overnight.settings import Settings
+from tests.fakes.killed import register_killed
 from tests.fakes.people import People
 from tests.fakes.provider import answer_by_schema
 from tests.flows.conftest import QUERIES, Project
@@ -83,17 +82,10 @@ def _begin(run: FlowRun) -> Any:
 
 def _kill(client: SyncPrefectClient, project: Project, run: FlowRun, *, is_heard: bool) -> None:
     """Have the flow run as a process leaves it that opened its run and was killed."""
-    code = (
-        "import os, signal; from overnight.ledger import open_ledger; from overnight.settings import Settings;"
-        "w = open_ledger(Settings.from_env().ledger_url).register(3600.0); print(w.worker_id, flush=True);"
-        "os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    worker_id = register_killed(project.ledger)
     facts: dict[str, Any] = {"flow": "route-banking-query", "parameters": run.parameters, "deployed": True}
     project.ledger.write(
-        lambda c: open_pass(
-            c, run_id="night-1", flow_run_id=str(run.id), now=time.time(), worker_id=int(done.stdout), **facts
-        )
+        lambda c: open_pass(c, run_id="night-1", flow_run_id=str(run.id), now=time.time(), worker_id=worker_id, **facts)
     )
     states: list[State[Any]] = [Pending(), Running(), *([Crashed()] if is_heard else [])]
     for state in states:
