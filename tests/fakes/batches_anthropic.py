@@ -78,7 +78,7 @@ class AnthropicSide:
             raise Refusal(400, "limit is from 1 to 1000")
         page, has_more = self._batches.list_page(ANTHROPIC, owner, limit, request.query.get("after_id"))
         for batch in page:
-            await self._batches.settle(batch)
+            await self._batches.settle(batch, is_look=True)
         ends = {"first_id": page[0].provider_id, "last_id": page[-1].provider_id} if page else {}
         return web.json_response({"data": [self._show(batch) for batch in page], "has_more": has_more, **ends})
 

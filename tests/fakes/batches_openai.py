@@ -107,7 +107,7 @@ class OpenAISide:
             raise Refusal(400, "limit is from 1 to 100")
         page, has_more = self._batches.list_page(OPENAI, owner, limit, request.query.get("after"))
         for batch in page:
-            await self._batches.settle(batch)
+            await self._batches.settle(batch, is_look=True)
         data = [self._show(batch) for batch in page]
         return web.json_response({"object": "list", "data": data, "has_more": has_more})
 
