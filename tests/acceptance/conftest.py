@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, sync_playwright
 
 from tests.acceptance.prefect_api import PrefectApi
 from tests.acceptance.processes import list_processes
@@ -19,6 +20,11 @@ from tests.acceptance.tickets import answer_ticket
 from tests.acceptance.waiting import wait_for
 from tests.fakes.people import People
 from tests.fakes.provider import FakeProvider
+
+_CHROMIUM = Path("/usr/bin/chromium")
+_FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +55,17 @@ def _calm(site: Site) -> Iterator[None]:
     yield
     if site.api.list_fired(TICKETS):
         site.api.pause_schedules(TICKETS)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page of a headless browser."""
+    if not _CHROMIUM.exists():
+        pytest.skip(f"There is no browser at {_CHROMIUM}: no page was looked at.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_FLAGS)
+        yield browser.new_page(viewport={"width": 1440, "height": 1000})
+        browser.close()
 
 
 def _start_up(project: Project, log: Path) -> subprocess.Popen[bytes]:

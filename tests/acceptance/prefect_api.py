@@ -58,13 +58,20 @@ class PrefectApi:
         return any(w["status"] == "ONLINE" for w in workers) and len(deployments) == n_deployments
 
     def start_run(
-        self, deployment: str, parameters: dict[str, Any], *, in_s: float = 0.0, tags: list[str] | None = None
+        self,
+        deployment: str,
+        parameters: dict[str, Any],
+        *,
+        in_s: float = 0.0,
+        tags: list[str] | None = None,
+        environment: dict[str, str] | None = None,
     ) -> str:
         """Have a worker run a deployment, FLOW/NAME, so many seconds from now; the flow run's id."""
         found = self.get(f"/deployments/name/{deployment}")
         at = datetime.now(UTC) + timedelta(seconds=in_s)
         state = {"type": "SCHEDULED", "state_details": {"scheduled_time": at.isoformat()}}
         body = {"parameters": parameters, "state": state, "tags": tags or []}
+        body |= {"job_variables": {"env": environment}} if environment else {}
         return str(self.post(f"/deployments/{found['id']}/create_flow_run", body)["id"])
 
     def list_fired(self, deployment: str) -> list[str]:

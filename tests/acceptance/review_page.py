@@ -62,6 +62,18 @@ class ReviewPage:
             self.submit()
             expect(self._form).to_be_hidden()
 
+    def open_artifact(self, key: str) -> None:
+        """From the tab of the artifacts to one of them."""
+        self._page.get_by_role("link", name=key, exact=True).first.click()
+
+    def expect_text(self, text: str) -> None:
+        expect(self._page.get_by_text(text).first).to_be_visible()
+
+    def save_now(self, name: str) -> None:
+        """Keep a picture of what is shown, where somebody asked for one; a page of what goes on is never still."""
+        if _FOLDER:
+            self._page.screenshot(path=Path(_FOLDER, name))
+
     def expect_state(self, name: str) -> None:
         expect(self._page.get_by_text(name, exact=True).first).to_be_visible()
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from tests.acceptance.processes import list_processes
 from tests.acceptance.project import SOURCE
@@ -19,10 +18,6 @@ from tests.acceptance.waiting import wait_for
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
-_CHROMIUM = Path("/usr/bin/chromium")
-_FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 _PROMPT = "prompts/triage_ticket/prompt.md"
 
 
@@ -34,17 +29,6 @@ def fired(site: Site) -> str:
         return next((one for one in site.api.list_fired(TICKETS) if site.api.get_state(one) == "Suspended"), None)
 
     return wait_for(find, "the schedule to fire and its run to wait", timeout_s=270)
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    """A page of a headless browser."""
-    if not _CHROMIUM.exists():
-        pytest.skip(f"There is no browser at {_CHROMIUM}: the form was not tried.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_FLAGS)
-        yield browser.new_page(viewport={"width": 1440, "height": 1000})
-        browser.close()
 
 
 @pytest.fixture
