@@ -60,6 +60,8 @@ class FakeBatch:
     raw: bytes = b""
     #: Of OpenAI: code and message where it fails as a whole.
     refused: tuple[str, str] | None = None
+    #: Somebody else's: it ends on command alone, and nothing of it is asked or billed.
+    is_others: bool = False
     n_looks: int = 0
     is_told_to_end: bool = False
     #: The looks that it had when it was asked to stop.
@@ -167,12 +169,11 @@ class FakeBatches:
                 owner,
                 [FakeItem(f"other-{i}-{j}", {"model": "m", "messages": []}) for j in range(n_items)],
                 at,
-                done=[] if has_ended else None,
+                is_others=True,
+                is_told_to_end=has_ended,
             )
             for i in range(n)
         ]
-        for batch in made if has_ended else []:
-            batch.done = [Done(item, "canceled") for item in batch.items]
         self.received.extend(made)
         return made
 
@@ -241,6 +242,8 @@ class FakeBatches:
     def _is_over(self, batch: FakeBatch) -> bool:
         if batch.refused is not None or batch.is_told_to_end:
             return True
+        if batch.is_others:
+            return False
         if batch.canceled_at_look is not None and batch.n_looks - batch.canceled_at_look >= self.cancel_looks:
             return True
         # The look that comes after those which show it going on.
@@ -255,7 +258,8 @@ class FakeBatches:
         return done
 
     async def _carry_out_item(self, batch: FakeBatch, item: FakeItem) -> Done:
-        if batch.canceled_at_look is not None and not batch.is_told_to_end and not self.is_done_at_cancel(item):
+        was_canceled = batch.canceled_at_look is not None and not batch.is_told_to_end
+        if batch.is_others or (was_canceled and not self.is_done_at_cancel(item)):
             return Done(item, "canceled")
         decided = self.decide(item)
         if isinstance(decided, str):

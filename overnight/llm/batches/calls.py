@@ -102,7 +102,9 @@ def name_doubt(who: str, batch_id: str, failure: CallFailed, sending: Sending | 
     """What a failed submit is: the failure itself where the batch was surely not received, else `SubmitUnknown`."""
     if is_surely_unsent(failure) or (failure.reply is None and sending is not None and not sending.is_whole):
         return failure
-    message = f"{who} was sent batch {batch_id}, and may have it or not: {failure} It is looked for there."
+    # A call would be sent again; this is not.
+    said = str(failure).removesuffix(" It is sent again later.")
+    message = f"{who} may have batch {batch_id} or not: {said} It is looked for there, and not sent again."
     return SubmitUnknown(failure.failure_class, message, reply=failure.reply)
 
 

@@ -56,8 +56,9 @@ def test_a_redirect_of_a_look_is_not_followed(sender):
     assert len(sender.provider.calls) == n_calls + 1
 
 
-def test_a_status_that_is_not_known_is_no_end(sender):
+def test_a_status_that_is_not_known_is_shown_and_no_end(sender):
     sender.submit()
-    body = '{"id": "batch_1", "status": "new", "processing_status": "new"}'
+    body = '{"id": "batch_1", "status": "queued", "processing_status": "queued"}'
     sender.fake.troubles.append(Trouble("look", status=200, body=body))
-    assert sender.fail(sender.look).failure_class is FailureClass.OVERLOAD
+    look = sender.look()
+    assert (look.status, look.is_ended) == ("queued", False)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tracemalloc
 from contextlib import aclosing
 
 import pytest
@@ -110,6 +111,38 @@ def test_a_key_in_a_result_is_removed(sender, key, status):
     (result,) = sender.read()
     assert key.encode() not in result.body
     assert b"[secret removed]" in result.body
+
+
+def test_a_short_key_is_removed_from_an_error_and_not_from_an_answer(sender, monkeypatch):
+    # "ollama" is no secret, and a word that an answer may hold.
+    monkeypatch.setenv("OPENAI_API_KEY", "ollama")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "ollama")
+    said = {"error": {"type": "api_error", "message": "ollama is slow"}}
+    sender.fake.decide = lambda item: Scripted(status=200 if number(item) else 500, body=said)
+    sender.submit(2)
+    results = sender.read_by_number()
+    assert (b"ollama" in results[0].body, b"ollama" in results[1].body) == (False, True)
+
+
+def test_a_line_that_is_too_long_is_not_held(monkeypatch):
+    monkeypatch.setattr(lines, "MAX_BODY_BYTES", 100_000)
+
+    async def drip():
+        yield b'{"custom_id": "long", "response": "'
+        for _ in range(1000):
+            yield b"x" * 10_000
+        yield b'"}\n{"custom_id": "next"}\n'
+
+    async def read():
+        tracemalloc.start()
+        try:
+            return [line async for line in lines.read_lines("who", drip())], tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    found, peak = asyncio.run(read())
+    assert found == [({}, "long"), ({"custom_id": "next"}, None)]
+    assert peak < 1_000_000
 
 
 def test_a_cut_file_of_results_is_no_end(sender):

@@ -37,7 +37,8 @@ def test_a_submit_whose_answer_is_lost_is_in_doubt(sender, place):
     failed = sender.fail(sender.submit)
     assert isinstance(failed, SubmitUnknown)
     assert sender.batch_id in str(failed)
-    assert "may have it or not" in str(failed)
+    assert "not sent again" in str(failed)
+    assert "sent again later" not in str(failed)
     assert len(sender.fake.received) == place.endswith("after")
 
 
