@@ -29,6 +29,7 @@ _GOES_ON = {RunState.BATCHED, RunState.HALTED}
 #: What to do about a run in another state.
 _INSTEAD = {
     RunState.WAITING: "it waits for a person: `overnight review {}`",
+    RunState.HELD: "`overnight report {}` says why; mend it, and run the flow again",
     RunState.RUNNING: "a process works on it: `overnight runs` shows how far it is",
 }
 

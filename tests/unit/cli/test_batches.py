@@ -264,7 +264,7 @@ def test_a_provider_that_does_not_answer_is_a_line_and_no_end(cli: Cli, batched:
         (RunState.RUNNING, "is running: a process works on it"),
         (RunState.RELEASED, "is released: there is nothing to go on with"),
         (RunState.REJECTED, "is rejected: there is nothing to go on with"),
-        (RunState.HELD, "is held: there is nothing to go on with"),
+        (RunState.HELD, "is held: `overnight report night-1` says why"),
     ],
 )
 def test_a_run_that_nothing_follows_on_is_not_continued(cli: Cli, batched: House, state: RunState, says: str) -> None:
