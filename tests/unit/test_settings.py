@@ -107,12 +107,14 @@ def test_the_terms_of_models_are_read_from_the_project_s_file(project: Path) -> 
         output_usd_per_million = 2.5
         requests_per_minute = 500
         tokens_per_minute = 30_000
+        batch_input_usd_per_million = 0.5
+        batch_output_usd_per_million = 1.25
         [tool.overnight.models."anthropic:claude-sonnet-4-5"]
         requests_per_minute = 50
         """,
     )
     assert Settings.from_env().terms == (
-        ModelTerms("openai:our-own", 1.0, 2.5, 500, 30_000),
+        ModelTerms("openai:our-own", 1.0, 2.5, 500, 30_000, 0.5, 1.25),
         ModelTerms("anthropic:claude-sonnet-4-5", None, None, 50, None),
     )
     assert hash(Settings.from_env())
@@ -152,6 +154,7 @@ MODEL = '[tool.overnight.models."openai:x"]\n'
         (MODEL + '"a\\nb" = 1', "'a\\nb' of 'openai:x' in "),
         (MODEL + "input_usd_per_million = 1", "output_usd_per_million of 'openai:x' in "),
         (MODEL + "output_usd_per_million = 1", "input_usd_per_million of 'openai:x' in "),
+        (MODEL + "batch_output_usd_per_million = 1", "batch_input_usd_per_million of 'openai:x' in "),
         (
             MODEL + "input_usd_per_million = -1\noutput_usd_per_million = 1",
             "is -1, which is not a number of US dollars",

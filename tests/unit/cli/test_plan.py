@@ -14,6 +14,7 @@ from overnight.complete.forecast import Forecast, Ground
 from overnight.complete.misses import Reason
 from overnight.complete.plan import Plan, StepPlan
 from overnight.ledger.spend import night_scope
+from overnight.records import Mode
 from tests.conftest import House
 from tests.unit.cli.conftest import Cli
 
@@ -126,3 +127,35 @@ def test_a_prompt_that_is_broken_is_one_line(cli: Cli, project: Path) -> None:
     code, _, err = cli("plan", "route", "--source", "queries.csv")
     assert (code, err.count("\n")) == (1, 1)
     assert "checks.json" in err
+
+
+BATCH_NEEDS = replace(NEEDS, batch_cost_usd=Range(0.25, 0.375))
+
+
+def test_a_plan_in_words_has_the_price_of_batches_and_how_it_would_ask(step: StepPlan) -> None:
+    priced = replace(step, forecast=Forecast(BATCH_NEEDS, Ground.RECORDED), has_batch_price=True)
+    words = describe("sort-them", Plan("a.csv", 1010, (priced,)))
+    assert "    in batches 0.2500 to 0.3750 USD\n    asked online, as neither the prompt nor --mode says batch" in words
+    words = describe("sort-them", Plan("a.csv", 1010, (replace(priced, mode=Mode.BATCH, by="06:00"),)))
+    assert "    asked in batches: answered within a day, and online what is not answered shortly before 06:00" in words
+    words = describe("sort-them", Plan("a.csv", 1010, (replace(priced, has_batch_price=False),)))
+    assert "in batches counted the same: there is no price of batches of openai:gpt-fake on the list" in words
+
+
+def test_a_budget_is_held_against_the_price_of_the_way_that_rows_are_asked(house: House, step: StepPlan) -> None:
+    settings = replace(house.settings, budget_usd=0.5)
+    online = replace(step, forecast=Forecast(BATCH_NEEDS, Ground.RECORDED))
+    assert len(warn_of_budget(Plan("a.csv", 1010, (online,)), settings)) == 1
+    assert warn_of_budget(Plan("a.csv", 1010, (replace(online, mode=Mode.BATCH),)), settings) == []
+
+
+def test_a_plan_as_json_has_both_prices_and_the_mode(cli: Cli, project: Path) -> None:
+    asked = ("plan", "route", "--source", "queries.csv", "--model", "openai:gpt-5-mini", "--json")
+    [online] = json.loads(cli(*asked)[1])["steps"]
+    [batch] = json.loads(cli(*asked, "--mode", "batch", "--by", "06:00")[1])["steps"]
+    assert (online["mode"], online["by"], batch["mode"], batch["by"]) == ("online", None, "batch", "06:00")
+    assert online["cost_usd"] == batch["cost_usd"]
+    assert batch["batch_cost_usd"]["high"] == pytest.approx(batch["cost_usd"]["high"] / 2)
+    # The embedded model has no batches.
+    [local] = json.loads(cli("plan", "route", "--source", "queries.csv", "--json")[1])["steps"]
+    assert (local["batch_cost_usd"], local["has_batch_price"]) == (None, False)
