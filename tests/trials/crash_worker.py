@@ -24,6 +24,9 @@ import httpx_aiohttp  # noqa: F401 - imported for the forks
 import psycopg  # noqa: F401 - the same
 
 import overnight.ledger.migrate
+import overnight.llm.anthropic_messages
+import overnight.llm.batches.anthropic
+import overnight.llm.batches.openai
 import overnight.llm.openai_chat  # noqa: F401 - the same
 from overnight import failpoints
 from overnight.complete import Engine
@@ -31,6 +34,7 @@ from overnight.failures import OvernightError
 from overnight.ledger import Ledger
 from overnight.ledger.manifests import record_batches, record_part
 from overnight.ledger.runs import pin_mode
+from overnight.llm import parse_model, worst_usd
 from overnight.records import CheckedBatch, CompletedBatch, Prompt, Release
 from tests.conftest import RUN, House, make_settings
 from tests.trials.batch_night import BatchNight
@@ -165,6 +169,7 @@ class Workshop:
 
 def main() -> None:
     """Carry out orders until there are no more."""
+    worst_usd(parse_model("openai:gpt-4o"), b"", 0)  # reads the list of prices
     for line in sys.stdin:
         if (pid := os.fork()) == 0:
             os._exit(_carry_out(Orders(**json.loads(line))))

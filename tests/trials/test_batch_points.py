@@ -13,7 +13,7 @@ from tests.conftest import House, make_settings
 from tests.fakes.batches import Trouble
 from tests.fakes.provider import FakeProvider
 from tests.trials.books import check_books
-from tests.trials.conftest import IS_LONG, C
+from tests.trials.conftest import IS_LONG, C, pick
 from tests.trials.crash_worker import Orders, Workshop
 
 MODELS = {"openai": "openai:gpt-4o", "anthropic": "anthropic:claude-sonnet-4-5"}
@@ -25,8 +25,10 @@ POINTS = [
     *("batch-submitted:1", "batch-submitted:3", "batch-looked:1", "batch-recorded:1", "batch-recorded:2"),
     *("batch-ended:1", "batch-ended:2", "after-send:1", "after-send:30", "batch-judged:1", "batch-judged:40"),
 ]
+#: In short each of some, and of the providers in turn.
+EACH = pick(short=3, long=1)
 CASES = [
-    *(("sqlite", provider, point) for provider in MODELS for point in POINTS),
+    *(("sqlite", provider, point) for n, provider in enumerate(MODELS) for point in POINTS[n * (EACH > 1) :: EACH]),
     ("sqlite", "openai", "batch-uploaded:1"),
     ("sqlite", "openai", "batch-uploaded:2"),
     *(("postgres", provider, point) for provider in MODELS for point in (POINTS if IS_LONG else POINTS[11:12])),
@@ -51,6 +53,7 @@ def test_a_process_that_is_killed_at_a_point_costs_nothing_twice(
     check_taken_up(orders, workshop, fake)
 
 
+#: The same, where it is late.
 LATE_POINTS = [
     "batch-canceled:1",
     "batch-canceled:3",
@@ -61,8 +64,9 @@ LATE_POINTS = [
 ]
 
 
-@pytest.mark.parametrize("provider", list(MODELS))
-@pytest.mark.parametrize("point", LATE_POINTS)
+@pytest.mark.parametrize(
+    ("provider", "point"), [(p, point) for n, p in enumerate(MODELS) for point in LATE_POINTS[n * (EACH > 1) :: EACH]]
+)
 def test_nor_does_one_that_gives_its_batches_up(
     orders: Orders, workshop: Workshop, fake: FakeProvider, point: str
 ) -> None:

@@ -212,11 +212,10 @@ def test_a_batch_that_nobody_can_find_is_in_doubt_and_never_sent_again(
 
 
 @pytest.mark.parametrize("code", ["token_limit_exceeded", "invalid_json_line"])
+@pytest.mark.parametrize("provider", ["openai"], indirect=True)
 def test_a_batch_that_is_refused_as_a_whole_is_sent_again_or_halts_the_run(
-    open_batches: Open, fake: FakeProvider, provider: str, code: str
+    open_batches: Open, fake: FakeProvider, code: str
 ) -> None:
-    if provider == "anthropic":
-        pytest.skip("Its batches do not fail as a whole.")
     fake.batches.fails = [(code, "as told")]
     ended = open_batches().work_in_batches()
     if code == "token_limit_exceeded":
