@@ -30,7 +30,8 @@ def show_batches(client: SyncPrefectClient, run_id: str, flow_run_id: UUID, ledg
         progress = find_progress(connection, [run_id]).get(run_id)
     if not batches and progress is None:
         return
-    said = f"Provider batches: {describe_progress(progress, now) if progress else 'all have ended'}"
+    # A card of the page shows so much, and cuts off the rest.
+    said = describe_progress(progress, now) if progress else "All provider batches have ended"
     share = 100.0 * progress.n_done / max(1, progress.n_items) if progress else 100.0
     _put(client, flow_run_id, f"batches-{run_id}", ("markdown", describe_batches(batches, now)), said)
     _put(client, flow_run_id, f"batches-done-{run_id}", ("progress", round(share, 2)), said)

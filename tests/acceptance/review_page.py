@@ -62,9 +62,10 @@ class ReviewPage:
             self.submit()
             expect(self._form).to_be_hidden()
 
-    def open_artifact(self, key: str) -> None:
-        """From the tab of the artifacts to one of them."""
-        self._page.get_by_role("link", name=key, exact=True).first.click()
+    def open_artifact(self, key: str, artifact_id: str) -> None:
+        """From the tab of the artifacts to one of them, by the page of its key."""
+        self._page.get_by_text(key, exact=True).first.click()
+        self._page.get_by_role("link", name=artifact_id[:8]).click()
 
     def expect_text(self, text: str) -> None:
         expect(self._page.get_by_text(text).first).to_be_visible()
