@@ -11,6 +11,7 @@ from prefect.states import Crashed, Failed, State, Suspended
 
 from overnight.cli.bell import NAME, TAG, put_bell
 from overnight.failures import OvernightError
+from overnight.nights import WITH_PROVIDER
 from tests.fakes.people import People
 
 
@@ -40,6 +41,7 @@ def _move_run(name: str, state: State[None], *tags: str) -> None:
 def test_people_are_told_of_nightly_runs_that_wait_fail_or_crash(people: People) -> None:
     put_bell([people.url])
     _move_run("other", Failed(message="of another project"))
+    _move_run("batched", Suspended(message=f"{WITH_PROVIDER}4 requests in 1 provider batch."), TAG)
     _move_run("one", Suspended(timeout_seconds=60), TAG)
     _move_run("two", Failed(name="Halted", message="words of a row"), TAG)
     _move_run("three", Crashed(message="words of a row"), TAG)

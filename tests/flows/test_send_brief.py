@@ -12,6 +12,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.send_brief import send_brief
+from overnight.ledger.runs import set_state
+from overnight.records import RunState
 from tests.fakes.people import People
 from tests.flows.conftest import Project
 
@@ -48,6 +50,17 @@ def test_each_run_gets_its_page_once_and_people_one_notice(project: Project, peo
     project.run("morning-1")
     assert send_brief() == 1
     assert people.titles[1:] == ["1 run last night"]
+
+
+def test_a_run_whose_rows_a_provider_had_that_morning_is_told_of_again_when_it_has_gone_on(project: Project) -> None:
+    project.run("night-1")
+    project.ledger.write(lambda c: set_state(c, "night-1", RunState.BATCHED))
+    assert (send_brief(), send_brief()) == (1, 0)
+    old = sa.text("UPDATE runs SET started_at = :at")
+    project.ledger.write(lambda c: c.execute(old, {"at": time.time() - 90_000}))
+    assert send_brief() == 0
+    project.ledger.write(lambda c: set_state(c, "night-1", RunState.WAITING))
+    assert (send_brief(), send_brief()) == (1, 0)
 
 
 def test_a_run_of_another_day_is_not_told_of(project: Project) -> None:

@@ -269,3 +269,14 @@ def test_a_run_whose_part_cannot_be_read_is_said_and_keeps_nobody_else_from_bein
     assert "requests of run run-1 could not be settled yet" in caplog.text
     away.rename(path)
     assert desk.rows(desk.take_all("run-3")) == ["r2"]
+
+
+def test_a_run_whose_rows_are_with_a_provider_keeps_its_requests_although_nobody_works_on_it(desk: Desk) -> None:
+    desk.send("r1", "r2")
+    old = desk.open_other()
+    old.take("run-1")
+    old.end("run-1", RunState.BATCHED)
+    _end_process(old)
+    assert not desk.has_waiting()
+    desk.end("run-1", RunState.HALTED)
+    assert desk.has_waiting()

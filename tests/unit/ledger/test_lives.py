@@ -62,6 +62,15 @@ def test_a_run_that_has_ended_or_waits_for_a_person_is_not_lost(house: House, st
     assert _list_lost(house.ledger) == []
 
 
+def test_a_run_that_was_killed_before_it_was_suspended_is_lost_and_one_that_is_suspended_is_not(house: House) -> None:
+    with house.ledger.working(60.0) as worker:
+        pass_id = _open(house.ledger, "night-1", worker.worker_id)
+    house.ledger.write(lambda c: set_state(c, "night-1", RunState.BATCHED))
+    assert _list_lost(house.ledger) == [("night-1", False)]
+    house.ledger.write(lambda c: end_pass(c, pass_id, 2.0))
+    assert _list_lost(house.ledger) == []
+
+
 def test_of_a_pass_without_a_lease_nobody_says_that_it_is_gone(house: House) -> None:
     _open(house.ledger, "night-1", None)
     assert _list_lost(house.ledger) == []

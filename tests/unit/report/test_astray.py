@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from overnight.nights import Skip
-from overnight.report.astray import tell_broken, tell_late, tell_missing, tell_skipped
+from overnight.records import BatchState, ProviderBatch
+from overnight.report.astray import tell_asleep, tell_broken, tell_doubt, tell_late, tell_missing, tell_skipped
 
 #: 2026-11-23 02:41 UTC.
 DUE = 1_795_401_660.0
@@ -40,3 +41,22 @@ def test_a_broken_run_is_told_by_its_id_or_else_by_its_flow(kind: str, said: str
     notice = tell_broken(kind, "sort", None, "it is too late to begin", LINK)
     assert notice.title == f"Flow sort {said}"
     assert notice.lines[0].endswith("It is not put back: it is too late to begin.")
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"), [("Two of its batches may be it.", " (Two of its batches may be it)"), (None, "")]
+)
+def test_a_batch_in_doubt_is_told_with_what_is_known_and_how_it_is_settled(reason: str | None, said: str) -> None:
+    facts = {"packed_at": DUE, "worker_id": 1, "packed_by": 2, "n_items": 1200, "reason": reason}
+    batch = ProviderBatch("b1", "night-1", "openai:gpt-fake", "http://x/v1", BatchState.IN_DOUBT, **facts)  # type: ignore[arg-type]
+    notice = tell_doubt(batch, "sort", LINK)
+    assert (notice.kind, notice.title) == ("doubt", "A provider batch of run night-1 is in doubt")
+    assert f"openai:gpt-fake may have provider batch b1 of 1,200 requests, or may not{said}." in notice.lines[0]
+    assert notice.lines[1].endswith(f"`overnight batches`. In Prefect: {LINK}")
+
+
+def test_a_run_that_nobody_would_wake_is_told_with_how_it_goes_on() -> None:
+    notice = tell_asleep("sort", "night-1", "its flow run is Cancelled", None)
+    assert (notice.kind, notice.title) == ("asleep", "Run night-1 will not be woken")
+    assert "it will not go on by itself: its flow run is Cancelled." in notice.lines[0]
+    assert notice.lines[1].endswith("`overnight continue night-1`.")
