@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -98,7 +99,12 @@ class _Follower:
     async def _follow(self, batch: ProviderBatch) -> bool:
         """Whether it is in doubt from now on."""
         if batch.state is BatchState.SUBMITTED:
-            await self._look(batch)
+            try:
+                await self._look(batch)
+            except CallFailed as failure:
+                if not _is_forgotten(failure, batch):
+                    raise
+                self._write(end_batch, batch)
             return False
         if not self._is_stale(batch):
             return False
@@ -117,17 +123,11 @@ class _Follower:
     async def _look(self, batch: ProviderBatch) -> None:
         client = await self._find_client(batch)
         assert batch.provider_id is not None, "it was submitted"  # noqa: S101 - narrows the type
-        try:
-            look = await client.look(batch.provider_id)
-            if self.cancels and not look.is_ended and batch.canceled_at is None:
-                look = await client.cancel(batch.provider_id)
-                reach("batch-canceled")
-                self._write(record_canceling, batch)
-        except CallFailed as failure:
-            if not _is_forgotten(failure, batch):
-                raise
-            self._write(end_batch, batch)
-            return
+        look = await client.look(batch.provider_id)
+        if self.cancels and not look.is_ended and batch.canceled_at is None:
+            look = await client.cancel(batch.provider_id)
+            reach("batch-canceled")
+            self._write(record_canceling, batch)
         self._write(record_look, batch, look=look)
         if look.is_ended:
             await self._fetch(batch, client, look)
@@ -136,11 +136,12 @@ class _Follower:
         reach("batch-looked")
         results = client.read_results(look) if look.refused is None else self._refuse_all(batch, look.refused)
         chunk: list[ItemResult] = []
-        async for result in results:
-            chunk.append(result)
-            if len(chunk) >= _CHUNK:
-                self._record(batch, chunk)
-                chunk = []
+        async with aclosing(results):
+            async for result in results:
+                chunk.append(result)
+                if len(chunk) >= _CHUNK:
+                    self._record(batch, chunk)
+                    chunk = []
         self._record(batch, chunk)
         self._write(end_batch, batch)
         reach("batch-ended")
@@ -150,7 +151,7 @@ class _Follower:
             self._write(record_results, batch, results=results)
             reach("batch-recorded")
 
-    async def _refuse_all(self, batch: ProviderBatch, refused: tuple[int, str, str]) -> AsyncIterator[ItemResult]:
+    async def _refuse_all(self, batch: ProviderBatch, refused: tuple[int, str, str]) -> AsyncGenerator[ItemResult]:
         """The provider took none of it: each request fails with what it said of the whole."""
         status, code, message = refused
         body = orjson.dumps({"error": {"code": code, "message": message}})

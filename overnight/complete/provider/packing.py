@@ -19,11 +19,8 @@ from overnight.ledger.provider_batch_packing import begin_batch, pack
 from overnight.ledger.provider_batches import get_provider_batch
 from overnight.ledger.spend import Shortfall
 from overnight.llm import ModelRef
-from overnight.llm.batches import Limits, find_limits
+from overnight.llm.batches import MAX_BYTES_BESIDE, Limits, find_limits
 from overnight.records import BatchState
-
-#: What stands around a request in a batch, in bytes: its custom id, its method and address.
-_WRAPPING = 256
 
 Pack = Callable[[sa.Connection, Sequence[Opening]], list[int | Shortfall | NotOpened]]
 
@@ -79,7 +76,7 @@ class Packer:
         Returns:
             The attempt's id, or why it was not opened.
         """
-        n_bytes += _WRAPPING
+        n_bytes += MAX_BYTES_BESIDE
         filling = await self._find_room(model, endpoint, n_bytes)
         found = await self._ledger.record(filling.put, opening, is_urgent=False)
         if not isinstance(found, int):

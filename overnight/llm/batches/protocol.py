@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -99,7 +99,7 @@ class BatchClient(Protocol):
         """
         ...
 
-    def read_results(self, look: BatchLook) -> AsyncIterator[ItemResult]:
+    def read_results(self, look: BatchLook) -> AsyncGenerator[ItemResult]:
         """
         What came back, in any order, as it is received; only of a batch that has ended.
 
