@@ -64,7 +64,7 @@ def _count(run: Run) -> str:
     with run.ledger.reading() as connection:
         progress = find_progress(connection, [run.run_id]).get(run.run_id)
     if progress is None:
-        return "all of its batches have ended"
+        return "none of its batches is open, and it goes on shortly"
     requests = "1 request" if progress.n_items == 1 else f"{progress.n_items:,} requests"
     return f"{requests} in {count_batches(progress.n_batches)}"
 

@@ -31,7 +31,7 @@ def show_batches(client: SyncPrefectClient, run_id: str, flow_run_id: UUID, ledg
     if not batches and progress is None:
         return
     # A card of the page shows so much, and cuts off the rest.
-    said = describe_progress(progress, now) if progress else "All provider batches have ended"
+    said = describe_progress(progress, now) if progress else "No provider batch is open"
     share = 100.0 * progress.n_done / max(1, progress.n_items) if progress else 100.0
     _put(client, flow_run_id, f"batches-{run_id}", ("markdown", describe_batches(batches, now)), said)
     _put(client, flow_run_id, f"batches-done-{run_id}", ("progress", round(share, 2)), said)
