@@ -14,22 +14,19 @@ from overnight.ledger.provider_batch_items import Arrived
 from overnight.ledger.spend import Cap, night_scope, run_scope
 from overnight.llm import endpoint_of, parse_model
 from overnight.llm.batches import read_result
-from overnight.records import Mode, Reply, RowState
-from overnight.taxonomy import FailureClass
-
-_JUDGED_ELSEWHERE = "Its answer came with a provider batch, and another process judges it now."
+from overnight.records import Mode, Reply
 
 
 async def take_answer(asking: Asking, request: Request) -> Outcome | None:
     """
-    What the answer comes to that came for the request; None where it is to be asked again.
+    What the answer comes to that came for the request; None where it is to be asked again, or is another's to judge.
 
     Raises:
         CallFailed: It is no answer to use, and nothing is left to ask.
     """
     arrived = await asking.take_arrived(request.key)
     if arrived is None:
-        return Outcome(RowState.PENDING, None, FailureClass.IN_BATCH, None, _JUDGED_ELSEWHERE)
+        return None
     try:
         found = await _settle(asking, request, arrived)
     except CallFailed as failure:

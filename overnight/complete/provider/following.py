@@ -39,6 +39,8 @@ _CHUNK = 200
 #: After this a provider has given up whatever it had not answered: a batch that it does not know any more is over.
 _WINDOW_S = 26 * 3600.0
 
+_ABSENT = "The provider does not show it yet."
+
 OPEN = (BatchState.PACKING, BatchState.SUBMITTING, BatchState.SUBMITTED)
 
 
@@ -180,7 +182,10 @@ class _Follower:
         elif found.candidates:
             line = f"It may be {' or '.join(found.candidates)} at the provider: that shows when it has ended."
             self._write(record_reason, batch, reason=line)
-        elif time.time() - batch.submitting_at > self.settings.batch_grace_s:
+        elif batch.reason != _ABSENT:
+            # From now on, not from when it was begun to be sent: that may have taken long.
+            self._write(record_reason, batch, reason=_ABSENT)
+        elif time.time() - (batch.looked_at or 0.0) >= self.settings.batch_grace_s:
             self._write(release_batch, batch, reason="The provider does not have it: it was not received.")
         return False
 

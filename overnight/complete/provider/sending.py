@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ from collections.abc import Iterator
 from overnight.complete.context import RunContext
 from overnight.complete.engine import Engine
 from overnight.failpoints import reach
-from overnight.failures import CallFailed
+from overnight.failures import CallFailed, LedgerRefused
 from overnight.ledger import Ledger
+from overnight.ledger.leases import Worker
 from overnight.ledger.provider_batch_items import list_items
 from overnight.ledger.provider_batches import (
     get_provider_batch,
@@ -24,10 +26,12 @@ from overnight.llm import keep_asking, parse_model
 from overnight.llm.batches import BatchClient, BatchItem, SubmitUnknown, make_batch_client, name_item
 from overnight.records import BatchLook, BatchState, ProviderBatch
 from overnight.settings import Settings
-from overnight.taxonomy import MAX_ATTEMPTS, FailureKind
+from overnight.taxonomy import MAX_ATTEMPTS, FailureClass, FailureKind
 
 #: Requests that are read from the ledger at once.
 _PAGE = 200
+
+_STOOD_STILL = "This process has stood still for so long that others may have given the batch up: it is not sent by it."
 
 
 def send_packed(context: RunContext, engine: Engine) -> None:
@@ -91,7 +95,7 @@ async def _submit(batch: ProviderBatch, client: BatchClient, context: RunContext
         return  # it took so long that it was given up
     reach("batch-submitting")
     try:
-        look = await _insist(batch, client, context, engine)
+        look = await _insist(batch, client, worker, context, engine)
     except SubmitUnknown as failure:
         line = str(failure)
         ledger.write(lambda c: record_reason(c, batch_id, line, time.time()))
@@ -103,17 +107,27 @@ async def _submit(batch: ProviderBatch, client: BatchClient, context: RunContext
             context.halt(failure)
         return
     reach("batch-sent")
-    ledger.write(lambda c: mark_submitted(c, batch_id, look, time.time()))
+    try:
+        ledger.write(lambda c: mark_submitted(c, batch_id, look, time.time()))
+    except LedgerRefused:
+        # It was given up meanwhile: this process had stood still for long. Its rows may be asked elsewhere.
+        with contextlib.suppress(CallFailed):
+            await client.cancel(look.provider_id)
+        raise
     reach("batch-submitted")
 
 
-async def _insist(batch: ProviderBatch, client: BatchClient, context: RunContext, engine: Engine) -> BatchLook:
+async def _insist(
+    batch: ProviderBatch, client: BatchClient, worker: Worker, context: RunContext, engine: Engine
+) -> BatchLook:
     """Send again what was surely not received, a few times."""
     n_left = MAX_ATTEMPTS
 
     async def send() -> BatchLook:
         nonlocal n_left
         n_left -= 1
+        if not worker.is_current:
+            raise SubmitUnknown(FailureClass.STOPPED, _STOOD_STILL)
         try:
             return await client.submit(batch.batch_id, read_items(batch, engine.ledger), batch.n_items)
         except SubmitUnknown:
