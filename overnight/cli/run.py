@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 import click
+import httpx
 
 from overnight.cli.progress import show_progress
 from overnight.cli.project import find_flow_module, fit_parameters, load_flow
@@ -134,6 +135,11 @@ def call_flow(module: str, run_id: str, parameters: dict[str, Any], *, as_json: 
             state: Any = flow(**parameters, return_state=True)
     except KeyboardInterrupt:
         raise OvernightError(_record_interrupt(run_id, ledger)) from None
+    except httpx.HTTPError as error:
+        raise OvernightError(
+            f"Prefect's server at {api_url} went away while run {run_id} worked ({error}). What was answered is kept:"
+            f" `overnight continue {run_id}` goes on, and starts a server where none runs."
+        ) from error
     finally:
         done.set()
         watcher.join()

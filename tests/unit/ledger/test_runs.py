@@ -134,7 +134,9 @@ def test_how_a_run_s_rows_are_asked_stays_as_its_first_pass_had_it(house: House)
     assert read(lambda c: find_mode(c, RUN)) == (Mode.BATCH, 7.0)
 
 
-def test_a_run_without_a_deadline_is_given_none_later(house: House) -> None:
+def test_a_run_without_a_deadline_or_a_mode_of_its_own_may_be_given_one_later(house: House) -> None:
     house.begin()
-    house.ledger.write(lambda c: pin_mode(c, RUN, Mode.BATCH, None))
-    assert house.ledger.write(lambda c: pin_mode(c, RUN, Mode.BATCH, 7.0)) == (Mode.BATCH, None)
+    write = house.ledger.write
+    assert write(lambda c: pin_mode(c, RUN, None, None)) == (None, None)
+    assert write(lambda c: pin_mode(c, RUN, None, 7.0)) == (None, 7.0)
+    assert write(lambda c: pin_mode(c, RUN, Mode.ONLINE, 9.0)) == (Mode.ONLINE, 7.0)
