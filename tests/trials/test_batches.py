@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from overnight.complete import Engine
+from overnight.complete import Engine, follow_batches
 from overnight.ledger.provider_batches import list_batches
 from overnight.records import BatchState
 from tests.conftest import House
@@ -256,6 +256,8 @@ def test_a_night_that_misses_its_deadline_ends_online_and_every_row_is_paid_for_
         if turns == 2:
             # It is late for all of its rows, and would not be for those alone that come back.
             house.tamper("UPDATE runs SET by_at = :at", at=time.time() + 902)
+        # As the schedule does, before the run is woken.
+        follow_batches(house.ledger, night.engine.settings)
 
     ended = night.work_in_batches(wait)
     assert (ended.states, ended.why) == ((N_ROWS, 0, 0), "")
