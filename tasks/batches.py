@@ -103,7 +103,8 @@ def _poll(run: Run) -> None:
     stopping = run.engine.context(run.run_id).stopping
     # Not before the first wait: they were sent a moment ago.
     while not stopping.wait(_find_pause_s(run)):
-        followed = follow_batches(run.ledger, run.settings, run_id=run.run_id)
+        # Of all: some of its rows may be in another run's.
+        followed = follow_batches(run.ledger, run.settings)
         for fault in followed.faults:
             get_run_logger().warning("%s", fault)
         with get_client(sync_client=True) as client:
