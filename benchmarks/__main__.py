@@ -19,6 +19,7 @@ from benchmarks.million import leave_out_million, measure_million
 from benchmarks.peers.run import leave_out_peers, measure_peers
 from benchmarks.rows import CONCURRENCY, n_rows
 from benchmarks.serving import Provider, serving
+from benchmarks.together import measure_together
 from benchmarks.why import leave_out_why, measure_why
 
 
@@ -44,6 +45,7 @@ def main() -> None:
 def _measure(provider: Provider, folder: Path, *, million: bool, peers: bool, machines: bool) -> Iterator[Figure]:
     yield from measure_cold(provider, folder)
     yield from measure_efficiency(provider, folder)
+    yield from measure_together(provider, folder)
     sizes = run_sizes(provider, folder)
     yield from measure_again(sizes)
     yield from measure_million(provider, sizes.again) if million else leave_out_million()
