@@ -75,8 +75,14 @@ def is_due(run_id: str, ledger: Ledger, settings: Settings) -> bool:
         progress = find_progress(connection, [run_id]).get(run_id)
     # What is in doubt does not end by itself.
     is_open = progress is not None and progress.n_batches > progress.n_in_doubt
+    if not is_open:
+        return True
+    # Once they were asked to stop, it is for the providers to do so.
+    with ledger.reading() as connection:
+        sent = list_batches(connection, run_id=run_id, states=[BatchState.SUBMITTED])
     fallback_at = find_fallback_at(run_id, ledger, settings)
-    return not is_open or (fallback_at is not None and fallback_at <= time.time())
+    is_late = fallback_at is not None and fallback_at <= time.time()
+    return is_late and any(batch.canceled_at is None for batch in sent)
 
 
 def _suspend(line: str, key: str) -> None:
@@ -109,7 +115,7 @@ def _poll(run: Run) -> None:
             get_run_logger().warning("%s", fault)
         with get_client(sync_client=True) as client:
             show_batches(client, run.run_id, UUID(flow_run.id), run.ledger)
-        if is_due(run.run_id, run.ledger, run.settings) and not _is_canceling(run):
+        if is_due(run.run_id, run.ledger, run.settings) or (run.deployed and not _is_canceling(run)):
             return
 
 

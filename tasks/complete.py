@@ -13,6 +13,7 @@ from prefect.logging import get_run_logger
 from overnight.complete import (
     LOST,
     RunContext,
+    Turn,
     begin_turn,
     complete_in_passes,
     describe_halt,
@@ -94,9 +95,10 @@ def _ask(batches: list[Batch], prompt: Prompt, run: Run) -> list[CompletedBatch]
                 get_run_logger().warning(fault)
         asked = complete_in_passes(batches, complete_all, context=context, engine=engine)
         run.ledger.write(lambda connection, found=asked: record_batches(connection, run.run_id, found))  # type: ignore[misc]
-        if mode is not Mode.BATCH or not end_turn(context, engine):
+        if mode is not Mode.BATCH or (turn_ended := end_turn(context, engine)) is Turn.OVER:
             break
-        wait_for_batches(run)
+        if turn_ended is Turn.WAIT:
+            wait_for_batches(run)
     return asked
 
 

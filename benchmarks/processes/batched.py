@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.meter import metered
 from benchmarks.processes.engine import N_BATCHES, Work, make_prompt, warm_up
-from overnight.complete import begin_turn, complete_batch, end_turn, get_engine
+from overnight.complete import Turn, begin_turn, complete_batch, end_turn, get_engine
 from overnight.records import Batch
 from overnight.settings import Settings
 
@@ -29,7 +29,7 @@ class BatchedWork(Work):
             begin_turn(context, self.engine)
             with ThreadPoolExecutor(N_BATCHES) as pool:
                 n_accepted = sum(pool.map(self._go_over, batches))
-            if not end_turn(context, self.engine):
+            if end_turn(context, self.engine) is Turn.OVER:
                 break
         if n_accepted != sum(batch.n_rows for batch in batches):
             raise SystemExit(f"{n_accepted} rows were accepted")

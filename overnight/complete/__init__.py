@@ -8,7 +8,7 @@ from overnight.complete.left import LOST, count_left, leave_taken, spare_lost
 from overnight.complete.passes import complete_in_passes, take_back
 from overnight.complete.provider.deadline import find_fallback_at
 from overnight.complete.provider.following import Followed, cancel_batches, follow_batches
-from overnight.complete.provider.turns import begin_turn, end_turn
+from overnight.complete.provider.turns import Turn, begin_turn, end_turn
 from overnight.complete.resolve import refuse_unpriced, resolve_prompt
 from overnight.complete.sources import read_source
 
@@ -21,6 +21,7 @@ __all__ = [
     "Progress",
     "Range",
     "RunContext",
+    "Turn",
     "begin_turn",
     "cancel_batches",
     "complete_batch",

@@ -38,9 +38,6 @@ _HALTED = Outcome(
     RowState.PENDING, failure_class=FailureClass.STOPPED, reason="The run was halted before this row was sent."
 )
 
-#: Of rows that nobody asks otherwise while a provider may answer them.
-_WITH_PROVIDER = (FailureClass.IN_BATCH, FailureClass.IN_DOUBT)
-
 #: Rows of a batch that are under way at once, those that wait to be asked again among them: a batch of a long run may
 #: have many thousands, and each that is under way takes some kilobytes.
 _AT_ONCE = 2000
@@ -93,7 +90,8 @@ def _complete(batch: Batch, prompt: Prompt, engine: Engine, context: RunContext,
     checks = replace(parse_checks(prompt.checks, prompt=prompt.name, code=prompt.code), private=private)
     outcomes = engine.run(_complete_requests(asked, prompt, checks, engine, context, is_first=pass_n == 1))
     filled = _fill(columns, keys, outcomes)
-    context.n_with_provider[batch.step, batch.n] = sum(filled["failure_class"].count(c) for c in _WITH_PROVIDER)
+    context.n_in_batches[batch.n] = filled["failure_class"].count(FailureClass.IN_BATCH)
+    context.n_in_doubt[batch.n] = filled["failure_class"].count(FailureClass.IN_DOUBT)
     part = write_columns(columns | filled | {"request_key": keys}, place)
     return make_completed(batch, prompt, part, filled["state"])
 

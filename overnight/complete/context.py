@@ -84,8 +84,11 @@ class RunContext:
     has_batches: bool = False
     #: Answers that came with provider batches, and that are judged in this pass: their money comes back with it.
     n_arrived: int = 0
-    #: Rows of each batch, by step and number, that are with a provider.
-    n_with_provider: dict[tuple[int, int], int] = field(default_factory=dict)
+    #: Rows of each batch of the step, by its number, that are with a provider, and of those that may be.
+    n_in_batches: dict[int, int] = field(default_factory=dict)
+    n_in_doubt: dict[int, int] = field(default_factory=dict)
+    #: Turns in a row after which nothing was with a provider, though rows waited for one.
+    n_idle_turns: int = 0
     #: Provider batches, of whichever run, that have rows of this one.
     awaited: set[str] = field(default_factory=set)
     #: Rows that had to be asked otherwise in this pass.

@@ -52,7 +52,6 @@ class Course:
         for failure_class, message in sends.failures:
             if failure_class in _IN_TRANSIT:
                 n_before += 1
-                self.is_repair = False
             else:
                 # The row goes on where it was: with the model, the limit and the words that it had come to.
                 self.take(CallFailed(FailureClass(failure_class), message))
@@ -81,7 +80,8 @@ class Course:
     def take(self, failure: CallFailed) -> None:
         """Decide whether the row goes on after a failure (`failure.goes_on`), and what is asked then."""
         kind, self.last = TREATMENTS[failure.failure_class].kind, (failure.failure_class, str(failure))
-        self.is_repair = kind is FailureKind.REPAIR
+        # One that is lost in transit stays what it was.
+        self.is_repair = self.is_repair if kind is FailureKind.RETRY else kind is FailureKind.REPAIR
         if kind is FailureKind.RETRY:
             self._n_left -= 1
             self.n_lost += 1

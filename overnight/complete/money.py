@@ -82,7 +82,8 @@ class Money:
             if not isinstance(found, Shortfall):
                 return found
             if not self._open and not self._n_opening:
-                if patience.is_over(found):
+                # What is set aside for a provider batch stays so for hours.
+                if context.has_batches or patience.is_over(found):
                     self._wake()
                     raise OverBudget(found)
                 try:

@@ -31,6 +31,8 @@ def complete_in_passes(
         engine: Whose settings say how long the pauses are.
     """
     completed: dict[int, CompletedBatch] = {}
+    context.n_in_batches.clear()
+    context.n_in_doubt.clear()
     passes = repeating_passes(
         base_s=engine.settings.retry_base_s, stopping=context.stopping, find_least_s=context.find_due_s
     )
@@ -41,7 +43,8 @@ def complete_in_passes(
         completed.update({batch.n: batch for batch in complete(left, pass_n)})
         context.n_arrived = 0
         # What is with a provider is not asked otherwise, however often.
-        n_left = sum(batch.n_pending for batch in completed.values()) - sum(context.n_with_provider.values())
+        n_waiting = sum(context.n_in_batches.values()) + sum(context.n_in_doubt.values())
+        n_left = sum(batch.n_pending for batch in completed.values()) - n_waiting
         return context.halted is None and n_left > 0
 
     context.is_completing = True

@@ -12,8 +12,9 @@ from overnight.complete.closing import CheckFailed, is_final
 from overnight.complete.context import RunContext
 from overnight.complete.judge import find_outcome
 from overnight.complete.lane import Lane
+from overnight.complete.money import OverBudget
 from overnight.complete.provider.arrived import take_answer
-from overnight.complete.provider.handing_over import find_waiting, hand_over, is_packed
+from overnight.complete.provider.handing_over import find_waiting, hand_over, is_packed, wait_for_money
 from overnight.complete.request import Request
 from overnight.complete.send import Sending, open_sending, send, take_back
 from overnight.failures import CallFailed, LedgerRefused, RunHalted
@@ -85,7 +86,12 @@ async def _try(asking: Asking, request: Request, lane: Lane) -> Outcome | NotOpe
     with asking.context.waiting():
         pass_ = await lane.admit(body, course.max_tokens)
     try:
-        sending = await open_sending(asking, request, lane, body)
+        try:
+            sending = await open_sending(asking, request, lane, body)
+        except OverBudget:
+            if not asking.context.has_batches:
+                raise
+            return wait_for_money(asking.context)
         if isinstance(sending, NotOpened):
             return sending
         try:

@@ -104,7 +104,13 @@ def mark_in_doubt(connection: sa.Connection, batch_id: str, *, reason: str, now:
 
 
 def release_batch(
-    connection: sa.Connection, batch_id: str, *, reason: str, now: float, settled_by: str | None = None
+    connection: sa.Connection,
+    batch_id: str,
+    *,
+    reason: str,
+    now: float,
+    settled_by: str | None = None,
+    is_refused: bool = False,
 ) -> int:
     """
     Give it up as never sent: its requests are free again, and what was set aside for them too.
@@ -115,6 +121,7 @@ def release_batch(
         reason: Why it was not sent, or how it is known.
         now: Seconds since the epoch.
         settled_by: The person who said so of one that was in doubt.
+        is_refused: Whether the provider has it, and has said that it asks nothing of it.
 
     Returns:
         How many requests; 0 where the provider has it, or it was given up before.
@@ -125,7 +132,8 @@ def release_batch(
     held = connection.execute(sa.select(_A.run_id, _A.opened_at).where(is_open)).all()
     take_turn(connection, (cap for row in held for cap in make_caps(row.run_id, row.opened_at)))
     values = {"state": BatchState.UNSENT, "reason": reason, "ended_at": now, "settled_by": settled_by}
-    unheard = sa.update(provider_batches).where(_is_in(batch_id, *_UNHEARD))
+    states = (*_UNHEARD, BatchState.SUBMITTED) if is_refused else _UNHEARD
+    unheard = sa.update(provider_batches).where(_is_in(batch_id, *states))
     if not (of := connection.execute(unheard.values(values).returning(_B.worker_id)).scalar()):
         return 0
     closed = sa.update(attempts).where(is_open).values(outcome="unsent", closed_at=now)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from overnight.complete import begin_turn, complete_in_passes, describe_halt, end_turn, take_back
+from overnight.complete import Turn, begin_turn, complete_in_passes, describe_halt, end_turn, take_back
 from overnight.records import Batch, CompletedBatch
 from overnight.taxonomy import MAX_PASSES
 from tests.trials.night import Ended, Night
@@ -37,9 +37,10 @@ class BatchNight(Night):
 
             begin_turn(context, self.engine)
             asked = complete_in_passes(self.batches, complete, context=context, engine=self.engine)
-            if not end_turn(context, self.engine):
+            if (turn_ended := end_turn(context, self.engine)) is Turn.OVER:
                 break
-            wait()
+            if turn_ended is Turn.WAIT:
+                wait()
         else:
             raise AssertionError(f"It has not ended after {most_turns} turns.")
         completed = {b.n: b for b in [*asked, *take_back(asked, context, self.engine)]}

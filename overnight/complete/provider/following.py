@@ -30,15 +30,18 @@ from overnight.ledger.provider_batches import (
     record_reason,
     release_batch,
 )
-from overnight.llm.batches import BatchClient
+from overnight.llm import parse_model
+from overnight.llm.batches import BatchClient, read_result
 from overnight.records import BatchLook, BatchState, ItemKind, ItemResult, ProviderBatch
 from overnight.settings import Settings
+from overnight.taxonomy import FailureClass, FailureKind
 
 #: Results that are recorded in one commit.
 _CHUNK = 200
 #: After this a provider has given up whatever it had not answered: a batch that it does not know any more is over.
 _WINDOW_S = 26 * 3600.0
 
+_OTHER_KEY = "It was sent by another key, and this one does not show it. Look by the other."
 _ABSENT = "The provider does not show it yet."
 
 OPEN = (BatchState.PACKING, BatchState.SUBMITTING, BatchState.SUBMITTED)
@@ -82,7 +85,8 @@ class _Follower:
         faults, doubtful = [], []
         batches = self._list(run_id)
         try:
-            for batch in batches:
+            # What a person is asked about may show all the same, by another key or another day.
+            for batch in [*batches, *self._list(run_id, BatchState.IN_DOUBT)]:
                 try:
                     if await self._follow(batch):
                         doubtful.append(batch.batch_id)
@@ -104,11 +108,12 @@ class _Follower:
             try:
                 await self._look(batch)
             except CallFailed as failure:
-                if not _is_forgotten(failure, batch):
+                client = await self._find_client(batch)
+                if not _is_forgotten(failure, batch) or batch.key_mark not in (None, client.key_mark):
                     raise
                 self._write(end_batch, batch)
             return False
-        if not self._is_stale(batch):
+        if batch.state is not BatchState.IN_DOUBT and not self._is_stale(batch):
             return False
         if batch.state is BatchState.PACKING:
             self._write(release_batch, batch, reason="The process that put it together ended before it was sent.")
@@ -131,20 +136,28 @@ class _Follower:
             reach("batch-canceled")
             self._write(record_canceling, batch)
         self._write(record_look, batch, look=look)
-        if look.is_ended:
+        if look.refused and _find_kind(batch, look.refused) is FailureKind.RETRY:
+            # As a whole, and for now: nothing of it was asked.
+            self._write(release_batch, batch, reason=look.refused[2], is_refused=True)
+        elif look.is_ended:
             await self._fetch(batch, client, look)
 
     async def _fetch(self, batch: ProviderBatch, client: BatchClient, look: BatchLook) -> None:
         reach("batch-looked")
         results = client.read_results(look) if look.refused is None else self._refuse_all(batch, look.refused)
         chunk: list[ItemResult] = []
+        n_results = 0
         async with aclosing(results):
             async for result in results:
                 chunk.append(result)
+                n_results += 1
                 if len(chunk) >= _CHUNK:
                     self._record(batch, chunk)
                     chunk = []
         self._record(batch, chunk)
+        if n_results < look.n_done and not _is_over(batch):
+            line = f"{n_results:,} of {look.n_done:,} results came. They are read again later."
+            raise CallFailed(FailureClass.OVERLOAD, line)
         self._write(end_batch, batch)
         reach("batch-ended")
 
@@ -155,18 +168,13 @@ class _Follower:
 
     async def _refuse_all(self, batch: ProviderBatch, refused: tuple[int, str, str]) -> AsyncGenerator[ItemResult]:
         """The provider took none of it: each request fails with what it said of the whole."""
-        status, code, message = refused
-        body = orjson.dumps({"error": {"code": code, "message": message}})
         for item in read_items(batch, self.ledger):
-            yield ItemResult(item.custom_id, ItemKind.ANSWERED, status, body)
+            yield _make_refused(item.custom_id, refused)
 
     async def _search(self, batch: ProviderBatch) -> bool:
         """Look for a batch whose submit was not answered; whether nobody can tell what became of it."""
         client = await self._find_client(batch)
-        if batch.key_mark not in (None, client.key_mark):
-            line = "It was sent by another key, whose batches this one may not see."
-            self._write(mark_in_doubt, batch, reason=line)
-            return True
+        is_own_key = batch.key_mark in (None, client.key_mark)
         assert batch.submitting_at is not None, "it was about to be sent"  # noqa: S101 - narrows the type
         known = self.ledger.read(list_batches)
         spared = {b.provider_id for b in known if b.provider_id}
@@ -176,9 +184,14 @@ class _Follower:
             reach("batch-found")
             if found.look.is_ended:
                 await self._fetch(batch, client, found.look)
-        elif found.unknown:
-            self._write(mark_in_doubt, batch, reason=found.unknown)
-            return True
+        elif batch.state is BatchState.IN_DOUBT:
+            pass
+        elif found.unknown or not (is_own_key or found.candidates):
+            line = found.unknown or _OTHER_KEY
+            if is_own_key or _is_over(batch):
+                self._write(mark_in_doubt, batch, reason=line)
+                return True
+            self._write(record_reason, batch, reason=line)
         elif found.candidates:
             line = f"It may be {' or '.join(found.candidates)} at the provider: that shows when it has ended."
             self._write(record_reason, batch, reason=line)
@@ -199,7 +212,26 @@ class _Follower:
         self.ledger.write(functools.partial(job, batch_id=batch.batch_id, now=time.time(), **how))
 
 
+def _make_refused(custom_id: str, refused: tuple[int, str, str]) -> ItemResult:
+    status, code, message = refused
+    return ItemResult(custom_id, ItemKind.ANSWERED, status, orjson.dumps({"error": {"code": code, "message": message}}))
+
+
+def _find_kind(batch: ProviderBatch, refused: tuple[int, str, str]) -> FailureKind:
+    """What is done about it that the provider refused the batch as a whole."""
+    try:
+        read_result(parse_model(batch.model), batch.endpoint, _make_refused("", refused))
+    except CallFailed as failure:
+        return failure.kind
+    return FailureKind.RETRY
+
+
 def _is_forgotten(failure: CallFailed, batch: ProviderBatch) -> bool:
     """Whether the provider does not know the batch any more, and will not answer anything of it."""
     gone = failure.reply is not None and failure.reply.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
-    return gone and time.time() - (batch.submitted_at or 0.0) > _WINDOW_S
+    return gone and _is_over(batch)
+
+
+def _is_over(batch: ProviderBatch) -> bool:
+    """Whether its provider has given up by now what it had not answered."""
+    return time.time() - (batch.submitted_at or batch.submitting_at or 0.0) > _WINDOW_S

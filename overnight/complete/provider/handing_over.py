@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from overnight.complete.asking import Asking, Outcome, leave
+from overnight.complete.context import RunContext
 from overnight.complete.lane import Lane
 from overnight.complete.money import OverBudget
 from overnight.complete.request import Request
@@ -54,11 +55,9 @@ async def hand_over(asking: Asking, request: Request, lane: Lane) -> Outcome | N
     assert context.packer is not None, "rows are packed where there is a packer"  # noqa: S101 - narrows the type
     found = await context.packer.pack(lane.model, lane.endpoint, opening, len(body))
     if isinstance(found, Shortfall):
-        if context.n_arrived:
-            return Outcome(RowState.PENDING, None, FailureClass.BUDGET, None, _NO_MONEY)
-        if not context.has_batches:
+        if not context.n_arrived and not context.has_batches:
             raise OverBudget(found)
-        return Outcome(RowState.PENDING, None, FailureClass.IN_BATCH, None, _NO_MONEY)
+        return wait_for_money(context)
     if isinstance(found, NotOpened):
         return found
     context.has_batches = True
@@ -66,10 +65,17 @@ async def hand_over(asking: Asking, request: Request, lane: Lane) -> Outcome | N
     return Outcome(RowState.PENDING, None, FailureClass.IN_BATCH, None, _PACKED)
 
 
+def wait_for_money(context: RunContext) -> Outcome:
+    """A row for which there is none before rows of provider batches are done: in the next pass, or in the next turn."""
+    why = FailureClass.BUDGET if context.n_arrived else FailureClass.IN_BATCH
+    return Outcome(RowState.PENDING, None, why, None, _NO_MONEY)
+
+
 async def find_waiting(asking: Asking, key: str) -> Outcome:
     """A row whose request has come to be with a provider since it was looked up."""
     found = await asyncio.to_thread(asking.engine.ledger.read, lambda connection: find_in_batches(connection, [key]))
     if key in found:
+        asking.context.awaited.add(found[key].batch_id)
         return describe_waiting(found[key])
     return Outcome(RowState.PENDING, None, FailureClass.IN_BATCH, None, _ENDED)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from overnight.complete.context import RunContext
 from overnight.complete.engine import Engine
 from overnight.failpoints import reach
-from overnight.failures import CallFailed, LedgerRefused
+from overnight.failures import CallFailed, LedgerRefused, RunHalted
 from overnight.ledger import Ledger
 from overnight.ledger.leases import Worker
 from overnight.ledger.provider_batch_items import list_items
@@ -31,7 +31,7 @@ from overnight.taxonomy import MAX_ATTEMPTS, FailureClass, FailureKind
 #: Requests that are read from the ledger at once.
 _PAGE = 200
 
-_STOOD_STILL = "This process has stood still for so long that others may have given the batch up: it is not sent by it."
+_STOOD_STILL = "The process that was to send it stood still for so long that others may have given it up."
 
 
 def send_packed(context: RunContext, engine: Engine) -> None:
@@ -100,10 +100,10 @@ async def _submit(batch: ProviderBatch, client: BatchClient, context: RunContext
         line = str(failure)
         ledger.write(lambda c: record_reason(c, batch_id, line, time.time()))
         return
-    except CallFailed as failure:
+    except (CallFailed, RunHalted) as failure:
         line = str(failure)
         ledger.write(lambda c: release_batch(c, batch_id, reason=line, now=time.time()))
-        if failure.kind is not FailureKind.RETRY:
+        if isinstance(failure, CallFailed) and failure.kind is not FailureKind.RETRY:
             context.halt(failure)
         return
     reach("batch-sent")
@@ -123,13 +123,18 @@ async def _insist(
     """Send again what was surely not received, a few times."""
     n_left = MAX_ATTEMPTS
 
+    def check() -> None:
+        # It may have been suspended for hours since: the others judge by its lease.
+        now = engine.ledger.read(functools.partial(get_provider_batch, batch_id=batch.batch_id))
+        if not worker.is_current or now.state is not BatchState.SUBMITTING:
+            raise CallFailed(FailureClass.OVERLOAD, _STOOD_STILL, is_retried=False)
+
     async def send() -> BatchLook:
         nonlocal n_left
         n_left -= 1
-        if not worker.is_current:
-            raise SubmitUnknown(FailureClass.STOPPED, _STOOD_STILL)
         try:
-            return await client.submit(batch.batch_id, read_items(batch, engine.ledger), batch.n_items)
+            items = read_items(batch, engine.ledger)
+            return await client.submit(batch.batch_id, items, batch.n_items, check=check)
         except SubmitUnknown:
             raise
         except CallFailed as failure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from enum import Enum
 
 from overnight.complete.context import RunContext
 from overnight.complete.engine import Engine
@@ -18,6 +19,22 @@ from overnight.ledger.provider_batch_progress import record_awaited
 from overnight.ledger.provider_batches import list_batches
 from overnight.records import BatchState, ProviderBatch
 from overnight.taxonomy import FailureClass
+
+#: Turns without a wait, at the most: rows that still wait then are left for the next run.
+_MOST_IDLE = 4
+#: Batches that were sent in vain with less than this between them were so in one go.
+_IN_A_ROW_S = 1800.0
+
+
+class Turn(Enum):
+    """What follows a turn."""
+
+    #: Nothing of the run is with a provider.
+    OVER = "over"
+    #: Another one at once.
+    AGAIN = "again"
+    #: Another one when providers are done.
+    WAIT = "wait"
 
 
 def begin_turn(context: RunContext, engine: Engine) -> list[str]:
@@ -41,24 +58,30 @@ def begin_turn(context: RunContext, engine: Engine) -> list[str]:
     return faults
 
 
-def end_turn(context: RunContext, engine: Engine) -> bool:
+def end_turn(context: RunContext, engine: Engine) -> Turn:
     """
     Send what was put together; whether the run has to wait for providers before it can go on.
 
     Raises:
         ModelRefused: There is no key.
-        RunHalted: The run stops.
     """
-    ledger = engine.ledger
+    ledger, is_late = engine.ledger, context.packer is None
     send_packed(context, engine)
     context.packer = None
-    if context.halted or not sum(context.n_with_provider.values()):
-        return False
-    mine = {batch.batch_id for batch in _list_open(context.run_id, ledger)}
-    others = {batch.batch_id for batch in ledger.read(functools.partial(list_batches, states=OPEN))}
-    awaited = mine | (context.awaited & others)
+    if context.halted or not sum(context.n_in_batches.values()):
+        return Turn.OVER
+    awaited = {batch.batch_id for batch in _list_open(context.run_id, ledger)}
+    if not is_late:
+        # Nobody can stop another run's for this one's deadline.
+        others = {batch.batch_id for batch in ledger.read(functools.partial(list_batches, states=OPEN))}
+        awaited |= context.awaited & others
     ledger.write(functools.partial(record_awaited, run_id=context.run_id, batch_ids=awaited))
-    return bool(awaited) or _is_refused(context, engine)
+    if awaited or _is_refused(context, engine):
+        context.n_idle_turns = 0
+        return Turn.WAIT
+    context.n_idle_turns += 1
+    # What they waited for has ended since, or was given up: it is judged, or put together anew.
+    return Turn.AGAIN if context.halted is None and context.n_idle_turns < _MOST_IDLE else Turn.OVER
 
 
 def _is_refused(context: RunContext, engine: Engine) -> bool:
@@ -66,6 +89,8 @@ def _is_refused(context: RunContext, engine: Engine) -> bool:
     since, why = None, None
     for batch in engine.ledger.read(functools.partial(list_batches, run_id=context.run_id)):
         if batch.state is not BatchState.UNSENT or batch.submitting_at is None:
+            break
+        if since is not None and since - batch.submitting_at > _IN_A_ROW_S:
             break
         since, why = batch.submitting_at, why or batch.reason
     if since is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
@@ -63,7 +63,9 @@ class AnthropicBatches:
         )
         self._calls = BatchCalls(self._exchange)
 
-    async def submit(self, batch_id: str, items: Iterable[BatchItem], n_items: int) -> BatchLook:
+    async def submit(
+        self, batch_id: str, items: Iterable[BatchItem], n_items: int, *, check: Callable[[], None] = lambda: None
+    ) -> BatchLook:
         """Send a batch, in one step."""
         frame = Frame(before=b'{"requests":[', write=_write_item, between=b",", after=b"]}")
         with await spool_items(items, n_items, frame=frame, limits=self._limits) as file:
@@ -71,6 +73,7 @@ class AnthropicBatches:
             request.headers["content-length"] = str(file.tell())
             sending = watch_sending(request).stream
             assert isinstance(sending, Sending)  # noqa: S101 - narrows the type
+            check()
             try:
                 reply = await self._exchange.send(request)
                 return self._read(reply, read_object(reply.body))

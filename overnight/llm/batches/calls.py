@@ -18,7 +18,7 @@ from overnight.records import BatchLook, Reply
 from overnight.taxonomy import FailureClass
 
 #: How much the clocks here and there may differ, in seconds; and how late a proxy may hand on a request.
-CLOCK_SLACK_S = 3600.0
+CLOCK_SLACK_S = 24 * 3600.0
 #: Of a list, at the most: with a hundred batches each, more than a provider makes in the days that are of interest.
 MAX_PAGES = 100
 PAGE_ITEMS = 100

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from contextlib import aclosing
 from typing import Any
 
@@ -58,7 +58,9 @@ class OpenAIBatches:
         )
         self._calls = BatchCalls(self._exchange)
 
-    async def submit(self, batch_id: str, items: Iterable[BatchItem], n_items: int) -> BatchLook:
+    async def submit(
+        self, batch_id: str, items: Iterable[BatchItem], n_items: int, *, check: Callable[[], None] = lambda: None
+    ) -> BatchLook:
         """Send a batch; of its two steps only the second can be in doubt: a file alone costs nothing."""
         file_id = await self._upload(batch_id, items, n_items)
         reach("batch-uploaded")
@@ -68,6 +70,7 @@ class OpenAIBatches:
             "completion_window": "24h",
             "metadata": {_MARK: batch_id},
         }
+        check()
         try:
             return self._read(*await self._calls.post("/batches", json=wanted))
         except CallFailed as failure:

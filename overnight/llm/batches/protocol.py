@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,7 +51,9 @@ class BatchClient(Protocol):
     #: Which key it uses, in a form that does not tell it.
     key_mark: str
 
-    async def submit(self, batch_id: str, items: Iterable[BatchItem], n_items: int) -> BatchLook:
+    async def submit(
+        self, batch_id: str, items: Iterable[BatchItem], n_items: int, *, check: Callable[[], None] = lambda: None
+    ) -> BatchLook:
         """
         Send a batch.
 
@@ -59,6 +61,7 @@ class BatchClient(Protocol):
             batch_id: Ours, by which it is found again.
             items: Its requests, encoded while they are sent.
             n_items: How many.
+            check: Called in the last moment before the provider may take it on; a `CallFailed` of it is raised.
 
         Raises:
             SubmitUnknown: It may have been received, or may not.
