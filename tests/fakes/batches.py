@@ -92,6 +92,8 @@ class Trouble:
     delay_s: float = 0.0
     #: So many bytes of the body, and no more.
     cut_at: int | None = None
+    #: So many lines of the body, as if they were all.
+    n_lines: int | None = None
     #: How many calls.
     n: int = 1
 
@@ -221,6 +223,8 @@ class FakeBatches:
             # Whole, as a server does before it answers.
             await request.read()
             response = web.Response(status=500)
+        if trouble.n_lines is not None:
+            return _shorten(response, trouble.n_lines)
         if trouble.cut_at is not None:
             return await _cut(request, response, trouble.cut_at)
         if trouble.status is None and trouble.body is None:
@@ -280,6 +284,11 @@ def make_id(provider: str) -> str:
 def find_expiry(batch: FakeBatch) -> float:
     """When the provider gives up, in seconds since the epoch."""
     return batch.created_at + _DAY_S
+
+
+def _shorten(response: web.Response, n_lines: int) -> web.Response:
+    assert isinstance(response.body, bytes)
+    return web.Response(status=response.status, body=b"".join(response.body.splitlines(keepends=True)[:n_lines]))
 
 
 async def _cut(request: web.Request, response: web.Response, at: int) -> web.StreamResponse:

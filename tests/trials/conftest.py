@@ -18,6 +18,7 @@ import pytest
 from overnight.complete import Engine
 from tests.conftest import House
 from tests.fakes.provider import FakeProvider
+from tests.trials.batch_night import MODELS, N_ROWS, BatchNight
 from tests.trials.crash_worker import Orders, Workshop
 from tests.trials.crowd import Crowd
 from tests.trials.night import Night, cut_source
@@ -61,6 +62,32 @@ def open_night(house: House, fake: FakeProvider) -> Iterator[Callable[..., Night
             # What it imports takes time, and is none of the trial's.
             engine.run(engine.lane(prompt.model, prompt.endpoint))
             return Night(house, engine, prompt, cut_source(house.home, texts))
+
+        yield open_
+
+
+@pytest.fixture
+def vendor() -> str:
+    """Whose batches a trial is about. A trial that is of each: `@pytest.mark.parametrize("vendor", MODELS)`."""
+    return "openai"
+
+
+@pytest.fixture
+def open_batches(
+    house: House, fake: FakeProvider, vendor: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., BatchNight]]:
+    """Opens a night in batch mode over so many rows, with settings of its own."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-fake-0123456789")
+    endpoint = fake.openai_base_url if vendor == "openai" else fake.anthropic_base_url
+    with ExitStack() as stack:
+
+        def open_(n_rows: int = N_ROWS, **changes: Any) -> BatchNight:
+            house.home.mkdir(exist_ok=True)
+            house.begin()
+            settings = replace(house.settings, **({"concurrency": C, "retry_base_s": 0.02} | changes))
+            engine = stack.enter_context(closing(Engine(settings, house.ledger)))
+            prompt = house.make_prompt(model=MODELS[vendor], endpoint=endpoint)
+            return BatchNight(house, engine, prompt, cut_source(house.home, ["some words"] * n_rows))
 
         yield open_
 

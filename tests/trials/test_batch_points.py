@@ -12,12 +12,11 @@ from overnight.ledger import Ledger
 from tests.conftest import House, make_settings
 from tests.fakes.batches import Trouble
 from tests.fakes.provider import FakeProvider
+from tests.trials.batch_night import MODELS, N_ROWS
 from tests.trials.books import check_books
 from tests.trials.conftest import IS_LONG, C, pick
 from tests.trials.crash_worker import Orders, Workshop
 
-MODELS = {"openai": "openai:gpt-4o", "anthropic": "anthropic:claude-sonnet-4-5"}
-N_ROWS = 60
 #: From the first row that is put into a batch to the last answer that is judged, and at which time.
 POINTS = [
     *("batch-begun:1", "batch-begun:3", "before-commit:8", "after-commit:8", "after-commit:12"),

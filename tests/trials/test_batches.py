@@ -3,59 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from overnight.complete import Engine, follow_batches
+from overnight.complete import follow_batches
 from overnight.ledger.provider_batches import list_batches
 from overnight.records import BatchState
 from tests.conftest import House
 from tests.fakes.batches import FakeItem, Trouble
 from tests.fakes.provider import FakeProvider, Scripted
-from tests.trials.batch_night import BatchNight
+from tests.trials.batch_night import MODELS, N_ROWS, BatchNight, count_states, list_calls
 from tests.trials.books import check_books, count_outcomes
-from tests.trials.conftest import C, pick
+from tests.trials.conftest import pick
 from tests.trials.night import cut_source
 from tests.trials.scripts import find_row
 
-MODELS = {"openai": "openai:gpt-4o", "anthropic": "anthropic:claude-sonnet-4-5"}
-N_ROWS = 60
 Open = Callable[..., BatchNight]
 
 
 @pytest.fixture(params=list(MODELS))
-def provider(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-fake-0123456789")
+def vendor(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture
-def open_batches(house: House, fake: FakeProvider, provider: str) -> Iterator[Open]:
-    """Opens a night over so many rows, with settings of its own."""
-    endpoint = fake.openai_base_url if provider == "openai" else fake.anthropic_base_url
-    with ExitStack() as stack:
-
-        def open_(n_rows: int = N_ROWS, **changes: Any) -> BatchNight:
-            house.begin()
-            settings = replace(house.settings, **({"concurrency": C, "retry_base_s": 0.02} | changes))
-            engine = stack.enter_context(closing(Engine(settings, house.ledger)))
-            prompt = house.make_prompt(model=MODELS[provider], endpoint=endpoint)
-            return BatchNight(house, engine, prompt, cut_source(house.home, ["some words"] * n_rows))
-
-        yield open_
-
-
-def list_calls(fake: FakeProvider) -> list[Any]:
-    """The bodies of calls of their own."""
-    return [call.body for call in fake.calls if call.body is not None]
-
-
-def count_states(house: House) -> dict[str, int]:
-    return dict(house.fetch("SELECT state, count(*) FROM provider_batches GROUP BY state"))
 
 
 def test_all_rows_are_answered_by_batches_and_none_by_a_call(
@@ -212,7 +182,7 @@ def test_a_batch_that_nobody_can_find_is_in_doubt_and_never_sent_again(
 
 
 @pytest.mark.parametrize("code", ["token_limit_exceeded", "invalid_json_line"])
-@pytest.mark.parametrize("provider", ["openai"], indirect=True)
+@pytest.mark.parametrize("vendor", ["openai"])
 def test_a_batch_that_is_refused_as_a_whole_is_sent_again_or_halts_the_run(
     open_batches: Open, fake: FakeProvider, code: str
 ) -> None:
