@@ -27,6 +27,7 @@ from overnight.records import Mode
 from overnight.settings import Settings
 
 _REASONS = {
+    Reason.WITH_PROVIDER: "with a provider already: neither asked nor paid for anew",
     Reason.NEVER_ANSWERED: "asked before, in vain",
     Reason.CHANGED_MODEL: "asked before of another model, or elsewhere",
     Reason.CHANGED_PROMPT: "asked before by another version of the prompt",
@@ -100,6 +101,7 @@ def _step_as_object(step: StepPlan) -> dict[str, Any]:
         "quarantined_at_intake": step.n_quarantined_at_intake,
         "hits": step.n_hits,
         "quarantined_before": step.n_quarantined_before,
+        "to_ask": step.n_to_ask,
         "misses": {str(reason): n for reason, n in step.misses.items()},
         "calls": _count_range(needs.calls),
         "input_tokens": _count_range(needs.input_tokens),
@@ -133,11 +135,12 @@ def describe(flow: str, plan: Plan) -> str:
 def _describe_step(step: StepPlan) -> list[str]:
     least = "at least " if step.n_unknown else ""
     quarantined = f"{step.n_quarantined_before:,} quarantined before + {step.n_quarantined_at_intake:,} at intake"
-    lines = [f"{least}{step.n_rows:,} rows = {step.n_hits:,} hits + {step.n_misses:,} to ask + {quarantined}"]
+    batched = f" + {step.n_with_provider:,} with a provider" if step.n_with_provider else ""
+    lines = [f"{least}{step.n_rows:,} rows = {step.n_hits:,} hits + {step.n_to_ask:,} to ask{batched} + {quarantined}"]
     if step.n_unknown:
         lines.append(f"{step.n_unknown:,} rows of the step before are still to be answered; they may add to these")
     lines += [f"  {n:,} {_REASONS[reason]}" for reason, n in step.misses.items() if n]
-    if step.n_misses:
+    if step.n_to_ask:
         lines += [least + _describe_needs(step.forecast.needs), _GROUNDS[step.forecast.ground]]
         lines += _describe_mode(step)
     return lines
@@ -178,7 +181,7 @@ def _span(ends: Iterable[str]) -> str:
 
 def warn_of_budget(plan: Plan, settings: Settings) -> list[str]:
     """A line for each budget that the run may come to the end of."""
-    high = sum(cost.high for step in plan.steps if (cost := step.cost_usd))
+    high = sum(step.most_usd for step in plan.steps)
     lines = []
     if settings.budget_usd is not None and high > settings.budget_usd:
         lines.append(f"It may cost {high:.4f} USD: a run halts before it is over its {settings.budget_usd:g} USD.")

@@ -21,6 +21,8 @@ _NO_CHECKS = '{"row": [], "batch": []}'
 class Reason(StrEnum):
     """Why there is no answer to use; where several hold, the first of them is told."""
 
+    #: It is in a provider batch already, or its answer has come from one and is not judged yet: no call.
+    WITH_PROVIDER = "with_provider"
     #: An earlier run asked in vain.
     NEVER_ANSWERED = "never_answered"
     #: The same was asked of another model, or of the same one elsewhere.

@@ -18,6 +18,7 @@ from overnight.complete.mode import resolve_mode
 from overnight.complete.recall import recall
 from overnight.keys import request_key
 from overnight.ledger.asked import PromptVersion
+from overnight.ledger.provider_batch_items import find_in_batches
 from overnight.ledger.retries import Retry
 from overnight.llm import find_terms, has_batch_price, parse_model
 from overnight.parts import read_part, write_part
@@ -54,9 +55,26 @@ class StepPlan:
         return needs.batch_cost_usd if self.mode is Mode.BATCH else needs.cost_usd
 
     @property
+    def most_usd(self) -> float:
+        """At the high end, with every row of a batch asked online at last where there is a time for that."""
+        needs = self.forecast.needs
+        cost = needs.cost_usd if self.by else self.cost_usd
+        return cost.high if cost else 0.0
+
+    @property
     def n_misses(self) -> int:
-        """Rows that would be asked."""
+        """Rows without an answer to use."""
         return sum(self.misses.values())
+
+    @property
+    def n_with_provider(self) -> int:
+        """Those of them that are with a provider already."""
+        return self.misses[Reason.WITH_PROVIDER]
+
+    @property
+    def n_to_ask(self) -> int:
+        """Those of them that would be asked."""
+        return self.n_misses - self.n_with_provider
 
 
 @dataclass(frozen=True)
@@ -120,7 +138,7 @@ def plan_step(
         completed.append(make_completed(batch, prompt, part, [row["state"] for row in rows]))
     n_changed = count_changed_rows(tally.unasked, prompt, connection, settings)
     tally.reasons += Counter({Reason.CHANGED_ROW: n_changed, Reason.NEW_ROW: len(tally.unasked) - n_changed})
-    n_misses, terms = tally.reasons.total(), settings.terms
+    n_to_ask, terms = tally.reasons.total() - tally.reasons[Reason.WITH_PROVIDER], settings.terms
     step = StepPlan(
         prompt=prompt,
         n_rows=sum(batch.n_rows for batch in batches),
@@ -128,7 +146,7 @@ def plan_step(
         n_hits=tally.n_hits,
         n_quarantined_before=tally.n_quarantined_before,
         misses={reason: tally.reasons[reason] for reason in Reason},
-        forecast=forecast(n_misses, tally.n_characters, prompt, versions, connection=connection, terms=terms),
+        forecast=forecast(n_to_ask, tally.n_characters, prompt, versions, connection=connection, terms=terms),
         n_unknown=n_unknown,
         mode=mode,
         by=by,
@@ -160,13 +178,14 @@ def _recall(
     *,
     retry: Retry | None,
 ) -> dict[str, dict[str, Any]]:
-    """Give the rows the outcomes that are known; the first row of each request that is not, by its key."""
+    """Give the rows the outcomes that are known; the first row of each request to ask, by its key."""
     readable = [row for row in rows if row["state"] == RowState.PENDING]
     for row in readable:
         row["request_key"] = request_key(row["input"], prompt.prompt_hash)
     asked = {row["request_key"]: row["input"] for row in readable}
     memory = BatchMemory() if checks.compares_rows else None
     known = recall(asked, checks, memory, connection, retry=retry).outcomes
+    in_batches = find_in_batches(connection, [key for key in asked if key not in known])
     missing: dict[str, dict[str, Any]] = {}
     for row in readable:
         key = row["request_key"]
@@ -176,6 +195,9 @@ def _recall(
             tally.n_quarantined_before += outcome.state is RowState.QUARANTINED
         elif (short := bytes.fromhex(key)) in tally.keys:
             tally.n_hits += 1
+        elif key in in_batches:
+            tally.keys.add(short)
+            tally.reasons[Reason.WITH_PROVIDER] += 1
         else:
             tally.keys.add(short)
             tally.n_characters += len(row["input"])

@@ -147,6 +147,21 @@ def test_a_budget_is_held_against_the_price_of_the_way_that_rows_are_asked(house
     online = replace(step, forecast=Forecast(BATCH_NEEDS, Ground.RECORDED))
     assert len(warn_of_budget(Plan("a.csv", 1010, (online,)), settings)) == 1
     assert warn_of_budget(Plan("a.csv", 1010, (replace(online, mode=Mode.BATCH),)), settings) == []
+    # What is not answered in time is asked online, and that may be all of it.
+    by_six = replace(online, mode=Mode.BATCH, by="06:00")
+    assert "It may cost 0.7500 USD" in warn_of_budget(Plan("a.csv", 1010, (by_six,)), settings)[0]
+
+
+def test_rows_that_are_with_a_provider_stand_beside_those_to_ask(step: StepPlan) -> None:
+    misses = dict.fromkeys(Reason, 0) | {Reason.WITH_PROVIDER: 3}
+    words = describe("sort-them", Plan("a.csv", 1010, (replace(step, misses=misses),))).splitlines()
+    assert words[2:] == [
+        "    1,010 rows = 1,000 hits + 0 to ask + 3 with a provider + 3 quarantined before + 4 at intake",
+        "      3 with a provider already: neither asked nor paid for anew",
+    ]
+    both = replace(step, misses=misses | {Reason.NEW_ROW: 2})
+    assert "+ 2 to ask + 3 with a provider +" in describe("sort-them", Plan("a.csv", 1010, (both,)))
+    assert " calls for " in describe("sort-them", Plan("a.csv", 1010, (both,)))
 
 
 def test_a_plan_as_json_has_both_prices_and_the_mode(cli: Cli, project: Path) -> None:

@@ -11,10 +11,14 @@ from overnight.complete.forecast import Ground
 from overnight.complete.misses import Reason
 from overnight.complete.plan import StepPlan, plan_step
 from overnight.complete.resolve import resolve_prompt
-from overnight.ledger.attempts import record_prompt
+from overnight.keys import request_key
+from overnight.ledger.attempts import Opening, record_prompt
+from overnight.ledger.bodies import make_body
 from overnight.ledger.columns import metadata
 from overnight.ledger.history import find_request
 from overnight.ledger.manifests import record_batches
+from overnight.ledger.provider_batch_packing import begin_batch, pack
+from overnight.ledger.provider_batches import release_batch
 from overnight.ledger.runs import pin_model, pin_prompt
 from overnight.parts import read_part
 from overnight.prompts import parse_prompt
@@ -306,3 +310,33 @@ def _pay(desk: Desk, n_batched: int) -> None:
             " VALUES (:attempt_id, :batch_id, :request_key)",
             **item,
         )
+
+
+def _send_with_a_batch(desk: Desk, key: str, prompt: Prompt) -> None:
+    """As a run in batch mode leaves a row that it has handed over."""
+    whose = {"run_id": RUN, "model": prompt.model, "endpoint": prompt.endpoint}
+    worker, opening = desk.house.worker, Opening(key, prompt.prompt_hash, "{}", make_body(b"{}"), RUN, 1.0, 0.25)
+
+    def fill(connection: sa.Connection) -> None:
+        assert pack(
+            begin_batch(connection, batch_id="00000000000000aa", packed_by=worker, now=1.0, **whose),
+            connection,
+            [opening],
+        )
+
+    desk.house.ledger.write(fill)
+
+
+def test_rows_that_are_with_a_provider_are_neither_asked_in_vain_nor_priced(desk: Desk) -> None:
+    prompt, batch = desk.make_prompt(), desk.house.read_batch(["a", "b", "b"])
+    _record(desk, desk.house.read_batch(["a"]), prompt)
+    desk.house.ledger.write(lambda c: record_prompt(c, prompt, 1.0))
+    alone = _plan(desk, desk.house.read_batch(["b"], n=2), terms=(TERMS,))
+    _send_with_a_batch(desk, request_key('{"body":"a"}', prompt.prompt_hash), prompt)
+    step = _plan(desk, batch, terms=(TERMS,))
+    assert _reasons(step) == {"with_provider": 1, "new_row": 1}
+    assert (step.n_hits, step.n_misses, step.n_with_provider, step.n_to_ask) == (1, 2, 1, 1)
+    assert step.forecast == alone.forecast
+    # One that was given up is asked again.
+    desk.house.ledger.write(lambda c: release_batch(c, "00000000000000aa", reason="No key.", now=2.0))
+    assert _plan(desk, batch).n_to_ask == 2
