@@ -16,6 +16,7 @@ from overnight.records import is_time_of_day
 _FRONT_MATTER = re.compile(r"---\n(.*?\n)---\n(.*)", re.DOTALL)
 
 _MINUTES_A_DAY = 24 * 60
+_MINUTES_OF_TWO_DIGITS = 100 * 60
 
 _Column = Annotated[str, Field(min_length=1)]
 
@@ -40,8 +41,12 @@ def _read_by(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MINUTES_A_DAY:
         # YAML reads 22:30 as a number of base 60.
         raise ValueError(f'it is a number to YAML: put it in quotes, by: "{value // 60:02}:{value % 60:02}"')
+    if type(value) is int and value >= _MINUTES_A_DAY:
+        # As 24:00 is read, or a time with seconds: what was written is not known here.
+        written = f", as {value // 60}:{value % 60:02} without quotes is" if value < _MINUTES_OF_TWO_DIGITS else ""
+        raise ValueError(f'it is the number {value} to YAML{written}: write HH:MM in quotes, at the latest by: "23:59"')
     if value is not None and not (isinstance(value, str) and is_time_of_day(value)):
-        raise ValueError(f'{value!r} is no time of a day: write it like by: "06:00"')
+        raise ValueError(f'{value!r} is no time of a day: write it like by: "06:00", at the latest "23:59"')
     return value
 
 

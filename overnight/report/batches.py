@@ -16,8 +16,7 @@ def describe_progress(progress: BatchProgress, now: float) -> str:
         now: Seconds since the epoch.
     """
     share = 100 * progress.n_done // progress.n_items if progress.n_items else 0
-    rows = "1 row" if progress.n_items == 1 else f"{progress.n_items:,} rows"
-    words = f"{share} % of {rows}, {count_batches(progress.n_batches)}"
+    words = f"{share} % of {count_requests(progress.n_items)}, {count_batches(progress.n_batches)}"
     if progress.since is not None:
         words += f", {describe_age(now - progress.since)}"
     if progress.n_in_doubt:
@@ -28,6 +27,11 @@ def describe_progress(progress: BatchProgress, now: float) -> str:
 def count_batches(n: int) -> str:
     """So many provider batches."""
     return "1 provider batch" if n == 1 else f"{n:,} provider batches"
+
+
+def count_requests(n: int) -> str:
+    """So many requests of provider batches: rows that were sent, not all that a run has."""
+    return "1 request" if n == 1 else f"{n:,} requests"
 
 
 def describe_age(seconds: float) -> str:

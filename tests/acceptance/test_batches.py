@@ -84,12 +84,12 @@ def test_its_page_shows_state_age_and_share_done(site: Site, night: Night, page:
     artifacts = site.api.list_artifacts(night.flow_run_id)
     table, share = artifacts[f"batches-{night.run_id}"], artifacts[f"batches-done-{night.run_id}"]
     assert f"| {_N_ROWS // 2} of {_N_ROWS} |" in table["data"]
-    assert f"50 % of {_N_ROWS} rows, 1 provider batch" in table["description"]
+    assert f"50 % of {_N_ROWS} requests, 1 provider batch" in table["description"]
     assert float(share["data"]) == 50.0
 
     shown = ReviewPage(page, site.api.url.removesuffix("/api"), night.flow_run_id)
     shown.open("Artifacts")
-    shown.expect_text(f"50 % of {_N_ROWS} rows")
+    shown.expect_text(f"50 % of {_N_ROWS} requests")
     shown.save_now("batches.png")
     shown.open_artifact(f"batches-{night.run_id}", table["id"])
     shown.expect_text(f"{_N_ROWS // 2} of {_N_ROWS}")

@@ -119,6 +119,14 @@ def test_what_only_looks_like_such_a_line_stays(front: str) -> None:
         ("mode: batch\nby: 22:30\n", 'put it in quotes, by: "22:30"'),
         ("mode: batch\nby: 6am\n", "'6am' is no time of a day"),
         ('mode: batch\nby: "24:00"\n', "'24:00' is no time of a day"),
+        (
+            "mode: batch\nby: 24:00\n",
+            "it is the number 1440 to YAML, as 24:00 without quotes is: write HH:MM in quotes",
+        ),
+        (
+            "mode: batch\nby: 22:30:00\n",
+            'it is the number 81000 to YAML: write HH:MM in quotes, at the latest by: "23:59"',
+        ),
         ("mode: batch\nby: true\n", "True is no time of a day"),
         ("mode: batch\nby: 6.5\n", "6.5 is no time of a day"),
         ('by: "06:00"\n', 'by is "06:00" and mode is not batch'),

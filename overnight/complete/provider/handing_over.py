@@ -17,7 +17,7 @@ from overnight.llm.batches import find_limits
 from overnight.records import BatchState, Mode, RowState
 from overnight.taxonomy import MAX_ATTEMPTS, FailureClass
 
-_PACKED = "It goes with a provider batch: its answer comes when that has ended."
+_PACKED = "It waits for a provider batch: `overnight batches --all` shows how they stand."
 _ENDED = "It was in a provider batch that has just ended: it is asked in the next pass."
 _NO_MONEY = "It waits for money that is set aside for rows of provider batches."
 #: Where it is asked otherwise than at first: as many rows online as this, or as this share of all.

@@ -84,12 +84,12 @@ def at_provider(batched: House, fake: FakeProvider, doubtful: str) -> AtProvider
 @pytest.mark.parametrize(
     ("progress", "words"),
     [
-        (BatchProgress(2, 20_000, 12_599, 0.0, 0, ()), "62 % of 20,000 rows, 2 provider batches, 3 h 10 min"),
-        (BatchProgress(1, 1, 0, None, 0, ()), "0 % of 1 row, 1 provider batch"),
-        (BatchProgress(1, 0, 0, 11_400.0, 0, ()), "0 % of 0 rows, 1 provider batch, 0 min"),
+        (BatchProgress(2, 20_000, 12_599, 0.0, 0, ()), "62 % of 20,000 requests, 2 provider batches, 3 h 10 min"),
+        (BatchProgress(1, 1, 0, None, 0, ()), "0 % of 1 request, 1 provider batch"),
+        (BatchProgress(1, 0, 0, 11_400.0, 0, ()), "0 % of 0 requests, 1 provider batch, 0 min"),
         (
             BatchProgress(3, 1000, 999, 11_280.0, 1, ()),
-            "1 PROVIDER BATCH IN DOUBT (`overnight batches`); 99 % of 1,000 rows, 3 provider batches, 2 min",
+            "1 PROVIDER BATCH IN DOUBT (`overnight batches`); 99 % of 1,000 requests, 3 provider batches, 2 min",
         ),
     ],
 )
@@ -112,7 +112,7 @@ def test_runs_say_how_far_a_batched_one_is(cli: Cli, batched: House) -> None:
     record_batch(batched.ledger, RUN, BatchState.ENDED, n_items=5, n_done=5)
     _, out, _ = cli("runs")
     assert out.splitlines()[0].split()[:2] == [RUN, "batched"]
-    assert "    62 % of 20,000 rows, 2 provider batches, 3 h 10 min" in out.splitlines()
+    assert "    62 % of 20,000 requests, 2 provider batches, 3 h 10 min" in out.splitlines()
     [run] = json.loads(cli("runs", "--json")[1])
     assert (run["batches"]["n_batches"], run["batches"]["n_done"], run["batches"]["n_in_doubt"]) == (2, 12_400, 0)
     move_batch(batched.ledger, _newest(batched), BatchState.IN_DOUBT)
