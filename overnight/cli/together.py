@@ -17,6 +17,7 @@ from overnight.cli.options import MOST, by, json_
 @click.option("--sent", multiple=True, metavar="BATCH=PROVIDER_ID", help="One in doubt: the provider has it, as this.")
 @click.option("--not-sent", multiple=True, metavar="BATCH", help="One in doubt: the provider never had it.")
 @click.option("--yes", "is_sure", is_flag=True, help="With --not-sent: do not ask whether that is sure.")
+@click.option("--all", "shows_all", is_flag=True, help="Show those that were never sent, too.")
 @click.option("--limit", type=click.IntRange(1, MOST), default=20, show_default=True, help="How many batches.")
 @by
 @json_
@@ -25,7 +26,8 @@ def batches(run: str | None, **options: Any) -> None:
     from overnight.cli.batches import Settlement, show_or_settle  # noqa: PLC0415 - late: not every command needs it
 
     said = Settlement(*(options[name] for name in ("sent", "not_sent", "by", "is_sure")))
-    show_or_settle(run, follows=options["follows"], limit=options["limit"], settlement=said, as_json=options["as_json"])
+    shown = {name: options[name] for name in ("follows", "shows_all", "limit", "as_json")}
+    sys.exit(show_or_settle(run, settlement=said, **shown))
 
 
 @click.command("continue")

@@ -67,6 +67,14 @@ def record_awaited(connection: sa.Connection, run_id: str, batch_ids: Collection
         connection.execute(sa.insert(awaited_batches), rows)
 
 
+def find_runs_awaited(connection: sa.Connection, run_id: str) -> dict[str, int]:
+    """The other runs in whose provider batches the run has rows, and how many batches of each."""
+    of = awaited_batches.c
+    query = sa.select(_B.run_id, sa.func.count().label("n_batches")).join(awaited_batches, of.batch_id == _B.batch_id)
+    query = query.where(of.run_id == run_id, _B.run_id != run_id).group_by(_B.run_id).order_by(_B.run_id)
+    return {row.run_id: row.n_batches for row in connection.execute(query)}
+
+
 def find_set_aside_usd(connection: sa.Connection, batch_id: str) -> float:
     """What is set aside for the requests of a batch that are not closed."""
     items, a = provider_batch_items.c, attempts.c

@@ -10,7 +10,7 @@ from overnight.llm.prices import cost_usd, find_terms, has_batch_price, worst_us
 from overnight.llm.rate_headers import find_hold_s
 from overnight.llm.rates import Rates
 from overnight.llm.retry import MAX_WAIT_S, keep_asking, repeating_passes
-from overnight.llm.statuses import find_retry_after_s
+from overnight.llm.statuses import find_retry_after_s, leave_out_advice
 from overnight.llm.wire import DEFAULT_MAX_TOKENS
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "find_terms",
     "has_batch_price",
     "keep_asking",
+    "leave_out_advice",
     "make_client",
     "make_validator",
     "parse_answer",

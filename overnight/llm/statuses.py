@@ -63,6 +63,13 @@ def read_fault(who: str, status: int, headers: Mapping[str, str], body: bytes, n
     return Fault(failure_class, message, wait_s, is_retried=not refused)
 
 
+def leave_out_advice(message: str) -> str:
+    """What a fault says, without what a caller is to do about it."""
+    for advice in _ADVICE.values():
+        message = message.removesuffix(f" {advice}")
+    return message
+
+
 def find_retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
     """How long the provider asks to wait, in seconds; None where it does not say, or says nonsense."""
     wait_ms = _find_number(headers.get("retry-after-ms", ""))

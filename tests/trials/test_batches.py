@@ -174,6 +174,13 @@ def test_a_batch_that_nobody_can_find_is_in_doubt_and_never_sent_again(
     assert ended.states == (0, 0, N_ROWS)
     assert {row["failure_class"] for row in night.read_rows(ended)} == {"in_doubt"}
     assert count_states(house) == {"in_doubt": 1}
+    [(reason,)] = house.fetch("SELECT reason FROM provider_batches")
+    lost, _, searched = reason.partition(" It was looked for: ")
+    assert " may have batch " in lost
+    assert searched.startswith("the list of batches is not shown, so nobody can tell (")
+    assert " answered 403" in searched
+    # What is advised for a call would send people the wrong way.
+    assert "run again" not in reason
     # Another run does not ask them either.
     house.begin("night-2")
     assert replace(night, run_id="night-2").work().states == (0, 0, N_ROWS)

@@ -13,6 +13,14 @@ from typing import Any
 
 import orjson
 
+from overnight.complete.provider.doubts import (
+    ABSENT,
+    OTHER_KEY,
+    describe_candidates,
+    describe_search,
+    describe_unshown,
+    was_absent,
+)
 from overnight.complete.provider.sending import make_client, read_items
 from overnight.failpoints import reach
 from overnight.failures import CallFailed, ModelRefused
@@ -40,9 +48,6 @@ from overnight.taxonomy import FailureClass, FailureKind
 _CHUNK = 200
 #: After this a provider has given up whatever it had not answered: a batch that it does not know any more is over.
 _WINDOW_S = 26 * 3600.0
-
-_OTHER_KEY = "It was sent by another key, and this one does not show it. Look by the other."
-_ABSENT = "The provider does not show it yet."
 
 OPEN = (BatchState.PACKING, BatchState.SUBMITTING, BatchState.SUBMITTED)
 
@@ -95,9 +100,10 @@ class _Follower:
         finally:
             for client in self._clients.values():
                 await client.aclose()
-        n_open = len(self._list(run_id))
-        in_doubt = [b for b in self._list(run_id, BatchState.IN_DOUBT) if b.batch_id in doubtful]
-        return Followed(len(batches) - n_open, n_open, tuple(in_doubt), tuple(faults))
+        still_open, doubted = self._list(run_id), self._list(run_id, BatchState.IN_DOUBT)
+        over = {b.batch_id for b in batches} - {b.batch_id for b in (*still_open, *doubted)}
+        in_doubt = tuple(b for b in doubted if b.batch_id in doubtful)
+        return Followed(len(over), len(still_open), in_doubt, tuple(faults))
 
     def _list(self, run_id: str | None, *states: BatchState) -> list[ProviderBatch]:
         return self.ledger.read(functools.partial(list_batches, run_id=run_id, states=states or OPEN))
@@ -187,17 +193,16 @@ class _Follower:
         elif batch.state is BatchState.IN_DOUBT:
             pass
         elif found.unknown or not (is_own_key or found.candidates):
-            line = found.unknown or _OTHER_KEY
+            line = describe_search(batch, describe_unshown(found.unknown) if found.unknown else OTHER_KEY)
             if is_own_key or _is_over(batch):
                 self._write(mark_in_doubt, batch, reason=line)
                 return True
             self._write(record_reason, batch, reason=line)
         elif found.candidates:
-            line = f"It may be {' or '.join(found.candidates)} at the provider: that shows when it has ended."
-            self._write(record_reason, batch, reason=line)
-        elif batch.reason != _ABSENT:
+            self._write(record_reason, batch, reason=describe_search(batch, describe_candidates(found.candidates)))
+        elif not was_absent(batch):
             # From now on, not from when it was begun to be sent: that may have taken long.
-            self._write(record_reason, batch, reason=_ABSENT)
+            self._write(record_reason, batch, reason=describe_search(batch, ABSENT))
         elif time.time() - (batch.looked_at or 0.0) >= self.settings.batch_grace_s:
             self._write(release_batch, batch, reason="The provider does not have it: it was not received.")
         return False

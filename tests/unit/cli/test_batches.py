@@ -14,12 +14,13 @@ import sqlalchemy as sa
 from overnight.ledger.attempts import Opening
 from overnight.ledger.bodies import make_body
 from overnight.ledger.provider_batch_packing import begin_batch, pack
-from overnight.ledger.provider_batch_progress import BatchProgress
+from overnight.ledger.provider_batch_progress import BatchProgress, record_awaited
 from overnight.ledger.provider_batches import get_provider_batch, list_batches
 from overnight.ledger.runs import set_state
 from overnight.records import BatchState, ProviderBatch, RunState
 from overnight.report.batches import describe_age, describe_progress
 from tests.conftest import RUN, House
+from tests.fakes.batches import Trouble
 from tests.fakes.provider import FakeProvider
 from tests.fakes.with_provider import move_batch, record_batch
 from tests.unit.cli.conftest import Cli
@@ -150,7 +151,9 @@ def test_provider_batches_are_listed_with_what_is_known_of_them(cli: Cli, batche
     assert ", expires 20" in out
     assert f"{doubtful}  IN DOUBT" in out
     assert "    Nobody answered.\n" in out
-    assert f"`overnight batches --sent {doubtful}=ID`, or `overnight batches --not-sent {doubtful}`" in out
+    assert "of 4 requests made about 20" in out
+    assert f", with the metadata overnight: {doubtful}. It is there: `overnight batches --sent {doubtful}=ID`" in out
+    assert f"; it is not: `overnight batches --not-sent {doubtful}`." in out
     assert doubtful not in cli("batches", RUN)[1]
     [listed] = json.loads(cli("batches", RUN, "--json")[1])
     assert (listed["batch_id"], listed["state"], listed["provider_id"]) == (sent, "submitted", "batch_1")
@@ -173,6 +176,60 @@ def test_what_a_person_found_at_the_provider_is_recorded_and_who_found_it(
     for again in (("--sent", f"{doubtful}={theirs.provider_id}"), ("--not-sent", doubtful, "--yes")):
         code, _, err = cli("batches", *again)
         assert (code, "is submitted: there is nothing to settle" in _one_line(err)) == (1, True)
+
+
+def test_a_doubt_at_a_provider_that_lists_nothing_of_ours_is_known_by_time_and_size(cli: Cli, batched: House) -> None:
+    record_batch(batched.ledger, RUN, BatchState.IN_DOUBT, model="anthropic:claude-fake", n_items=1)
+    assert "list of batches for one of 1 request made about 20" in (out := cli("batches")[1])
+    assert "metadata" not in out
+
+
+def test_batches_that_were_never_sent_are_counted_and_shown_when_they_are_asked_for(cli: Cli, batched: House) -> None:
+    unsent = record_batch(batched.ledger, RUN, BatchState.UNSENT, reason="The key is wrong.")
+    record_batch(batched.ledger, RUN, BatchState.UNSENT, n_items=0)
+    assert cli("batches")[1].splitlines() == [
+        "There are no provider batches that were sent.",
+        "1 provider batch that was never sent: `overnight batches --all`.",
+    ]
+    sent = record_batch(batched.ledger, RUN)
+    code, out, err = cli("batches", RUN, "--json")
+    assert [one["batch_id"] for one in json.loads(out)] == [sent]
+    assert (code, err) == (0, f"1 provider batch that was never sent: `overnight batches {RUN} --all`.\n")
+    code, out, err = cli("batches", "--all")
+    assert [line.split()[0] for line in out.splitlines() if f"run {RUN}" in line] == [sent, unsent]
+    assert "    The key is wrong.\n" in out
+    assert "never sent" not in out + err
+
+
+def test_a_run_whose_rows_are_in_the_batches_of_another_is_told_of_that_one(cli: Cli, batched: House) -> None:
+    record_batch(batched.ledger, RUN)
+    batched.begin("night-2")
+    assert cli("batches", "night-2")[1] == "Run night-2 has no provider batches of its own.\n"
+    batched.ledger.write(lambda c: record_awaited(c, "night-2", [_newest(batched)]))
+    assert cli("batches", "night-2")[1].splitlines() == [
+        "Run night-2 has no provider batches of its own.",
+        f"Rows of run night-2 are in 1 provider batch of run {RUN}: `overnight batches {RUN}`.",
+    ]
+    assert "Rows of run" not in cli("batches", RUN)[1]
+
+
+def test_what_was_settled_is_one_object_as_json(cli: Cli, at_provider: AtProvider) -> None:
+    _, fake, doubtful = at_provider
+    [theirs] = fake.batches.add_others("openai", 1, owner=KEY, n_items=2)
+    fake.batches.ends_after = None
+    code, out, _ = cli("batches", "--sent", f"{doubtful}={theirs.provider_id}", "--json")
+    assert (code, out.count("\n")) == (0, 1)
+    [settled] = json.loads(out).pop("settled")
+    assert (settled["batch_id"], settled["state"], settled["provider_id"]) == (
+        doubtful, "submitted", theirs.provider_id,
+    )  # fmt: skip
+
+
+def test_what_was_released_and_looked_at_is_one_object_as_json(cli: Cli, batched: House, doubtful: str) -> None:
+    code, out, _ = cli("batches", "--not-sent", doubtful, "--yes", "--follow", "--all", "--json")
+    said = json.loads(out)
+    assert (code, [one["state"] for one in said["settled"]]) == (0, ["unsent"])
+    assert [one["batch_id"] for one in said["batches"]] == [doubtful]
 
 
 @pytest.mark.parametrize(
@@ -250,11 +307,46 @@ def test_following_says_what_came_and_which_run_can_go_on(
     assert f"{doubtful}  ended" in out
 
 
-def test_a_provider_that_does_not_answer_is_a_line_and_no_end(cli: Cli, batched: House, fake: FakeProvider) -> None:
+def test_a_provider_that_does_not_answer_is_a_line_and_exit_code_1(
+    cli: Cli, batched: House, fake: FakeProvider
+) -> None:
     away = record_batch(batched.ledger, RUN, provider_id="batch_1")
     code, out, err = cli("batches", "--follow", "--json")
-    assert (code, [one["batch_id"] for one in json.loads(out)]) == (0, [away])
+    assert (code, [one["batch_id"] for one in json.loads(out)]) == (1, [away])
     assert err.startswith(f"overnight: Provider batch {away} of run {RUN}: ")
+
+
+def test_all_that_is_in_doubt_is_counted_and_what_is_so_from_now_on(
+    cli: Cli, batched: House, fake: FakeProvider, doubtful: str
+) -> None:
+    fake.batches.troubles.append(Trouble("list", status=403, n=100))
+    lost, submitting_at = "openai:gpt-fake may have it or not: the connection was reset.", time.time() - HOUR_S
+    endpoint = fake.openai_base_url
+    record_batch(
+        batched.ledger, RUN, BatchState.SUBMITTING, reason=lost, endpoint=endpoint, submitting_at=submitting_at
+    )
+    code, out, _ = cli("batches", "--follow")
+    assert out.startswith(
+        "Looked at the providers: 0 provider batches ended, 0 open, 2 in doubt (1 of them from now on)."
+    )
+    assert f"    {lost} It was looked for: the list of batches is not shown, so nobody can tell (" in out
+    assert "run again" not in out
+    assert code == 0
+    # What waits for a person keeps no run from going on.
+    assert f"Run {RUN} can go on: `overnight continue {RUN}`." in out
+    assert "0 open, 2 in doubt.\n" in cli("batches", "--follow")[1]
+
+
+@pytest.mark.parametrize(("left_s", "when"), [(-60.0, "past"), (60.0, "near"), (HOUR_S, None)])
+def test_following_says_which_run_has_no_time_left(cli: Cli, batched: House, left_s: float, when: str | None) -> None:
+    away = record_batch(batched.ledger, RUN, provider_id="batch_1")
+    batched.tamper("UPDATE runs SET by_at = :at", at=time.time() + left_s)
+    out = cli("batches", "--follow")[1]
+    line = f"Run {RUN} is {when} its deadline: `overnight continue {RUN}`.\n"
+    assert out.endswith(line) if when else "deadline" not in out
+    # Once they were asked to stop, it is for the provider to do so.
+    move_batch(batched.ledger, away, BatchState.SUBMITTED, canceled_at=time.time())
+    assert "deadline" not in cli("batches", "--follow")[1]
 
 
 @pytest.mark.parametrize(
