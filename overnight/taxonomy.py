@@ -105,6 +105,8 @@ class Treatment:
 #: Sends of a row in one pass that may fail in transit, and passes of a run: no more are made, whoever begins anew.
 MAX_ATTEMPTS = 4
 MAX_PASSES = 4
+#: Of a request in a provider batch: a run sends it with batches as often as a pass sends another by itself.
+_OF_BATCHES = (FailureClass.EXPIRED, FailureClass.CANCELED)
 #: Rows that fail with the same bad request before the run halts.
 MAX_SAME_BAD_REQUEST = 5
 
@@ -180,8 +182,11 @@ TREATMENTS: dict[FailureClass, Treatment] = {
 }
 
 
-def describe_action(treatment: Treatment) -> str:
-    """What is done first, in words made of the data."""
+def describe_action(failure_class: FailureClass) -> str:
+    """What is done about it first, in words made of the data."""
+    treatment = TREATMENTS[failure_class]
+    if failure_class in _OF_BATCHES:
+        return f"sent again with the next batch, {MAX_ATTEMPTS} times a run at most; online where the run is late"
     match treatment.kind:
         case FailureKind.RETRY:
             extra = "; calls in flight are halved" if treatment.slows else ""

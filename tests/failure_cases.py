@@ -138,10 +138,13 @@ ELSEWHERE = {
     FailureClass.MISSING_VALUE: ("an empty input column", "0 calls; quarantined"),
     FailureClass.UNRENDERABLE: ("a filter of the template that fails on the row", "0 calls; quarantined"),
     FailureClass.BATCH_RULE: ("a row that an expectation names", "quarantined after its answer"),
-    FailureClass.EXPIRED: ("a batch whose item the provider shows as expired", "put into the next batch, alone"),
+    FailureClass.EXPIRED: (
+        "a batch whose item the provider shows as expired",
+        "put into the next batch, alone, at most 4 sends a run; then pending",
+    ),
     FailureClass.CANCELED: (
         "a batch that is canceled before its item was answered",
-        "put into the next batch, or online",
+        "put into the next batch, alone, or asked online where the run is late",
     ),
     FailureClass.IN_BATCH: ("a batch that has not ended", "0 calls more; pending"),
     FailureClass.IN_DOUBT: ("a batch whose sending was not answered and that is not found", "0 calls more; pending"),
@@ -158,7 +161,7 @@ def render_treatments() -> str:
     }
     lines = ["| class | recognised by | what is done | if it stays |", "|---|---|---|---|"]
     for failure_class, t in TREATMENTS.items():
-        lines.append(f"| {failure_class} | {t.signal} | {describe_action(t)} | {becomes[t.if_stays]} |")
+        lines.append(f"| {failure_class} | {t.signal} | {describe_action(failure_class)} | {becomes[t.if_stays]} |")
     return "\n".join(lines)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,6 @@ from overnight.ledger import Ledger
 from overnight.ledger.provider_batch_progress import OPEN_STATES, find_progress, find_runs_awaited
 from overnight.ledger.provider_batches import list_batches
 from overnight.ledger.queries import list_runs
-from overnight.ledger.runs import find_mode
 from overnight.llm import parse_model
 from overnight.records import BatchState, ProviderBatch, RunState
 from overnight.report.batches import count_batches, count_requests, describe_age
@@ -85,31 +84,30 @@ def as_object(batch: ProviderBatch) -> dict[str, Any]:
 def list_hints(ledger: Ledger, settings: Settings, run_id: str | None) -> list[str]:
     """Which runs have nothing to wait for any more, or no time."""
     with ledger.reading() as connection:
-        batched = [run["run_id"] for run in list_runs(connection, _N_RUNS, states=[RunState.BATCHED])]
-        progress = find_progress(connection, batched)
+        batched = {run["run_id"]: run for run in list_runs(connection, _N_RUNS, states=[RunState.BATCHED])}
+        progress = find_progress(connection, list(batched))
     waiting = {run for run, found in progress.items() if found.n_batches > found.n_in_doubt}
     lines = []
-    for run in batched:
-        if run_id not in (None, run):
+    for name, run in batched.items():
+        if run_id not in (None, name):
             continue
-        if run not in waiting:
-            lines.append(f"Run {run} can go on: `overnight continue {run}`.")
+        if name not in waiting:
+            lines.append(f"Run {name} can go on: `overnight continue {name}`.")
         elif when := _describe_lateness(run, ledger, settings):
-            lines.append(f"Run {run} is {when} its deadline: `overnight continue {run}`.")
+            lines.append(f"Run {name} is {when} its deadline: `overnight continue {name}`.")
     return lines
 
 
-def _describe_lateness(run_id: str, ledger: Ledger, settings: Settings) -> str | None:
+def _describe_lateness(run: Mapping[str, Any], ledger: Ledger, settings: Settings) -> str | None:
     """Whether the run is to give its batches up now; not where it has done so, and they have only to stop."""
-    now, fallback_at = time.time(), find_fallback_at(run_id, ledger, settings)
+    now, fallback_at = time.time(), find_fallback_at(run["run_id"], ledger, settings)
     if fallback_at is None or fallback_at > now:
         return None
     with ledger.reading() as connection:
-        _, by_at = find_mode(connection, run_id)
-        sent = list_batches(connection, run_id=run_id, states=[BatchState.SUBMITTED])
+        sent = list_batches(connection, run_id=run["run_id"], states=[BatchState.SUBMITTED])
     if sent and all(batch.canceled_at for batch in sent):
         return None
-    return "past" if by_at is not None and by_at <= now else "near"
+    return "past" if run["by_at"] <= now else "near"
 
 
 def _describe(batch: ProviderBatch, now: float) -> list[str]:
