@@ -160,7 +160,7 @@ def test_the_page_of_a_run_that_waits_shows_what_is_out_now_and_not_what_was(
     [table], [share] = (_list_artifacts(client, f"batches-{of}night-1", night) for of in ("", "done-"))
     assert "| 4 of 4 |" in table.data
     assert share.data == 100.0
-    assert "4 rows" in share.description
+    assert "4 requests" in share.description
 
 
 def test_somebody_who_resumes_it_too_early_does_no_harm(

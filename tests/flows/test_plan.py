@@ -27,7 +27,14 @@ from tasks.plan import find_planning, plan_flow
 from tests.fakes.provider import Scripted, answer_by_schema
 from tests.flows.conftest import QUERIES, Project
 
-NOTHING = {"with_provider": 0, "never_answered": 0, "changed_model": 0, "changed_prompt": 0, "changed_row": 0, "new_row": 0}
+NOTHING = {
+    "with_provider": 0,
+    "never_answered": 0,
+    "changed_model": 0,
+    "changed_prompt": 0,
+    "changed_row": 0,
+    "new_row": 0,
+}
 
 
 def _plan(project: Project, flow: Any = route_banking_query, **parameters: Any) -> dict[str, Any]:
