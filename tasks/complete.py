@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from prefect import tags
@@ -19,6 +20,7 @@ from overnight.complete import (
     describe_halt,
     end_turn,
     get_engine,
+    has_open_batches,
     leave_taken,
     refuse_unpriced,
     spare_lost,
@@ -57,7 +59,7 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
     prompt = run.pin_model(prompt, model)
     context = run.engine.context(run.run_id)
     run.refuse_if_stopped()
-    refuse_unpriced(prompt, run.settings)
+    refuse_unpriced(prompt, replace(run.settings, budget_usd=context.cap.usd))
     settled = run.find_offered(batches[0].step)
     left = spare_lost([b for b in batches if b.n not in settled], run.find_lost(), run.settings.parts)
     asked_or_settled = [*left, *(b for b in batches if b.n in settled)]
@@ -82,20 +84,23 @@ def complete_batches(batches: list[Batch], prompt: Prompt, model: str | None = N
 
 
 def _ask(batches: list[Batch], prompt: Prompt, run: Run) -> list[CompletedBatch]:
-    """Go over the rows in passes; in batch mode again, each time that providers are done with some."""
+    """Go over the rows in passes; in turns, again each time that providers are done with some."""
     context, engine = run.engine.context(run.run_id), run.engine
     mode = run.pin_mode(prompt)
+    # What an earlier pass handed over comes back first, however its rows are asked now.
+    in_turns = mode is Mode.BATCH or has_open_batches(run.run_id, run.ledger)
     for turn in itertools.count():
 
         def complete_all(some: Sequence[Batch], pass_n: int, n_before: int = turn * MAX_PASSES) -> list[CompletedBatch]:
-            return _complete_all(some, prompt, run, pass_n + n_before, mode)
+            return _complete_all(some, prompt, run, pass_n + n_before, in_turns=in_turns)
 
-        if mode is Mode.BATCH:
-            for fault in begin_turn(context, engine):
-                get_run_logger().warning(fault)
+        if in_turns:
+            for line in begin_turn(context, engine, gives_up=mode is Mode.ONLINE):
+                get_run_logger().warning("%s", line)
+                context.notes.append(line)
         asked = complete_in_passes(batches, complete_all, context=context, engine=engine)
         run.ledger.write(lambda connection, found=asked: record_batches(connection, run.run_id, found))  # type: ignore[misc]
-        if mode is not Mode.BATCH or (turn_ended := end_turn(context, engine)) is Turn.OVER:
+        if not in_turns or (turn_ended := end_turn(context, engine)) is Turn.OVER:
             break
         if turn_ended is Turn.WAIT:
             wait_for_batches(run)
@@ -114,9 +119,11 @@ def _take_back(
     return remade
 
 
-def _complete_all(batches: Sequence[Batch], prompt: Prompt, run: Run, pass_n: int, mode: Mode) -> list[CompletedBatch]:
-    # Putting requests together is no work for a cluster.
-    if (machines := find_machines()) and mode is Mode.ONLINE:
+def _complete_all(
+    batches: Sequence[Batch], prompt: Prompt, run: Run, pass_n: int, *, in_turns: bool
+) -> list[CompletedBatch]:
+    # Putting requests together, and taking what came for them, is no work for a cluster.
+    if (machines := find_machines()) and not in_turns:
         # Beside the calls: the checks are made here, whoever asks.
         get_validator().start()
         return complete_elsewhere(batches, prompt, run, pass_n, machines)

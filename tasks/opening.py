@@ -9,12 +9,15 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import sqlalchemy as sa
+
 from overnight import only_hosts
 from overnight.inbox.settle import settle_if_possible
 from overnight.intake.quarantine import parse_quarantine
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger import runs as ledger_runs
 from overnight.ledger.retries import RETRY
+from overnight.ledger.terms import pin_budget
 from overnight.settings import Settings
 from tasks.run import Run, working_on
 
@@ -36,8 +39,9 @@ def open_run(
     run = Run(find_run_id(flow_run_id, settings, ledger), flow, deployed, settings, ledger)
     # A pass whose process was killed never ends: it is seen by the lease, which nobody renews any more.
     with ledger.working(settings.lease_s) as worker:
-        pass_id = ledger.write(
-            lambda connection: ledger_runs.open_pass(
+
+        def open_pass(connection: sa.Connection) -> int:
+            pass_id = ledger_runs.open_pass(
                 connection,
                 run_id=run.run_id,
                 flow=flow,
@@ -50,7 +54,11 @@ def open_run(
                 scheduled_at=scheduled_at,
                 **_name_kind(parameters),
             )
-        )
+            # In the same commit: no later pass may spend without it. A worker's environment is for the runs to come.
+            pin_budget(connection, run.run_id, settings.budget_usd, replaces=not deployed)
+            return pass_id
+
+        pass_id = ledger.write(open_pass)
         run.engine.begin_pass(run.run_id, pass_id)
         try:
             with working_on(run):

@@ -17,7 +17,7 @@ from overnight.complete import Engine, get_engine, resolve_prompt
 from overnight.complete.mode import find_by_at, resolve_mode
 from overnight.failures import LedgerRefused, OvernightError, RunHalted
 from overnight.inbox.fence import find_lost
-from overnight.ledger import Ledger
+from overnight.ledger import Ledger, terms
 from overnight.ledger import runs as ledger_runs
 from overnight.ledger.attempts import record_prompt
 from overnight.ledger.manifests import find_batches, replace_input
@@ -65,16 +65,22 @@ class Run:
         return resolved
 
     def pin_mode(self, prompt: Prompt) -> Mode:
-        """How the run asks the prompt's rows, and by when it is to be done, from the first pass on."""
-        with self.ledger.reading() as connection:
-            explicit, by_at = ledger_runs.find_mode(connection, self.run_id)
-        settings = self.settings if explicit is None else replace(self.settings, mode=explicit)
-        mode, by = resolve_mode(prompt, prompt.model, settings)
-        if by_at is None and by is not None and mode is Mode.BATCH:
-            by_at = find_by_at(by, time.time())
-        wanted = Mode(settings.mode) if settings.mode else None
-        self.ledger.write(lambda connection: ledger_runs.pin_mode(connection, self.run_id, wanted, by_at))
-        return mode
+        """How the run asks the prompt's rows, and by when it is to be done, as pinned; by hand it may be changed."""
+        said = Mode(self.settings.mode) if self.settings.mode else None
+
+        def pin(connection: sa.Connection) -> Mode:
+            pinned, by_at = terms.find_mode(connection, self.run_id)
+            # What a worker's environment says is for the runs to come.
+            explicit = (pinned if self.deployed else said) or pinned or said
+            if pinned not in (None, explicit):
+                terms.change_mode(connection, self.run_id, explicit, time.time())
+            mode, by = resolve_mode(prompt, prompt.model, replace(self.settings, mode=explicit))
+            if by_at is None and by is not None:
+                by_at = find_by_at(by, terms.find_begun_at(connection, self.run_id))
+            terms.pin_mode(connection, self.run_id, explicit, by_at)
+            return mode
+
+        return self.ledger.write(pin)
 
     def find_prompt(self, prompt_hash: str) -> Prompt:
         """The run's prompt that has this hash."""

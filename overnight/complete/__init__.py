@@ -8,7 +8,7 @@ from overnight.complete.left import LOST, count_left, leave_taken, spare_lost
 from overnight.complete.passes import complete_in_passes, take_back
 from overnight.complete.provider.deadline import find_fallback_at
 from overnight.complete.provider.following import Followed, cancel_batches, follow_batches
-from overnight.complete.provider.turns import Turn, begin_turn, end_turn
+from overnight.complete.provider.turns import Turn, begin_turn, end_turn, has_open_batches
 from overnight.complete.resolve import refuse_unpriced, resolve_prompt
 from overnight.complete.sources import read_source
 
@@ -33,6 +33,7 @@ __all__ = [
     "find_fallback_at",
     "follow_batches",
     "get_engine",
+    "has_open_batches",
     "leave_taken",
     "read_source",
     "refuse_unpriced",

@@ -91,6 +91,8 @@ class RunContext:
     n_idle_turns: int = 0
     #: Provider batches, of whichever run, that have rows of this one.
     awaited: set[str] = field(default_factory=set)
+    #: What somebody beside the run is told of it, one line each.
+    notes: list[str] = field(default_factory=list)
     #: Rows that had to be asked otherwise in this pass.
     n_repaired: int = 0
     _waiting: set[asyncio.Task[Any]] = field(default_factory=set)

@@ -25,6 +25,7 @@ from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.halts import clear_halt, find_halts, record_halt
 from overnight.ledger.provider_batch_items import Arrived, take_arrived
 from overnight.ledger.spend import Cap, run_scope
+from overnight.ledger.terms import find_budget
 from overnight.llm import Breaker, Limiter, Rates, find_terms, make_client, parse_model
 from overnight.settings import Settings
 from overnight.taxonomy import FailureClass
@@ -117,13 +118,18 @@ class Engine:
 
     def _open_context(self, run_id: str, pass_id: int) -> RunContext:
         """It takes the place of an earlier pass's, whose rows are not asked any more: this one asks them."""
-        cap = Cap(run_scope(run_id), self.settings.budget_usd)
+        cap = Cap(run_scope(run_id), self._find_budget(run_id, pass_id))
         context = RunContext(run_id, cap, self._loop, pass_id=pass_id, n_in_flight=self.settings.concurrency)
         context.tell = functools.partial(self._tell_halt, run_id, pass_id)
         earlier, self._runs[run_id] = self._runs.get(run_id), context
         if earlier and earlier.pass_id != pass_id:
             earlier.hear(CallFailed(FailureClass.STOPPED, _describe_newer(run_id)))
         return context
+
+    def _find_budget(self, run_id: str, pass_id: int) -> float | None:
+        """What is pinned with the run holds in all of its processes, whatever they are told; a pass has pinned it."""
+        pinned = self.ledger.read(lambda connection: find_budget(connection, run_id)) if pass_id else None
+        return self.settings.budget_usd if pinned is None else pinned
 
     def _tell_halt(self, run_id: str, pass_id: int, failure: CallFailed) -> None:
         """Not waited for: it may be told in a signal's handler, or by whoever cannot write any more."""

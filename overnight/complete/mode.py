@@ -19,7 +19,8 @@ def resolve_mode(prompt: Prompt, model: str | None, settings: Settings) -> tuple
     """
     How the prompt is asked, and by when, HH:MM: as the settings say, else as its front matter does.
 
-    A prompt whose front matter says "batch" is asked online where the model that it is run with has no batches.
+    A prompt whose front matter says "batch" is asked online where the model that it is run with has no batches. A
+    time is for batches: one that the settings say holds for those prompts of a flow that are asked so.
 
     Args:
         prompt: What is asked.
@@ -28,38 +29,47 @@ def resolve_mode(prompt: Prompt, model: str | None, settings: Settings) -> tuple
 
     Raises:
         ModelRefused: The settings demand batches, and the model has none.
-        OvernightError: They name a time, and nobody asked for batches.
     """
     reference = parse_model(model or prompt.model)
+    check_manner(reference, settings)
     wanted = Mode(settings.mode or prompt.mode)
-    check_manner(reference, settings, wanted)
     if wanted is Mode.ONLINE or not has_batches(reference):
         return Mode.ONLINE, None
     return Mode.BATCH, settings.by or prompt.by
 
 
-def check_manner(model: ModelRef | None, settings: Settings, wanted: Mode | None = None) -> None:
+def check_manner(model: ModelRef | None, settings: Settings) -> None:
     """
-    Refuse what contradicts itself, as far as it is known.
+    Refuse batches where there are none, as far as it is known.
 
     Args:
         model: Who would be asked; None: not known yet.
-        settings: What `--mode` and `--by`, or the environment, say.
-        wanted: How rows are to be asked, by the settings or the prompt; None: as the settings say, if they do.
+        settings: What `--mode`, or the environment, says.
 
     Raises:
         ModelRefused: The settings demand batches, and the model has none.
-        OvernightError: They name a time, and nobody asked for batches.
     """
     if model and settings.mode == Mode.BATCH and not has_batches(model):
         raise ModelRefused(
             f"{model} has no batches: it answers on this machine, call by call. Leave out --mode batch"
             " (OVERNIGHT_MODE), or choose another --model."
         )
-    if settings.by and (wanted or settings.mode) == Mode.ONLINE:
+
+
+def refuse_time_online(mode: str | None, by_time: str | None) -> None:
+    """
+    Refuse a time that the same command says nothing for; one of the environment is for other runs.
+
+    Args:
+        mode: What `--mode` says.
+        by_time: What `--by` says.
+
+    Raises:
+        OvernightError: It names a time, and has all rows asked online.
+    """
+    if by_time and mode == Mode.ONLINE:
         raise OvernightError(
-            f"--by {settings.by} (OVERNIGHT_BY) is for batches, and the rows are asked online. Add --mode batch, or"
-            " leave the time out."
+            f"--by {by_time} is for batches, and --mode online has the rows asked online. Leave one of them out."
         )
 
 

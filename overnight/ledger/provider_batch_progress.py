@@ -13,6 +13,7 @@ from overnight.ledger.leases import Worker, is_free
 from overnight.ledger.provider_batch_items import name_item
 from overnight.ledger.provider_batch_schema import awaited_batches, provider_batch_items, provider_batches
 from overnight.ledger.provider_batches import list_batches
+from overnight.ledger.queries import as_dict
 from overnight.ledger.schema import attempts, leases
 from overnight.records import BatchState, ProviderBatch
 
@@ -113,8 +114,8 @@ def list_items_of(connection: sa.Connection, key: str) -> list[dict[str, Any]]:
     query = sa.select(i.attempt_id, i.kind, i.arrived_at, b.batch_id, b.provider_id, b.state)
     query = query.join(provider_batches, b.batch_id == i.batch_id).where(i.request_key == key)
     return [
-        dict(row) | {"custom_id": name_item(row["batch_id"], row["attempt_id"], key)}
-        for row in connection.execute(query.order_by(i.attempt_id)).mappings()
+        as_dict(row) | {"custom_id": name_item(row.batch_id, row.attempt_id, key)}
+        for row in connection.execute(query.order_by(i.attempt_id))
     ]
 
 

@@ -12,7 +12,7 @@ from overnight.keys import canonical_json
 from overnight.ledger.prepared import insert
 from overnight.ledger.schema import passes, run_prompts, runs
 from overnight.masking import read_private
-from overnight.records import Mode, Prompt, RunState
+from overnight.records import Prompt, RunState
 
 
 @dataclass(frozen=True)
@@ -100,30 +100,6 @@ def find_source(connection: sa.Connection, run_id: str) -> str | None:
     return connection.execute(sa.select(runs.c.source).where(runs.c.run_id == run_id)).scalar()
 
 
-def pin_mode(
-    connection: sa.Connection, run_id: str, mode: Mode | None, by_at: float | None
-) -> tuple[Mode | None, float | None]:
-    """
-    Keep how the run's rows are asked, and by when it is to be done; the first ones stay, and are given back.
-
-    Args:
-        connection: To the ledger.
-        run_id: The run.
-        mode: Where somebody said it of the whole run; None: as each prompt says.
-        by_at: In seconds since the epoch; None: whenever it is.
-    """
-    first = {"mode": sa.func.coalesce(runs.c.mode, mode), "by_at": sa.func.coalesce(runs.c.by_at, by_at)}
-    connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(first))
-    return find_mode(connection, run_id)
-
-
-def find_mode(connection: sa.Connection, run_id: str) -> tuple[Mode | None, float | None]:
-    """How the run's rows are asked, and by when it is to be done; None where it has pinned none."""
-    query = sa.select(runs.c.mode, runs.c.by_at).where(runs.c.run_id == run_id)
-    row = connection.execute(query).one_or_none()
-    return (Mode(row.mode) if row and row.mode else None, row.by_at if row else None)
-
-
 def pin_prompt(connection: sa.Connection, run_id: str, prompt: Prompt) -> None:
     """Keep the prompt's texts for the run; the first ones stay."""
     row = {
@@ -144,6 +120,13 @@ def pin_model(connection: sa.Connection, run_id: str, prompt: Prompt) -> None:
         .where(run_prompts.c.run_id == run_id, run_prompts.c.name == prompt.name)
         .values(model=prompt.model, endpoint=prompt.endpoint, prompt_hash=prompt.prompt_hash)
     )
+
+
+def list_asked(connection: sa.Connection, run_id: str) -> list[tuple[str, str]]:
+    """The models that the run sends its prompts to, PROVIDER:NAME, each with its endpoint."""
+    c = run_prompts.c
+    query = sa.select(c.model, c.endpoint).where(c.run_id == run_id, c.model.is_not(None), c.endpoint.is_not(None))
+    return [(row.model, row.endpoint) for row in connection.execute(query.distinct().order_by(c.model, c.endpoint))]
 
 
 def find_pinned_prompt(connection: sa.Connection, run_id: str, name: str) -> PinnedPrompt | None:

@@ -55,6 +55,10 @@ runs = make_table(
     sa.Column("mode", sa.Text),
     #: When it is to be done: what no provider batch has answered shortly before is asked online.
     sa.Column("by_at", sa.Float),
+    #: Since when both hold, where somebody has changed them: what was given up before was not for their sake.
+    sa.Column("changed_at", sa.Float),
+    #: What it may cost; null: as each process that asks its rows is told.
+    sa.Column("budget_usd", sa.Float),
 )
 
 #: One row a Prefect flow run that began or continued a run.

@@ -33,7 +33,7 @@ from overnight.complete import Engine
 from overnight.failures import OvernightError
 from overnight.ledger import Ledger
 from overnight.ledger.manifests import record_batches, record_part
-from overnight.ledger.runs import pin_mode
+from overnight.ledger.terms import pin_mode
 from overnight.llm import parse_model, worst_usd
 from overnight.records import CheckedBatch, CompletedBatch, Prompt, Release
 from tests.conftest import RUN, House, make_settings

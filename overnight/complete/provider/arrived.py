@@ -27,6 +27,7 @@ async def take_answer(asking: Asking, request: Request) -> Outcome | None:
     arrived = await asking.take_arrived(request.key)
     if arrived is None:
         return None
+    asking.context.progress.calls += 1
     try:
         found = await _settle(asking, request, arrived)
     except CallFailed as failure:

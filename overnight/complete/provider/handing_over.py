@@ -61,7 +61,6 @@ async def hand_over(asking: Asking, request: Request, lane: Lane) -> Outcome | N
     if isinstance(found, NotOpened):
         return found
     context.has_batches = True
-    context.progress.calls += 1
     return Outcome(RowState.PENDING, None, FailureClass.IN_BATCH, None, _PACKED)
 
 

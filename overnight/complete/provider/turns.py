@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from datetime import datetime
 from enum import Enum
 
 from overnight.complete.context import RunContext
@@ -17,6 +18,7 @@ from overnight.ledger import Ledger
 from overnight.ledger.provider_batch_items import count_arrived
 from overnight.ledger.provider_batch_progress import record_awaited
 from overnight.ledger.provider_batches import list_batches
+from overnight.ledger.terms import find_mode
 from overnight.records import BatchState, ProviderBatch
 from overnight.taxonomy import FailureClass
 
@@ -37,25 +39,42 @@ class Turn(Enum):
     WAIT = "wait"
 
 
-def begin_turn(context: RunContext, engine: Engine) -> list[str]:
+def begin_turn(context: RunContext, engine: Engine, *, gives_up: bool = False) -> list[str]:
     """
     Record what has come, and decide how rows without an answer are asked now: together, or online where it is late.
 
+    Args:
+        context: The run's.
+        engine: Where it is asked.
+        gives_up: Whether its batches are given up whatever the time, as it is asked online from now on.
+
     Returns:
-        What could not be looked at, one line each.
+        What could not be looked at, and why rows are asked online, one line each.
     """
     ledger, settings, run_id = engine.ledger, engine.settings, context.run_id
     fallback_at = find_fallback_at(run_id, ledger, settings)
     faults = list(follow_batches(ledger, settings).faults)
     context.n_repaired, context.awaited = 0, set()
     context.n_arrived = ledger.read(lambda connection: count_arrived(connection, run_id))
-    if fallback_at is not None and time.time() >= fallback_at:
+    is_late = fallback_at is not None and time.time() >= fallback_at
+    if gives_up or is_late:
         faults += cancel_batches(ledger, settings, run_id).faults
         context.packer = None
     else:
         context.packer = Packer(ledger, engine.money.register(settings.lease_s), run_id, settings.batch_rows)
     context.has_batches = bool(_list_open(run_id, ledger))
-    return faults
+    return [*faults, _say_late(run_id, ledger)] if is_late and not (gives_up or context.has_batches) else faults
+
+
+def _say_late(run_id: str, ledger: Ledger) -> str:
+    _, by_at = ledger.read(lambda connection: find_mode(connection, run_id))
+    at = f"{datetime.fromtimestamp(by_at or 0.0).astimezone():%Y-%m-%d %H:%M}"
+    return f"Run {run_id} is to be done by {at}, and batches may take longer: its rows are asked online, one by one."
+
+
+def has_open_batches(run_id: str, ledger: Ledger) -> bool:
+    """Whether rows of the run are with a provider, or may be."""
+    return bool(_list_open(run_id, ledger))
 
 
 def end_turn(context: RunContext, engine: Engine) -> Turn:

@@ -24,9 +24,9 @@ from overnight.ledger.inspection import inspect_ledger
 from overnight.ledger.provider_batch_items import find_in_batches
 from overnight.ledger.provider_batches import list_batches
 from overnight.ledger.releases import get_release
-from overnight.ledger.runs import find_mode
 from overnight.ledger.sends import find_sends
 from overnight.ledger.spend import Spend, find_spend
+from overnight.ledger.terms import find_mode
 
 PROMPT, BODY, KEY = (bytes([n]) * 32 for n in range(3))
 

@@ -7,14 +7,13 @@ import pytest
 from overnight.keys import digest_bytes
 from overnight.ledger.manifests import find_batches, find_part, is_recorded, record_batches, record_part, replace_input
 from overnight.ledger.runs import (
-    find_mode,
     find_pinned_prompt,
     find_run_of,
     get_prompt_name,
-    pin_mode,
     pin_model,
     pin_prompt,
 )
+from overnight.ledger.terms import find_mode, pin_mode
 from overnight.records import Batch, CheckedBatch, CompletedBatch, Mode, Part
 from tests.conftest import RUN, House
 

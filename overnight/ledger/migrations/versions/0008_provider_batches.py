@@ -12,6 +12,8 @@ down_revision = "0007"
 def upgrade() -> None:
     op.add_column("runs", sa.Column("mode", sa.Text(), nullable=True))
     op.add_column("runs", sa.Column("by_at", sa.Float(), nullable=True))
+    op.add_column("runs", sa.Column("changed_at", sa.Float(), nullable=True))
+    op.add_column("runs", sa.Column("budget_usd", sa.Float(), nullable=True))
     _make_batches()
     _make_items()
     _make_awaited()
