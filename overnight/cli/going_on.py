@@ -5,20 +5,26 @@ from __future__ import annotations
 import math
 import os
 import time
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import click
 import httpx
+import sqlalchemy as sa
 
 from overnight.cli.run import continue_flow, tell
 from overnight.cli.server import find_server, is_healthy, prefect_environment
 from overnight.cli.show import get_ledger
+from overnight.complete.mode import check_manner, find_by_at, refuse_time_online
 from overnight.failures import OvernightError
 from overnight.ledger import Ledger
 from overnight.ledger.lives import find_last_pass, find_lost
-from overnight.ledger.queries import get_run, list_passes
-from overnight.records import RunState
+from overnight.ledger.queries import find_run, get_run, list_passes
+from overnight.ledger.runs import list_asked
+from overnight.ledger.terms import change_mode, find_budget, pin_budget
+from overnight.llm import endpoint_of, name_variable, parse_model
+from overnight.records import Mode, RunState
 from overnight.report.measure import measure
 from overnight.settings import Settings
 
@@ -34,27 +40,83 @@ _INSTEAD = {
 }
 
 
-def continue_run(run_id: str, *, wait: bool, as_json: bool) -> int:
+def continue_run(
+    run_id: str, *, wait: bool, budget: float | None, mode: str | None, by_time: str | None, as_json: bool
+) -> int:
     """
     Continue the run where it stopped; the exit code.
 
+    Args:
+        run_id: The run.
+        wait: Whether to stay beside it.
+        budget: What it may cost from now on, in US dollars; None: what it began with.
+        mode: How its rows are asked from now on; None: as they were.
+        by_time: By when it is to be done, HH:MM, in place of the time before.
+        as_json: Whether the summary is printed as JSON.
+
     Raises:
-        OvernightError: It is in a state that nothing follows on, or a process works on it.
+        OvernightError: It is in a state that nothing follows on, a process works on it, or its models have no batches.
     """
+    refuse_time_online(mode, by_time)
     settings = Settings.from_env()
     ledger = get_ledger(settings)
     _refuse_unfit(run_id, ledger)
+    with ledger.reading() as connection:
+        passes, asked = list_passes(connection, run_id), list_asked(connection, run_id)
+    for model, _ in asked:
+        check_manner(parse_model(model), replace(settings, mode=mode))
+    _change(run_id, ledger, budget, Mode(mode) if mode else None, by_time)
+    for line in _list_other_endpoints(asked):
+        click.echo(line, err=True)
     if wait:
         os.environ["OVERNIGHT_WAIT"] = "1"
-    with ledger.reading() as connection:
-        passes = list_passes(connection, run_id)
     if passes and passes[-1]["deployed"] and _resume_in_prefect(passes[-1]["flow_run_id"], settings):
         return _follow(run_id, len(passes), ledger, settings, wait=wait, as_json=as_json)
-    return continue_flow(run_id, as_json=as_json)
+    if budget is None and (other := _say_other_budget(run_id, ledger, settings)):
+        click.echo(other, err=True)
+    return continue_flow(run_id, as_json=as_json, mode=mode, budget=budget)
+
+
+def _change(run_id: str, ledger: Ledger, budget: float | None, mode: Mode | None, by_time: str | None) -> None:
+    """Pin with the run what was said of it, before anybody goes on: a worker reads it there."""
+    now = time.time()
+    by_at = find_by_at(by_time, now) if by_time else None
+
+    def change(connection: sa.Connection) -> None:
+        pin_budget(connection, run_id, budget, replaces=True)
+        change_mode(connection, run_id, mode, now, by_at=by_at)
+
+    ledger.write(change)
+
+
+def _list_other_endpoints(asked: list[tuple[str, str]]) -> list[str]:
+    """A line for each provider that the environment reaches elsewhere than the run does."""
+    models = ((parse_model(model), pinned) for model, pinned in asked)
+    others = {name_variable(model): pinned for model, pinned in models if endpoint_of(model) != pinned}
+    return [
+        f"This run asks {pinned}, as when it began; {variable} is another now: begin a new run to use it."
+        for variable, pinned in others.items()
+    ]
+
+
+def _say_other_budget(run_id: str, ledger: Ledger, settings: Settings) -> str | None:
+    """That the environment says another budget than the run has, which it takes."""
+    pinned = ledger.read(lambda connection: find_budget(connection, run_id))
+    if None in (pinned, settings.budget_usd) or pinned == settings.budget_usd:
+        return None
+    return (
+        f"Run {run_id} may cost {settings.budget_usd:g} USD from now on, as OVERNIGHT_BUDGET_USD says; before it was"
+        f" {pinned:g} USD."
+    )
 
 
 def _refuse_unfit(run_id: str, ledger: Ledger) -> None:
     with ledger.reading() as connection:
+        if find_run(connection, run_id) is None:
+            raise OvernightError(
+                f"There is no run {run_id}. If it was announced and ended at once, nothing was recorded of it yet and"
+                " nothing was asked: run its flow again. `overnight runs` lists the runs."
+            )
         run = get_run(connection, run_id)
         is_lost = run_id in {gone.run_id for gone in find_lost(connection)}
         passes = list_passes(connection, run_id)

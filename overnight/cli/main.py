@@ -85,7 +85,9 @@ def run(flow: str, **options: Any) -> None:
 def plan(flow: str, **options: Any) -> None:
     """Say what a run would do: hits, rows to ask and why, tokens, cost; calls nothing."""
     from overnight.cli.plan import plan_flow  # noqa: PLC0415 - late: Prefect takes seconds
+    from overnight.complete.mode import refuse_time_online  # noqa: PLC0415 - the same
 
+    refuse_time_online(options["mode"], options["by_time"])
     sys.exit(plan_flow(flow, **options))
 
 

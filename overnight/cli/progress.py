@@ -20,6 +20,8 @@ _LINE_S = 10.0
 _BAR_S = 0.2
 #: How often the ledger is asked where the run stands.
 _LOOK_S = 1.0
+_Read = Callable[[], tuple[Progress, str]]
+_ListNew = Callable[[], list[str]]
 
 
 class Gate:
@@ -68,17 +70,29 @@ def show_progress(run_id: str, settings: Settings, done: threading.Event) -> Non
     engine = get_engine(settings)
     gate = Gate(run_id, engine.ledger, is_awaited=settings.wait)
 
+    told: set[str] = set()
+
     def read() -> tuple[Progress, str]:
         progress = engine.context(run_id).progress
         return progress, _words(progress, engine.list_silent())
 
+    def list_new() -> list[str]:
+        """What there is to tell since the last time."""
+        lines = [line for line in dict.fromkeys(engine.context(run_id).notes) if line not in told]
+        told.update(lines)
+        waits = gate.look()
+        return [*lines, waits] if waits else lines
+
     if sys.stderr.isatty():
-        _show_bar(read, gate, done)
+        _show_bar(read, list_new, done)
     else:
-        _show_lines(read, gate, done)
+        _show_lines(read, list_new, done)
+    # A run that ends at once has its say too.
+    for line in list_new():
+        click.echo(line, err=True)
 
 
-def _show_bar(read: Callable[[], tuple[Progress, str]], gate: Gate, done: threading.Event) -> None:
+def _show_bar(read: _Read, list_new: _ListNew, done: threading.Event) -> None:
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - the same
     from rich.progress import Progress as Bar  # noqa: PLC0415 - the same
@@ -89,14 +103,14 @@ def _show_bar(read: Callable[[], tuple[Progress, str]], gate: Gate, done: thread
         while not done.wait(_BAR_S):
             progress, words = read()
             bar.update(task, total=progress.total or None, completed=progress.done, description=words)
-            if line := gate.look():
+            for line in list_new():
                 bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _show_lines(read: Callable[[], tuple[Progress, str]], gate: Gate, done: threading.Event) -> None:
+def _show_lines(read: _Read, list_new: _ListNew, done: threading.Event) -> None:
     said, next_at = "", time.monotonic() + _LINE_S
     while not done.wait(_LOOK_S):
-        if line := gate.look():
+        for line in list_new():
             click.echo(line, err=True)
         if time.monotonic() < next_at:
             continue

@@ -22,7 +22,7 @@ from overnight.cli.project import find_flow_module, fit_parameters, load_flow
 from overnight.cli.server import ensure_server, prefect_environment
 from overnight.cli.show import find_login, print_json
 from overnight.complete import get_engine
-from overnight.complete.mode import check_manner
+from overnight.complete.mode import check_manner, refuse_time_online
 from overnight.failures import CallFailed, OvernightError
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.queries import find_run, get_run
@@ -87,6 +87,7 @@ def start_flow(
     by_time: str | None = None,
 ) -> int:
     """Begin a run of the flow in this module of flows/; its exit code."""
+    refuse_time_online(mode, by_time)
     _set_environment(OVERNIGHT_MODE=mode, OVERNIGHT_BY=by_time)
     # Before anything is started or recorded.
     reference = parse_model(parameters["model"]) if parameters.get("model") else None
@@ -107,11 +108,11 @@ def start_flow(
     return call_flow(module, run_id, parameters, as_json=as_json)
 
 
-def continue_flow(run_id: str, *, as_json: bool) -> int:
+def continue_flow(run_id: str, *, as_json: bool, mode: str | None = None, budget: float | None = None) -> int:
     """Continue a recorded run in a new flow run; its exit code."""
     with open_ledger(Settings.from_env().ledger_url).reading() as connection:
         run = get_run(connection, run_id)
-    _set_environment(OVERNIGHT_RUN_ID=run_id)
+    _set_environment(OVERNIGHT_RUN_ID=run_id, OVERNIGHT_MODE=mode, OVERNIGHT_BUDGET_USD=budget)
     return call_flow(find_flow_module(run["flow"]), run_id, run["parameters"], as_json=as_json)
 
 

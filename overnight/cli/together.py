@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from overnight.cli.completion import complete_run
-from overnight.cli.options import MOST, by, json_
+from overnight.cli.options import MOST, by, by_time, json_, mode
 
 
 @click.command()
@@ -37,6 +37,13 @@ def batches(run: str | None, **options: Any) -> None:
     default=False,
     help="Stay until its batches are answered, and at the gate until somebody decides; or end.  [default: no-wait]",
 )
+@click.option(
+    "--budget",
+    type=click.FloatRange(0),
+    help="Halt before the run costs more than this, all of its passes together, in US dollars.  [default: as it began]",
+)
+@mode
+@by_time
 @json_
 def continue_(run: str, **options: Any) -> None:
     """Go on with RUN, whose rows are with a provider, or that has halted; what has come is taken, and asked no more."""

@@ -4,7 +4,7 @@ from overnight.llm.answer import AnswerValidator, make_validator, parse_answer
 from overnight.llm.breaker import Breaker
 from overnight.llm.client import Client, make_client
 from overnight.llm.limiter import Limiter
-from overnight.llm.model import ModelRef, check_ready, endpoint_of, parse_model
+from overnight.llm.model import ModelRef, check_ready, endpoint_of, name_variable, parse_model
 from overnight.llm.opening import Outage, Pass
 from overnight.llm.prices import cost_usd, find_terms, has_batch_price, worst_usd
 from overnight.llm.rate_headers import find_hold_s
@@ -35,6 +35,7 @@ __all__ = [
     "leave_out_advice",
     "make_client",
     "make_validator",
+    "name_variable",
     "parse_answer",
     "parse_model",
     "repeating_passes",

@@ -63,6 +63,11 @@ def endpoint_of(model: ModelRef) -> str:
     return url
 
 
+def name_variable(model: ModelRef) -> str:
+    """Which variable of the environment says where the model is reached; of a local one the program itself does."""
+    return "the model's file" if model.provider == "local" else _REMOTE[model.provider][0]
+
+
 def api_key_of(model: ModelRef) -> str:
     """
     The provider's key from the environment; empty where an OpenAI-compatible server may do without.

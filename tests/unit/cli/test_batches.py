@@ -388,7 +388,7 @@ def test_a_batched_run_whose_process_is_gone_says_how_it_goes_on(cli: Cli, batch
     ("arguments", "refused"),
     [
         (("--mode", "batch", "--model", "local:smollm2-135m"), (1, "local:smollm2-135m has no batches")),
-        (("--mode", "online", "--by", "06:00"), (1, "--by 06:00 (OVERNIGHT_BY) is for batches")),
+        (("--mode", "online", "--by", "06:00"), (1, "--by 06:00 is for batches, and --mode online")),
         (("--mode", "later"), (2, "'later' is not one of 'online', 'batch'")),
         (("--by", "6:00"), (2, "'6:00' is no time of a day")),
         (("--by", "24:00"), (2, "'24:00' is no time of a day")),

@@ -30,6 +30,9 @@ OTHER = "anthropic:claude-haiku-4-5"
         ((BATCH, "05:00"), (ONLINE, None), OTHER, (BATCH, "05:00")),
         ((BATCH, None), (BATCH, "06:00"), OTHER, (BATCH, "06:00")),
         ((ONLINE, None), (BATCH, "06:00"), None, (ONLINE, None)),
+        # A time is for those of a flow that are asked in batches.
+        ((None, "05:00"), (ONLINE, None), None, (ONLINE, None)),
+        ((ONLINE, "05:00"), (BATCH, "06:00"), None, (ONLINE, None)),
         # What the prompt says holds for models that have batches.
         ((None, None), (BATCH, "06:00"), LOCAL, (ONLINE, None)),
         ((None, "05:00"), (BATCH, None), LOCAL, (ONLINE, None)),
@@ -52,8 +55,6 @@ def test_settings_decide_then_the_prompt(
     [
         ((BATCH, None), ONLINE, LOCAL, "local:smollm2-135m has no batches"),
         ((BATCH, None), BATCH, LOCAL, "local:smollm2-135m has no batches"),
-        ((None, "06:00"), ONLINE, None, "--by 06:00 (OVERNIGHT_BY) is for batches"),
-        ((ONLINE, "06:00"), BATCH, None, "--by 06:00 (OVERNIGHT_BY) is for batches"),
         ((None, None), BATCH, "gpt", "is not PROVIDER:NAME"),
     ],
 )
