@@ -11,10 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from flows.answer_urgent_tickets import answer_urgent_tickets
-from overnight.complete import get_engine
+from overnight.complete import RunContext, get_engine
 from overnight.ledger import terms
 from overnight.ledger.schema import passes, runs
-from overnight.records import Mode
 from overnight.settings import Settings
 from tests.fakes.provider import answer_by_schema
 from tests.flows.conftest import QUERIES, Project
@@ -49,8 +48,8 @@ def _find(project: Project, run_id: str = "night-1") -> Any:
     return project.ledger.read(lambda c: c.execute(sa.select(runs).where(runs.c.run_id == run_id)).one())
 
 
-def _list_notes(run_id: str = "night-1") -> list[str]:
-    return get_engine(Settings.from_env()).context(run_id).notes
+def _get_context() -> RunContext:
+    return get_engine(Settings.from_env()).context("night-1")
 
 
 @pytest.mark.parametrize("mode", [None, "batch"])
@@ -114,6 +113,16 @@ def test_what_was_answered_before_the_batch_was_given_up_is_kept(project: Projec
     assert (ended.summary.accepted, _count_online(project)) == (3, 2)
 
 
+def test_a_row_of_a_batch_counts_as_a_call_when_its_answer_is_taken(project: Project) -> None:
+    project.fake.batches.ends_after = None
+    _say(project, MODE="batch")
+    project.run("night-1")
+    assert (_get_context().progress.calls, project.fake.batches.received[0].n_looks) == (0, 0)
+    project.fake.batches.end()
+    project.run("night-1")
+    assert _get_context().progress.calls == len(QUERIES)
+
+
 def test_a_run_that_was_given_up_for_may_be_asked_in_batches_again(project: Project) -> None:
     project.fake.batches.ends_after = None
     hour = datetime.now().astimezone() - timedelta(hours=1)
@@ -167,10 +176,10 @@ def test_a_run_that_begins_after_its_time_is_late_at_once_and_says_so(project: P
     assert project.run("night-1").name == "COMPLETED Waiting"
     assert _find(project).by_at == by.timestamp()
     assert (project.fake.batches.received, _count_online(project)) == ([], 3)
-    [note] = _list_notes()
+    [note] = _get_context().notes
     assert note == (
-        f"Run night-1 is to be done by {by:%Y-%m-%d %H:%M}, and batches may take longer: its rows are asked online,"
-        " one by one."
+        f"Run night-1 is to be done by {by:%Y-%m-%d %H:%M}, and batches may take longer: what none has answered is"
+        " asked online."
     )
 
 
@@ -201,7 +210,7 @@ def test_what_could_not_be_looked_at_is_a_note_beside_the_run(project: Project) 
     project.run("night-1")
     project.monkeypatch.setenv("OPENAI_API_KEY", "sk-other-0123456789abcdef")
     project.run("night-1")
-    [note] = _list_notes()
+    [note] = _get_context().notes
     assert note.startswith("Provider batch ")
     assert "of run night-1: " in note
 
@@ -217,15 +226,3 @@ def _begin(project: Project, *, started_at: float | None = None, scheduled_at: f
         connection.execute(sa.insert(passes), first | {"scheduled_at": scheduled_at})
 
     project.ledger.write(begin)
-
-
-def test_a_worker_s_environment_is_for_runs_to_come(project: Project) -> None:
-    _begin(project)
-
-    def pin(connection: sa.Connection) -> tuple[float | None, Mode | None]:
-        terms.pin_budget(connection, "night-1", 5.0, replaces=True)
-        terms.pin_budget(connection, "night-1", 1.0, replaces=False)
-        terms.pin_budget(connection, "night-1", None, replaces=True)
-        return terms.find_budget(connection, "night-1"), terms.find_mode(connection, "night-1")[0]
-
-    assert project.ledger.write(pin) == (5.0, None)

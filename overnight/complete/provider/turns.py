@@ -69,7 +69,7 @@ def begin_turn(context: RunContext, engine: Engine, *, gives_up: bool = False) -
 def _say_late(run_id: str, ledger: Ledger) -> str:
     _, by_at = ledger.read(lambda connection: find_mode(connection, run_id))
     at = f"{datetime.fromtimestamp(by_at or 0.0).astimezone():%Y-%m-%d %H:%M}"
-    return f"Run {run_id} is to be done by {at}, and batches may take longer: its rows are asked online, one by one."
+    return f"Run {run_id} is to be done by {at}, and batches may take longer: what none has answered is asked online."
 
 
 def has_open_batches(run_id: str, ledger: Ledger) -> bool:

@@ -6,6 +6,7 @@ import io
 import json
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from overnight.ledger.bodies import make_body
 from overnight.ledger.provider_batch_packing import begin_batch, pack
 from overnight.ledger.provider_batch_progress import BatchProgress, record_awaited
 from overnight.ledger.provider_batches import get_provider_batch, list_batches
-from overnight.ledger.runs import set_state
+from overnight.ledger.runs import pin_model, pin_prompt, set_state
 from overnight.records import BatchState, ProviderBatch, RunState
 from overnight.report.batches import describe_age, describe_progress
 from tests.conftest import RUN, House
@@ -375,7 +376,69 @@ def test_a_run_beside_which_a_process_waits_is_not_continued_by_another(cli: Cli
 
 def test_a_run_that_is_not_there_is_not_continued(cli: Cli, batched: House) -> None:
     code, _, err = cli("continue", "nothing")
-    assert (code, "There is no run nothing." in _one_line(err)) == (1, True)
+    assert code == 1
+    assert "There is no run nothing." in _one_line(err)
+    assert "nothing was recorded of it yet and nothing was asked: run its flow again" in err
+
+
+def _read_terms(house: House) -> tuple[Any, ...]:
+    [found] = house.fetch("SELECT mode, by_at, budget_usd FROM runs")
+    return found
+
+
+@pytest.mark.parametrize("deployed", [True, False])
+def test_what_is_said_to_continue_is_pinned_with_the_run(cli: Cli, batched: House, *, deployed: bool) -> None:
+    batched.tamper("UPDATE runs SET mode = 'online', by_at = 1.0, budget_usd = 1.0")
+    batched.tamper("UPDATE passes SET deployed = :deployed", deployed=deployed)
+    # Its flow is not there: it is pinned before anybody goes on, who may be a worker.
+    assert cli("continue", RUN, "--budget", "0")[0] == 1
+    assert _read_terms(batched) == ("online", 1.0, 0.0)
+    before = time.time()
+    assert cli("continue", RUN, "--mode", "batch", "--by", "06:00")[0] == 1
+    mode, by_at, budget_usd = _read_terms(batched)
+    assert (mode, budget_usd) == ("batch", 0.0)
+    assert before < by_at < before + 25 * HOUR_S
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--mode", "online", "--by", "06:00"), "--by 06:00 is for batches"),
+        (("--mode", "batch"), "local:smollm2-135m has no batches"),
+    ],
+)
+def test_what_a_run_cannot_do_is_refused_before_anything_is_pinned(
+    cli: Cli, batched: House, arguments: tuple[str, ...], says: str
+) -> None:
+    prompt = replace(batched.make_prompt(), model="local:smollm2-135m", endpoint="sha256:00")
+    batched.ledger.write(lambda c: (pin_prompt(c, RUN, prompt), pin_model(c, RUN, prompt)))
+    code, _, err = cli("continue", RUN, *arguments)
+    assert (code, says in _one_line(err)) == (1, True)
+    assert _read_terms(batched) == (None, None, None)
+
+
+def test_a_run_that_asks_elsewhere_than_the_environment_says_so(
+    cli: Cli, batched: House, fake: FakeProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = replace(batched.make_prompt(), endpoint=fake.openai_base_url)
+    batched.ledger.write(lambda c: (pin_prompt(c, RUN, prompt), pin_model(c, RUN, prompt)))
+    assert "This run asks" not in cli("continue", RUN)[2]
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    line = (
+        f"This run asks {fake.openai_base_url}, as when it began; OPENAI_BASE_URL is another now: begin a new run to"
+        " use it.\n"
+    )
+    assert cli("continue", RUN)[2].startswith(line)
+
+
+def test_a_budget_of_the_environment_that_takes_the_place_of_the_first_is_told(
+    cli: Cli, batched: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batched.tamper("UPDATE runs SET budget_usd = 0.3")
+    monkeypatch.setenv("OVERNIGHT_BUDGET_USD", "100")
+    line = f"Run {RUN} may cost 100 USD from now on, as OVERNIGHT_BUDGET_USD says; before it was 0.3 USD."
+    assert line in cli("continue", RUN)[2]
+    assert "from now on" not in cli("continue", RUN, "--budget", "0.5")[2]
 
 
 def test_a_batched_run_whose_process_is_gone_says_how_it_goes_on(cli: Cli, batched: House) -> None:
@@ -411,5 +474,5 @@ def test_what_contradicts_itself_is_refused_before_anything_is_started(
 @pytest.fixture(autouse=True)
 def _leave_no_mode(monkeypatch: pytest.MonkeyPatch) -> None:
     """What `run --mode` sets for its process ends with the test."""
-    for name in ("OVERNIGHT_MODE", "OVERNIGHT_BY"):
+    for name in ("OVERNIGHT_MODE", "OVERNIGHT_BY", "OVERNIGHT_BUDGET_USD", "OVERNIGHT_RUN_ID"):
         monkeypatch.setenv(name, "")

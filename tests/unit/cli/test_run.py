@@ -204,3 +204,15 @@ def test_the_line_comes_beside_the_progress(
     house.ledger.write(lambda c: set_state(c, RUN, RunState.WAITING))
     show_progress(RUN, replace(engine.settings, wait=True), said.done)
     assert f"Waits for a person: `overnight review {RUN} --web`, or resume it in the Prefect UI.\n" in said.getvalue()
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_what_a_run_notes_is_told_once(engine: Engine, monkeypatch: pytest.MonkeyPatch, *, is_terminal: bool) -> None:
+    said = Said(is_terminal=is_terminal)
+    monkeypatch.setattr(sys, "stderr", said)
+    monkeypatch.setattr(cli_progress, "get_engine", lambda _: engine)
+    engine.context(RUN).notes += ["One provider is away.", "One provider is away."]
+    # It ended before anybody looked.
+    said.done.set()
+    show_progress(RUN, engine.settings, said.done)
+    assert said.getvalue().count("One provider is away.\n") == 1

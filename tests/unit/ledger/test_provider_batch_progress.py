@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import orjson
+
 from overnight.keys import request_key
 from overnight.ledger.history import find_request
 from overnight.ledger.inspection import inspect_ledger
@@ -87,6 +89,15 @@ def test_why_tells_of_each_attempt_with_which_batch_it_went_and_how_that_stands(
     assert line.endswith(", and is not judged yet")
     packing.close(packing.make_closing(packing.take(keys=[key])[key]))
     assert tell() == [f"in provider batch {ID} (batch_1)"]
+
+
+def test_the_history_of_a_request_that_went_with_a_batch_can_be_written_as_json(packing: Packing) -> None:
+    key = request_key("{}", packing.prompt.prompt_hash)
+    packing.answer(packing.send([key]))
+    packing.end()
+    packing.close(packing.make_closing(packing.take(keys=[key])[key]))
+    found = orjson.loads(orjson.dumps(packing.read(lambda c: find_request(c, key))))
+    assert found["attempts"][0]["provider_batch"]["batch_id"] == ID
 
 
 def test_of_every_state_of_a_batch_why_has_words() -> None:

@@ -13,7 +13,15 @@ from overnight.ledger.runs import (
     pin_model,
     pin_prompt,
 )
-from overnight.ledger.terms import find_mode, pin_mode
+from overnight.ledger.terms import (
+    change_mode,
+    find_begun_at,
+    find_budget,
+    find_changed_at,
+    find_mode,
+    pin_budget,
+    pin_mode,
+)
 from overnight.records import Batch, CheckedBatch, CompletedBatch, Mode, Part
 from tests.conftest import RUN, House
 
@@ -139,3 +147,44 @@ def test_a_run_without_a_deadline_or_a_mode_of_its_own_may_be_given_one_later(ho
     assert write(lambda c: pin_mode(c, RUN, None, None)) == (None, None)
     assert write(lambda c: pin_mode(c, RUN, None, 7.0)) == (None, 7.0)
     assert write(lambda c: pin_mode(c, RUN, Mode.ONLINE, 9.0)) == (Mode.ONLINE, 7.0)
+
+
+def test_what_is_said_of_a_run_later_takes_the_place_of_what_it_began_with(house: House) -> None:
+    house.begin()
+    write, read = house.ledger.write, house.ledger.read
+    write(lambda c: pin_mode(c, RUN, Mode.BATCH, 7.0))
+    # Said again, nothing changes.
+    write(lambda c: change_mode(c, RUN, Mode.BATCH, 20.0, by_at=7.0))
+    write(lambda c: change_mode(c, RUN, None, 20.0))
+    assert read(lambda c: find_changed_at(c, RUN)) is None
+    write(lambda c: change_mode(c, RUN, Mode.ONLINE, 21.0))
+    assert (read(lambda c: find_mode(c, RUN)), read(lambda c: find_changed_at(c, RUN))) == ((Mode.ONLINE, 7.0), 21.0)
+    write(lambda c: change_mode(c, RUN, None, 22.0, by_at=9.0))
+    assert (read(lambda c: find_mode(c, RUN)), read(lambda c: find_changed_at(c, RUN))) == ((Mode.ONLINE, 9.0), 22.0)
+
+
+@pytest.mark.parametrize(
+    ("scheduled_at", "changed_at", "begun_at"), [(None, None, 1.0), (0.5, None, 0.5), (0.5, 8.0, 8.0)]
+)
+def test_a_run_begins_when_it_was_meant_to(
+    house: House, scheduled_at: float | None, changed_at: float | None, begun_at: float
+) -> None:
+    house.begin()
+    house.begin(now=5.0)
+    house.tamper("UPDATE passes SET scheduled_at = :at WHERE started_at = 1.0", at=scheduled_at)
+    house.tamper("UPDATE runs SET changed_at = :at", at=changed_at)
+    assert house.ledger.read(lambda c: find_begun_at(c, RUN)) == begun_at
+
+
+def test_a_budget_stays_unless_somebody_says_another(house: House) -> None:
+    house.begin()
+    for said, replaces, holds in (
+        (None, False, None),
+        (5.0, False, 5.0),
+        (1.0, False, 5.0),
+        (None, True, 5.0),
+        (0.0, True, 0.0),
+        (3.0, False, 0.0),
+    ):
+        house.ledger.write(lambda c, said=said, replaces=replaces: pin_budget(c, RUN, said, replaces=replaces))  # type: ignore[misc]
+        assert house.ledger.read(lambda c: find_budget(c, RUN)) == holds
