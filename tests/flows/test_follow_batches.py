@@ -177,6 +177,19 @@ def test_somebody_who_resumes_it_too_early_does_no_harm(
     assert _begin(client, night).is_completed()
 
 
+def test_what_a_worker_s_environment_says_later_is_for_runs_to_come(
+    project: Project, client: SyncPrefectClient, night: FlowRun, batch_id: str
+) -> None:
+    project.monkeypatch.setenv("OVERNIGHT_BUDGET_USD", "5")
+    _begin(client, night)
+    move_batch(project.ledger, batch_id, BatchState.ENDED, ended_at=time.time())
+    wake()
+    project.monkeypatch.setenv("OVERNIGHT_BUDGET_USD", "100")
+    assert _begin(client, night).is_completed()
+    assert _read_run(project)["budget_usd"] == 5.0
+    assert get_engine(Settings.from_env()).context("night-1").cap.usd == 5.0
+
+
 def test_a_run_whose_deadline_has_come_is_woken_although_its_batch_is_out(
     project: Project, client: SyncPrefectClient, night: FlowRun, batch_id: str
 ) -> None:
