@@ -89,6 +89,8 @@ class RunContext:
     n_in_doubt: dict[int, int] = field(default_factory=dict)
     #: Turns in a row after which nothing was with a provider, though rows waited for one.
     n_idle_turns: int = 0
+    #: Whether the run is to be done by some time: what batches do not answer is asked online.
+    has_deadline: bool = False
     #: Provider batches, of whichever run, that have rows of this one.
     awaited: set[str] = field(default_factory=set)
     #: What somebody beside the run is told of it, one line each.

@@ -112,6 +112,19 @@ def test_an_item_that_always_expires_is_sent_four_times_and_left(
     assert (row["row_id"], row["failure_class"]) == ("r7", "expired")
 
 
+def test_where_there_is_a_deadline_such_an_item_is_asked_online_after_that(
+    open_batches: Open, fake: FakeProvider, house: House
+) -> None:
+    fake.batches.decide = lambda item: "expired" if find_row(item.body) == "r7" else None
+    night = open_batches()
+    house.tamper("UPDATE runs SET by_at = :at", at=time.time() + 86_400)
+    ended = night.work_in_batches()
+    assert ended.states == (N_ROWS, 0, 0)
+    assert [len(batch.items) for batch in fake.batches.received] == [N_ROWS, 1, 1, 1]
+    assert [find_row(body) for body in list_calls(fake)] == ["r7"]
+    check_books(house, N_ROWS)
+
+
 def test_answers_that_do_not_do_are_asked_again_online(open_batches: Open, fake: FakeProvider, house: House) -> None:
     fake.batches.decide = lambda item: Scripted(text="no JSON") if find_row(item.body) in ("r3", "r5") else None
     ended = open_batches().work_in_batches()

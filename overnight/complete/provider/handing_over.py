@@ -34,6 +34,8 @@ def is_packed(asking: Asking, request: Request, lane: Lane) -> bool:
     context = asking.context
     if context.packer is None or find_limits(lane.model) is None:
         return False
+    if context.has_deadline and request.course.n_lost >= MAX_ATTEMPTS:
+        return False  # no batch more is made for it, and it is to be answered
     if not request.course.is_repair:
         return True
     context.n_repaired += 1

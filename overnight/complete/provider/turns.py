@@ -54,7 +54,7 @@ def begin_turn(context: RunContext, engine: Engine, *, gives_up: bool = False) -
     ledger, settings, run_id = engine.ledger, engine.settings, context.run_id
     fallback_at = find_fallback_at(run_id, ledger, settings)
     faults = list(follow_batches(ledger, settings).faults)
-    context.n_repaired, context.awaited = 0, set()
+    context.n_repaired, context.awaited, context.has_deadline = 0, set(), fallback_at is not None
     context.n_arrived = ledger.read(lambda connection: count_arrived(connection, run_id))
     is_late = fallback_at is not None and time.time() >= fallback_at
     if gives_up or is_late:
