@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 #: How long all services together may take: they are told at the same time.
 PATIENCE_S = 10.0
 #: What a notice of each kind is to apprise, which some services show by a colour.
-_TYPES = {"waiting": "info", "soon": "warning", "brief": "info", "skipped": "warning", "late": "warning"}
+_TYPES = {
+    "waiting": "info",
+    "soon": "warning",
+    "brief": "info",
+    "skipped": "warning",
+    "late": "warning",
+    "unfollowed": "warning",
+}
 #: What a service may be called in a message; a URL without a scheme is not shown at all.
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]{0,30})://", re.IGNORECASE)
 
@@ -32,7 +39,7 @@ class Notice:
     """What people are told: plain words, and nothing that a row says."""
 
     #: "waiting", "soon", "over", "held", "halted" or "brief"; of runs that did not go as planned "skipped", "late",
-    #: "missing", "crashed", "lost", "asleep" or "doubt".
+    #: "missing", "crashed", "lost", "asleep", "unfollowed", "unseen" or "doubt".
     kind: str
     title: str
     lines: tuple[str, ...]

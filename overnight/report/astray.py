@@ -75,6 +75,29 @@ def tell_doubt(batch: ProviderBatch, flow: str, link: str | None) -> Notice:
     return Notice("doubt", f"A provider batch of run {batch.run_id} is in doubt", (what, _lead_to(how, link)))
 
 
+def tell_unseen(batch: ProviderBatch, fault: str | None, flow: str, link: str | None, *, now: float) -> Notice:
+    """
+    A provider batch is not followed to its end, and that does not mend itself.
+
+    Args:
+        batch: Which.
+        fault: What stood in the way when it was looked at last; None: nothing but that it does not end.
+        flow: Whose it is.
+        link: The page of its flow run.
+        now: Seconds since the epoch.
+    """
+    rows = f"{batch.n_items:,} request{'' if batch.n_items == 1 else 's'}"
+    overdue_s = now - batch.expires_at if batch.expires_at else 0.0
+    late = f", which was to expire {describe_span(overdue_s)} ago" if overdue_s > 0 else ""
+    why = fault or f"{batch.model} shows it as {batch.status or batch.state} all the same."
+    what = f"Flow {flow}, run {batch.run_id}: provider batch {batch.batch_id} of {rows}{late} is not followed: {why}"
+    how = (
+        "Its rows wait meanwhile, and are not paid for again. Mend the key or the address, or look for"
+        f" {batch.provider_id or 'it'} at the provider; then `overnight batches --follow`"
+    )
+    return Notice("unseen", f"A provider batch of run {batch.run_id} cannot be followed", (what, _lead_to(how, link)))
+
+
 def tell_asleep(flow: str, run_id: str, why: str, link: str | None) -> Notice:
     """A run waits for its provider batches, and nothing would wake it."""
     what = (
@@ -83,6 +106,19 @@ def tell_asleep(flow: str, run_id: str, why: str, link: str | None) -> Notice:
     )
     how = f"Go on with it, and nothing is paid for twice: `overnight continue {run_id}`"
     return Notice("asleep", f"Run {run_id} will not be woken", (what, _lead_to(how, link)))
+
+
+def tell_unfollowed(flow: str, run_id: str, why: str, link: str | None) -> Notice:
+    """A run waits for its provider batches beside its worker: nobody would resume it if it let go."""
+    what = (
+        f"Flow {flow}, run {run_id}: its rows are with a provider, and it holds its worker until they come: {why}. It"
+        " goes on by itself all the same."
+    )
+    how = (
+        "Put the flow follow-batches in place, with an active schedule (`overnight init --tasks` says how to copy it),"
+        " and no run holds a worker while it waits"
+    )
+    return Notice("unfollowed", f"Run {run_id} holds its worker while it waits", (what, _lead_to(how, link)))
 
 
 def _lead_to(how: str, link: str | None) -> str:

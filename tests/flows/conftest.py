@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -14,11 +15,15 @@ from uuid import UUID
 import pytest
 from prefect import Flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
+from flows.follow_batches import follow_batches
 from flows.route_banking_query import route_banking_query
 from overnight.approve import decide, open_round
 from overnight.ledger import Ledger, open_ledger
@@ -120,6 +125,20 @@ class Project:
                 break
         assert made.is_final, made.words
         return made.approval or RunState(made.outcome)
+
+
+@pytest.fixture
+def follower(project: Project) -> Iterator[UUID]:
+    """A deployment of the flow that follows provider batches; its schedule is active, and does not come round."""
+    rare = DeploymentScheduleCreate(schedule=CronSchedule(cron="0 0 29 2 *"), active=True)
+    entrypoint = "flows.follow_batches.follow_batches"
+    with get_client(sync_client=True) as client:
+        made = client.create_deployment(
+            client.create_flow(follow_batches), name="every-five-minutes", schedules=[rare], entrypoint=entrypoint
+        )
+        yield made
+        with contextlib.suppress(ObjectNotFound):
+            client.request("DELETE", "/deployments/{id}", path_params={"id": made})
 
 
 def _flow_run_id(state: State[Any]) -> UUID:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -13,7 +15,7 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.exceptions import Pause
+from prefect.exceptions import ObjectNotFound, Pause
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelled, Crashed, Running, Suspended
 
@@ -71,7 +73,7 @@ def client(project: Project) -> Iterator[SyncPrefectClient]:
 
 
 @pytest.fixture
-def night(client: SyncPrefectClient, project: Project) -> Iterator[FlowRun]:
+def night(client: SyncPrefectClient, project: Project, follower: UUID) -> Iterator[FlowRun]:
     """A flow run of a deployment, not begun."""
     made = client.create_deployment(flow_id=client.create_flow(wait_awhile), name="nightly", tags=["nightly"])
     project.monkeypatch.setenv("OVERNIGHT_RUN_ID", "night-1")
@@ -80,7 +82,8 @@ def night(client: SyncPrefectClient, project: Project) -> Iterator[FlowRun]:
     for left in client.read_flow_runs():
         if left.deployment_id == made:
             client.delete_flow_run(left.id)
-    client.request("DELETE", "/deployments/{id}", path_params={"id": made})
+    with contextlib.suppress(ObjectNotFound):
+        client.request("DELETE", "/deployments/{id}", path_params={"id": made})
 
 
 @pytest.fixture
@@ -219,6 +222,50 @@ def test_a_run_whose_deadline_has_come_stays_while_the_provider_stops_and_goes_o
     move_batch(project.ledger, late, BatchState.ENDED)
 
 
+@pytest.fixture(params=["deployment", "paused", "schedule", "code"])
+def nobody(request: pytest.FixtureRequest, client: SyncPrefectClient, follower: UUID) -> None:
+    """Nobody follows provider batches, for one of the reasons that there may be."""
+    changes = {"paused": {"paused": True}, "code": {"entrypoint": "flows.no_such.follow_batches"}}
+    if request.param == "deployment":
+        client.request("DELETE", "/deployments/{id}", path_params={"id": follower})
+    elif request.param == "schedule":
+        [schedule] = client.read_deployment(follower).schedules
+        client.update_deployment_schedule(follower, schedule.id, active=False)
+    else:
+        client.request("PATCH", "/deployments/{id}", path_params={"id": follower}, json=changes[request.param])
+
+
+@pytest.mark.usefixtures("nobody")
+def test_where_nobody_would_wake_it_a_deployed_run_stays_says_so_once_and_goes_on_by_itself(
+    project: Project, people: People, client: SyncPrefectClient, night: FlowRun, batch_id: str
+) -> None:
+    project.monkeypatch.setenv("OVERNIGHT_BATCH_POLL_S", "0.05")
+    ending = _end_when_batched(project, batch_id)
+    assert _begin(client, night).is_completed()
+    ending.join()
+    assert people.titles == ["Run night-1 holds its worker while it waits"]
+    assert "`overnight init --tasks`" in people.notices[0]["message"]
+
+
+def test_a_run_that_stayed_lets_go_of_its_worker_once_somebody_follows(
+    project: Project, client: SyncPrefectClient, night: FlowRun, batch_id: str, follower: UUID
+) -> None:
+    project.monkeypatch.setenv("OVERNIGHT_BATCH_POLL_S", "0.05")
+    client.request("PATCH", "/deployments/{id}", path_params={"id": follower}, json={"paused": True})
+
+    def put_in_place() -> None:
+        while _read_run(project)["state"] != "batched":
+            time.sleep(0.01)
+        with get_client(sync_client=True) as other:
+            other.request("PATCH", "/deployments/{id}", path_params={"id": follower}, json={"paused": False})
+
+    putting = threading.Thread(target=put_in_place)
+    putting.start()
+    # The flow of this test waits once; those that complete rows wait again, and are suspended then.
+    assert _begin(client, night).is_completed()
+    putting.join()
+
+
 def test_what_is_suspended_for_a_person_is_not_woken(
     project: Project, client: SyncPrefectClient, night: FlowRun, batch_id: str
 ) -> None:
@@ -231,13 +278,15 @@ def test_what_is_suspended_for_a_person_is_not_woken(
 
 
 @pytest.mark.usefixtures("batch_id")
-@pytest.mark.parametrize("gone", ["deleted", "cancelled"])
+@pytest.mark.parametrize("gone", ["deleted", "cancelled", "deployment"])
 def test_people_are_told_once_of_a_run_that_nobody_would_wake(
     people: People, client: SyncPrefectClient, night: FlowRun, gone: str
 ) -> None:
     _begin(client, night)
     if gone == "deleted":
         client.delete_flow_run(night.id)
+    elif gone == "deployment":
+        client.request("DELETE", "/deployments/{id}", path_params={"id": night.deployment_id})
     else:
         client.set_flow_run_state(night.id, Cancelled(), force=True)
     assert (wake(), wake()) == (0, 0)
@@ -267,6 +316,32 @@ def test_a_run_that_was_killed_before_it_was_suspended_is_put_back(
     assert _read(client, night) == "AwaitingRetry"
     assert _begin(client, night) is None
     assert (_read(client, night), _read_run(project)["state"]) == ("Suspended", "batched")
+
+
+@pytest.mark.parametrize(
+    ("facts", "is_told"),
+    [
+        ({"looked_at": -3700.0}, True),
+        ({"looked_at": -3500.0}, False),
+        ({"submitted_at": -3700.0}, True),
+        ({"looked_at": 0.0, "expires_at": -7300.0}, True),
+        ({"looked_at": 0.0, "expires_at": -7100.0}, False),
+    ],
+)
+def test_people_are_told_once_of_a_batch_that_nobody_can_look_at_any_more(
+    project: Project, people: People, batch_id: str, facts: dict[str, float], is_told: bool
+) -> None:
+    # Without a key nobody can look at it.
+    project.monkeypatch.delenv("OPENAI_API_KEY")
+    project.monkeypatch.delenv("OPENAI_BASE_URL")
+    project.call("night-1", wait_awhile)
+    now = time.time()
+    move_batch(project.ledger, batch_id, BatchState.SUBMITTED, **{name: now + s for name, s in facts.items()})
+    follow()
+    follow()
+    assert people.titles == ["A provider batch of run night-1 cannot be followed"] * is_told
+    if is_told:
+        assert "OPENAI_API_KEY is not set" in people.notices[0]["message"]
 
 
 def test_people_are_told_once_of_a_batch_in_doubt(project: Project, people: People, batch_id: str) -> None:

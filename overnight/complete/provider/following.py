@@ -53,6 +53,16 @@ OPEN = (BatchState.PACKING, BatchState.SUBMITTING, BatchState.SUBMITTED)
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """A batch that could not be looked at, or whose results could not be read."""
+
+    batch: ProviderBatch
+    line: str
+    #: Whether it stays so until somebody mends it: a key, an address.
+    is_lasting: bool
+
+
+@dataclass(frozen=True)
 class Followed:
     """What following came to."""
 
@@ -63,6 +73,8 @@ class Followed:
     in_doubt: tuple[ProviderBatch, ...]
     #: One line each: what could not be looked at.
     faults: tuple[str, ...]
+    #: The same, with the batches.
+    unseen: tuple[Unseen, ...] = ()
 
 
 def follow_batches(ledger: Ledger, settings: Settings, *, run_id: str | None = None) -> Followed:
@@ -87,7 +99,8 @@ class _Follower:
     _clients: dict[tuple[str, str], BatchClient] = field(default_factory=dict)
 
     async def follow(self, run_id: str | None) -> Followed:
-        faults, doubtful = [], []
+        unseen: list[Unseen] = []
+        doubtful = []
         batches = self._list(run_id)
         try:
             # What a person is asked about may show all the same, by another key or another day.
@@ -96,14 +109,15 @@ class _Follower:
                     if await self._follow(batch):
                         doubtful.append(batch.batch_id)
                 except (CallFailed, ModelRefused) as error:
-                    faults.append(f"Provider batch {batch.batch_id} of run {batch.run_id}: {error}")
+                    line = f"Provider batch {batch.batch_id} of run {batch.run_id}: {error}"
+                    unseen.append(Unseen(batch, line, is_lasting=_is_lasting(error)))
         finally:
             for client in self._clients.values():
                 await client.aclose()
-        still_open, doubted = self._list(run_id), self._list(run_id, BatchState.IN_DOUBT)
-        over = {b.batch_id for b in batches} - {b.batch_id for b in (*still_open, *doubted)}
-        in_doubt = tuple(b for b in doubted if b.batch_id in doubtful)
-        return Followed(len(over), len(still_open), in_doubt, tuple(faults))
+        n_open = len(self._list(run_id))
+        in_doubt = [b for b in self._list(run_id, BatchState.IN_DOUBT) if b.batch_id in doubtful]
+        faults = tuple(each.line for each in unseen)
+        return Followed(len(batches) - n_open, n_open, tuple(in_doubt), faults, tuple(unseen))
 
     def _list(self, run_id: str | None, *states: BatchState) -> list[ProviderBatch]:
         return self.ledger.read(functools.partial(list_batches, run_id=run_id, states=states or OPEN))
@@ -229,6 +243,10 @@ def _find_kind(batch: ProviderBatch, refused: tuple[int, str, str]) -> FailureKi
     except CallFailed as failure:
         return failure.kind
     return FailureKind.RETRY
+
+
+def _is_lasting(error: CallFailed | ModelRefused) -> bool:
+    return isinstance(error, ModelRefused) or error.kind is FailureKind.HALT
 
 
 def _is_forgotten(failure: CallFailed, batch: ProviderBatch) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 
 from overnight.complete.context import RunContext
 from overnight.complete.engine import Engine
@@ -31,6 +32,8 @@ from overnight.taxonomy import MAX_ATTEMPTS, FailureClass, FailureKind
 #: Requests that are read from the ledger at once.
 _PAGE = 200
 
+#: What a server, or a gateway before it, answers that knows no such path.
+_NO_BATCHES = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
 _STOOD_STILL = "The process that was to send it stood still for so long that others may have given it up."
 
 
@@ -101,10 +104,11 @@ async def _submit(batch: ProviderBatch, client: BatchClient, context: RunContext
         ledger.write(lambda c: record_reason(c, batch_id, line, time.time()))
         return
     except (CallFailed, RunHalted) as failure:
-        line = str(failure)
+        why = _advise(failure) if isinstance(failure, CallFailed) else failure
+        line = str(why)
         ledger.write(lambda c: release_batch(c, batch_id, reason=line, now=time.time()))
-        if isinstance(failure, CallFailed) and failure.kind is not FailureKind.RETRY:
-            context.halt(failure)
+        if isinstance(why, CallFailed) and why.kind is not FailureKind.RETRY:
+            context.halt(why)
         return
     reach("batch-sent")
     try:
@@ -115,6 +119,14 @@ async def _submit(batch: ProviderBatch, client: BatchClient, context: RunContext
             await client.cancel(look.provider_id)
         raise
     reach("batch-submitted")
+
+
+def _advise(failure: CallFailed) -> CallFailed:
+    """The failure with the way out, where the other side may have no batches at all."""
+    if failure.reply is None or failure.reply.status not in _NO_BATCHES:
+        return failure
+    line = f"{failure} Where it takes no batches, ask its rows online: --mode online."
+    return CallFailed(failure.failure_class, line, is_retried=failure.is_retried, reply=failure.reply)
 
 
 async def _insist(
