@@ -10,6 +10,7 @@ from overnight.records import Batch, CheckedBatch, RunState
 from overnight.report.kept import StepMeasures
 from tasks.measure import measure_checked
 from tasks.nightly import RunEnded
+from tasks.out import find_elsewhere
 from tasks.run import Run
 
 #: Changes that the message names; the report has them all.
@@ -33,6 +34,8 @@ def hold_on_failures(checked: list[CheckedBatch], run: Run) -> None:
         raise RunEnded(RunState.HELD, line, failed=True)
     if not any(batch.n_accepted for batch in checked):
         n_pending = sum(batch.n_pending for batch in checked)
+        if elsewhere := find_elsewhere(checked, run):
+            raise RunEnded(RunState.HALTED, elsewhere, failed=True)
         line = (
             f"Run {run.run_id} has no accepted row ({n_pending} pending, the others quarantined). Read the reasons in"
             " its report, mend the cause and run the flow again."

@@ -46,6 +46,12 @@ def list_flows() -> list[Path]:
     return [path for path in flows if {*_LOADED_PROMPT.findall(path.read_text(encoding="utf-8"))} <= {SAMPLE}]
 
 
+def list_common_flows() -> list[Path]:
+    """The flows that every project has, whatever its prompts are: those that load none."""
+    flows = sorted((find_carried() / "flows").glob("*.py"))
+    return [path for path in flows if not _LOADED_PROMPT.search(path.read_text(encoding="utf-8"))]
+
+
 def read_deployments() -> str:
     """prefect.yaml as this repository has it."""
     return (find_carried() / "prefect.yaml").read_text(encoding="utf-8")

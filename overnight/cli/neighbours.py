@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 
-from overnight.cli.doctor.server import LET_IN, PrefectAsked, list_declared
+from overnight.cli.doctor.asked import PrefectAsked
+from overnight.cli.doctor.server import LET_IN, list_declared
 from overnight.failures import OvernightError
 
 _HERE = re.compile(r"\{\{\s*\$PWD\s*\}\}")

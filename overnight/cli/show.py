@@ -6,6 +6,7 @@ import getpass
 import os
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import click
 import orjson
 
+from overnight.cli.standing import Standing, find_standing
 from overnight.failures import OvernightError
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.lives import find_lost
@@ -51,7 +53,8 @@ def find_login() -> str:
 def show_runs(limit: int, *, as_json: bool) -> None:
     """Print the newest runs, newest first."""
     settings = Settings.from_env()
-    with get_ledger(settings).reading() as connection:
+    ledger = get_ledger(settings)
+    with ledger.reading() as connection:
         lost = {gone.run_id for gone in find_lost(connection)}
         runs = list_runs(connection, limit)
         batches = find_progress(connection, [run["run_id"] for run in runs])
@@ -66,20 +69,37 @@ def show_runs(limit: int, *, as_json: bool) -> None:
         return
     if not found:
         click.echo("There are no runs yet. `overnight run FLOW` makes one.")
+    standing = _find_standing(ledger, found)
     for run in found:
         click.echo(_line(run))
-        if run["reason"]:
-            click.echo(f"    {run['reason']}")
-        if run["batches"]:
-            click.echo(f"    {describe_progress(run['batches'], time.time())}")
-        if run["lost"]:
-            click.echo(f"    {_say_lost(run)}")
+        for line in _list_below(run, standing.get(run["run_id"])):
+            click.echo(f"    {line}")
+
+
+def _list_below(run: dict[str, Any], standing: Standing | None) -> Iterator[str]:
+    """What else there is to say of a run: why it stands where it does, and who goes on."""
+    if standing is None or not standing.is_here:
+        # Of batches that have ended since, it tells what was.
+        yield from [run["reason"]] if run["reason"] else []
+    if run["batches"]:
+        yield describe_progress(run["batches"], time.time())
+    if run["lost"]:
+        yield _say_lost(run)
+    elif standing and (line := standing.describe()):
+        yield line
+
+
+def _find_standing(ledger: Ledger, found: Sequence[dict[str, Any]]) -> dict[str, Standing]:
+    with ledger.reading() as connection:
+        batched = [run for run in found if run["state"] == RunState.BATCHED]
+        made = [find_standing(connection, run["run_id"], run["batches"]) for run in batched]
+    return {each.run_id: each for each in made if each}
 
 
 def _say_lost(run: dict[str, Any]) -> str:
     if run["state"] == RunState.BATCHED:
         return f"Its process is gone, and its rows stay with the provider: `overnight continue {run['run_id']}`."
-    return "Its process is gone: run the flow again, and what was answered is a hit."
+    return f"Its process is gone: `overnight continue {run['run_id']}` goes on, and what was answered is a hit."
 
 
 def _line(run: dict[str, Any]) -> str:

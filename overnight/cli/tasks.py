@@ -13,6 +13,7 @@ import click
 
 from overnight import __version__
 from overnight.cli.carried import find_carried, list_tasks
+from overnight.cli.lacking import find_lacking
 from overnight.failures import OvernightError
 from overnight.keys import digest_bytes
 
@@ -78,6 +79,8 @@ def renew_tasks(project: Path) -> None:
             f"{old} cannot be written anew: {error.strerror or error}. Mend that and try again."
         ) from error
     _tell(before, edits, kept)
+    for line in find_lacking(project).describe():
+        click.echo(line)
 
 
 def find_edits(tasks: Path) -> Edits:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from prefect import Flow
 from prefect.client.orchestration import get_client
@@ -19,7 +20,6 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
@@ -137,7 +137,7 @@ def follower(project: Project) -> Iterator[UUID]:
             client.create_flow(follow_batches), name="every-five-minutes", schedules=[rare], entrypoint=entrypoint
         )
         yield made
-        with contextlib.suppress(ObjectNotFound):
+        with contextlib.suppress(httpx.HTTPStatusError):
             client.request("DELETE", "/deployments/{id}", path_params={"id": made})
 
 

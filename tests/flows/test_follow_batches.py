@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, State
-from prefect.exceptions import ObjectNotFound, Pause
+from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
 from prefect.states import Cancelled, Crashed, Running, Suspended
 
@@ -82,7 +83,7 @@ def night(client: SyncPrefectClient, project: Project, follower: UUID) -> Iterat
     for left in client.read_flow_runs():
         if left.deployment_id == made:
             client.delete_flow_run(left.id)
-    with contextlib.suppress(ObjectNotFound):
+    with contextlib.suppress(httpx.HTTPStatusError):
         client.request("DELETE", "/deployments/{id}", path_params={"id": made})
 
 
@@ -247,14 +248,15 @@ def test_where_nobody_would_wake_it_a_deployed_run_stays_says_so_once_and_goes_o
     assert "`overnight init --tasks`" in people.notices[0]["message"]
 
 
+@pytest.mark.usefixtures("batch_id")
 def test_a_run_that_stayed_lets_go_of_its_worker_once_somebody_follows(
-    project: Project, client: SyncPrefectClient, night: FlowRun, batch_id: str, follower: UUID
+    people: People, client: SyncPrefectClient, night: FlowRun, follower: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project.monkeypatch.setenv("OVERNIGHT_BATCH_POLL_S", "0.05")
+    monkeypatch.setenv("OVERNIGHT_BATCH_POLL_S", "0.05")
     client.request("PATCH", "/deployments/{id}", path_params={"id": follower}, json={"paused": True})
 
     def put_in_place() -> None:
-        while _read_run(project)["state"] != "batched":
+        while not people.titles:
             time.sleep(0.01)
         with get_client(sync_client=True) as other:
             other.request("PATCH", "/deployments/{id}", path_params={"id": follower}, json={"paused": False})

@@ -14,8 +14,11 @@ from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow
 
 from flows.route_banking_query import route_banking_query
+from overnight.ledger.provider_batches import list_batches
 from overnight.ledger.queries import get_run
+from overnight.records import BatchState
 from tests.fakes.batches import Trouble
+from tests.fakes.with_provider import move_batch
 from tests.flows.conftest import Project
 
 _MANY = 100
@@ -93,3 +96,23 @@ def test_a_run_by_hand_with_a_deadline_says_that_nobody_watches_for_it(batched: 
     assert ended.name == "COMPLETED Batched"
     line = f" By {by} nobody asks the rest online by itself: `overnight continue night-1 --wait` does."
     assert str(ended.state.message).endswith(line) is has_deadline
+
+
+@pytest.mark.parametrize("is_doubtful", [False, True])
+def test_a_second_run_over_rows_that_are_with_a_provider_says_which_run_and_batch_has_them(
+    batched: Project, is_doubtful: bool
+) -> None:
+    assert batched.run("night-1").name == "COMPLETED Batched"
+    [batch] = batched.ledger.read(list_batches)
+    if is_doubtful:
+        move_batch(batched.ledger, batch.batch_id, BatchState.IN_DOUBT, provider_id=None)
+    batched.monkeypatch.setenv("OVERNIGHT_MODE", "online")
+    ended = batched.run("night-2")
+    said = str(ended.state.message)
+    assert (ended.name, len(batched.fake.online_calls)) == ("FAILED Halted", 0)
+    assert said.startswith(
+        "Run night-2 has no accepted row: all 3 pending rows are with a provider, in provider batch"
+        f" {batch.batch_id} of run night-1. Nothing is broken, and nothing is paid for twice: "
+    )
+    assert ("settle what is in doubt" in said) is is_doubtful
+    assert said.endswith("`overnight continue night-2`.")

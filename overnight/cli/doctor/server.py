@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,49 +13,19 @@ from typing import Any
 import httpx
 import yaml
 
+from overnight.cli.doctor.asked import PrefectAsked
 from overnight.cli.doctor.finding import Finding, fail, ok, warn
+from overnight.cli.doctor.follower import look_at_follower
 from overnight.cli.server import find_server, is_healthy
+from overnight.records import Prompt
 from overnight.settings import Settings
 
 _PROJECT = Path("prefect.yaml")
 _UP = "Start it: overnight up, or as a service (docs/operations.md)."
-_MOST = 200
-_HERE = ("127.0.0.1", "localhost", "::1")
 LET_IN = (
     "Set PREFECT_API_AUTH_STRING to USER:PASSWORD, as the server has it, in the environment: one that a profile of"
     " Prefect's keeps is not read here."
 )
-
-
-class PrefectAsked:
-    """Prefect's API, asked by plain HTTP: its client takes seconds to import."""
-
-    def __init__(self, api_url: str) -> None:
-        self.url = api_url
-        user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
-        auth = (user, password) if user else None
-        self._client = httpx.Client(base_url=api_url, auth=auth, timeout=10.0, trust_env=False)
-
-    @property
-    def is_here(self) -> bool:
-        """Whether it is a server of this machine."""
-        return self._client.base_url.host in _HERE
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._client.close()
-
-    def get(self, path: str) -> httpx.Response:
-        """The answer to a GET."""
-        return self._client.get(path)
-
-    def find(self, path: str, **body: Any) -> Any:
-        """What a filter finds; None where there is no such thing."""
-        answer = self._client.post(path, json=body)
-        if answer.status_code == httpx.codes.NOT_FOUND:
-            return None
-        answer.raise_for_status()
-        return answer.json()
 
 
 def find_api(settings: Settings) -> str | None:
@@ -66,7 +36,7 @@ def find_api(settings: Settings) -> str | None:
     return find_server(settings)
 
 
-def look_at_prefect(settings: Settings) -> tuple[list[Finding], float | None]:
+def look_at_prefect(settings: Settings, prompts: Sequence[Prompt] = ()) -> tuple[list[Finding], float | None]:
     """The server and what it is there for; and how far its clock is ahead, in seconds, where it tells the time."""
     api_url = find_api(settings)
     if api_url is None:
@@ -77,7 +47,8 @@ def look_at_prefect(settings: Settings) -> tuple[list[Finding], float | None]:
         return [warn("server", said, _UP)], None
     asked = PrefectAsked(api_url)
     try:
-        return _look(asked)
+        findings, ahead_s = _look(asked)
+        return [*findings, *look_at_follower(asked, settings, prompts)], ahead_s
     except httpx.HTTPStatusError as error:
         return [_refused(api_url, error.response.status_code)], None
     except httpx.HTTPError as error:
@@ -154,7 +125,7 @@ def _look_at_deployments(asked: PrefectAsked) -> Iterator[Finding]:
     if not wanted:
         yield warn("deployments", f"{_PROJECT} declares none here", "Go to a project's folder.")
         return
-    deployed = {(d["entrypoint"], d["name"]): d for d in asked.find("/deployments/filter", limit=_MOST) or []}
+    deployed = {(d["entrypoint"], d["name"]): d for d in asked.list_deployments()}
     missing = [f"{entry.rpartition('.')[2]}/{name}" for entry, name in wanted if (entry, name) not in deployed]
     if missing:
         remedy = "Put them in place: overnight up, or prefect --no-prompt deploy --all"

@@ -53,7 +53,7 @@ def _go_round(*, probes: bool) -> Iterator[Finding]:
     findings, prompts = look_at_prompts()
     yield from findings
     yield from look_at_models(prompts, settings, probes=probes)
-    found, server_ahead_s = look_at_prefect(settings)
+    found, server_ahead_s = look_at_prefect(settings, prompts)
     yield from found
     yield from look_at_clocks({"Prefect's server": server_ahead_s, "the ledger's database": ledger_ahead_s})
     yield from look_at_notices(settings)

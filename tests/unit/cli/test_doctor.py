@@ -209,3 +209,38 @@ def test_in_words_each_finding_is_one_line_with_its_remedy_below(cli: Cli) -> No
     assert "FAIL  prompts: there is none in" in out
     assert "      Go to a project's folder" in out
     assert out.splitlines()[-1].endswith("may go wrong.")
+
+
+@pytest.fixture(params=["prompt", "environment"])
+def batched(request: pytest.FixtureRequest, look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A project whose rows go in provider batches."""
+    if request.param == "prompt":
+        (tmp_path / "prompts/sort/prompt.md").write_text(_PROMPT.replace("inputs:", "mode: batch\ninputs:"))
+    else:
+        monkeypatch.setenv("OVERNIGHT_MODE", "batch")
+
+
+_FOLLOWER = {"name": "every-five-minutes", "entrypoint": "flows.follow_batches.follow_batches", "paused": False}
+
+
+@pytest.mark.parametrize(
+    ("follower", "level", "said"),
+    [
+        ([], "warn", "no flow follow-batches is deployed"),
+        ([_FOLLOWER | {"schedules": [{"active": True}], "paused": True}], "warn", "is paused"),
+        ([_FOLLOWER | {"schedules": [{"active": False}]}], "warn", "is paused"),
+        ([_FOLLOWER | {"schedules": [{"active": True}]}], "ok", "followed by the flow follow-batches"),
+    ],
+)
+@pytest.mark.usefixtures("batched")
+def test_where_rows_go_in_provider_batches_somebody_has_to_follow_them(
+    look: Look, prefect: FakePrefect, follower: list[Any], level: str, said: str
+) -> None:
+    prefect.answers["/deployments/filter"] = [_DEPLOYED, *follower]
+    found = look("--no-calls")["provider batches"]
+    assert (found["level"], said in found["said"]) == (level, True)
+    assert bool(found["remedy"]) is (level == "warn")
+
+
+def test_where_no_rows_go_in_provider_batches_nobody_has_to(look: Look) -> None:
+    assert "provider batches" not in look("--no-calls")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -167,6 +168,30 @@ def test_tasks_that_nobody_changed_are_written_anew_and_nothing_is_left_of_the_o
     assert not (older / "tasks/gone.py").exists()
     assert [path.name for path in older.iterdir() if "tasks" in path.name] == ["tasks"]
     runpy.run_path(str(older / "tasks/_version.py"))
+
+
+def test_flows_and_deployments_that_the_project_lacks_are_named_with_how_to_add_them(cli: Cli, older: Path) -> None:
+    (older / "flows/follow_batches.py").unlink()
+    # Not everybody keeps the sample.
+    (older / "flows/triage_tickets.py").unlink()
+    declared = older / "prefect.yaml"
+    known = yaml.safe_load(declared.read_text())
+    gone = ("flows.follow_batches.follow_batches", "flows.watch_nights.watch_nights")
+    known["deployments"] = [d for d in known["deployments"] if d["entrypoint"] not in gone]
+    declared.write_text(yaml.safe_dump(known))
+    code, out, _ = cli("init", "--tasks")
+    first, second, copy, third, _, *entries = out.splitlines()
+    assert (code, first[:8]) == (0, "tasks/ i")
+    assert second == "This project lacks flows that this version has: flows/follow_batches.py. Copy them:"
+    assert third.startswith("prefect.yaml has no deployment of follow_batches, watch_nights. Add these entries")
+    # Done as it says, nothing is lacking.
+    _, source, into = copy.split()
+    shutil.copy(source, older / into)
+    added = yaml.safe_load("\n".join(entries))
+    known["deployments"] += added
+    assert [entry["entrypoint"] for entry in added] == sorted(gone, reverse=True)
+    declared.write_text(yaml.safe_dump(known))
+    assert cli("init", "--tasks")[1].count("\n") == 1
 
 
 def test_what_somebody_changed_is_kept_beside_and_named_and_what_they_added_stays(cli: Cli, older: Path) -> None:

@@ -4,9 +4,12 @@ import json
 import sqlite3
 from contextlib import closing
 
+import pytest
+
 from overnight.ledger.runs import set_state
-from overnight.records import RunState
+from overnight.records import BatchState, RunState
 from tests.conftest import RUN, House
+from tests.fakes.with_provider import record_batch
 from tests.unit.cli.conftest import Cli
 
 
@@ -58,7 +61,43 @@ def test_a_run_whose_process_is_gone_says_so(cli: Cli, house: House) -> None:
         assert json.loads(cli("runs", "--json")[1])[0]["lost"] is False
     [run] = json.loads(cli("runs", "--json")[1])
     assert (run["state"], run["lost"]) == ("running", True)
-    assert "Its process is gone: run the flow again" in cli("runs")[1]
+    assert f"Its process is gone: `overnight continue {RUN}` goes on" in cli("runs")[1]
+
+
+@pytest.mark.parametrize(
+    ("deployed", "state", "said"),
+    [
+        (True, BatchState.SUBMITTED, "It is resumed by itself when they have ended."),
+        (
+            True,
+            BatchState.ENDED,
+            "All of its provider batches have ended: it is resumed by itself within five minutes.",
+        ),
+        (False, BatchState.ENDED, f"All of its provider batches have ended: `overnight continue {RUN}`."),
+        (False, BatchState.SUBMITTED, None),
+        (False, BatchState.UNSENT, None),
+    ],
+)
+def test_a_batched_run_says_who_goes_on_with_it_and_not_what_was_out_before(
+    cli: Cli, house: House, deployed: bool, state: BatchState, said: str | None
+) -> None:
+    house.begin()
+    house.tamper("UPDATE passes SET ended_at = 2.0, deployed = :deployed", deployed=deployed)
+    house.ledger.write(lambda c: set_state(c, RUN, RunState.BATCHED, "With a provider: 4 requests."))
+    record_batch(house.ledger, RUN, state)
+    _, *below = cli("runs")[1].splitlines()
+    is_here = state is BatchState.ENDED
+    assert ("    With a provider: 4 requests." in below) is not is_here
+    assert [line.strip() for line in below if "ended" in line] == ([said] if said else [])
+
+
+def test_a_batched_run_whose_process_waits_beside_it_says_so(cli: Cli, house: House) -> None:
+    with house.ledger.working(60.0) as worker:
+        house.begin()
+        house.tamper(f"UPDATE passes SET worker_id = {worker.worker_id:d}")  # noqa: S608 - a number
+        house.ledger.write(lambda c: set_state(c, RUN, RunState.BATCHED, "With a provider: 4 requests."))
+        record_batch(house.ledger, RUN)
+        assert "A process waits beside it, and goes on by itself." in cli("runs")[1]
 
 
 def test_runs_are_listed_while_somebody_else_writes(cli: Cli, house: House) -> None:
