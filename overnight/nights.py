@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+import httpx
+
+#: What Prefect's client raises where the server refuses, or is not reached in time.
+UNHEARD = (httpx.HTTPError,)
 #: A flow run that has been broken for longer is not put back: what it was to do is another night's by now.
 RECENT_S = 86_400.0
 #: States of a run that a process which was killed leaves behind: it worked, or it was about to be suspended.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
-from prefect.client.schemas.responses import DeploymentResponse
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
+from overnight.entrypoints import has_code
 from overnight.report.astray import tell_unfollowed
 from tasks.notify import find_page, notify_astray
 from tasks.run import Run
@@ -27,7 +24,7 @@ def find_no_follower(client: SyncPrefectClient) -> str | None:
     awake = [d for d in found if not d.paused and any(schedule.active for schedule in d.schedules)]
     if not awake:
         return f"the schedule of {_FLOW}/{found[0].name} is paused"
-    if not any(_has_code(deployment) for deployment in awake):
+    if not any(has_code(deployment.entrypoint or "") for deployment in awake):
         return f"there is no {awake[0].entrypoint}, which {_FLOW}/{awake[0].name} begins"
     return None
 
@@ -42,16 +39,3 @@ def warn_of_no_follower(run: Run) -> bool:
     get_run_logger().warning(" ".join(notice.lines))
     notify_astray(notice, run.run_id, _FLOW, run.settings, run.ledger)
     return True
-
-
-def _has_code(deployment: DeploymentResponse) -> bool:
-    """Whether its flow can be found from here; what lies elsewhere than in a module or a file is taken to be."""
-    entrypoint = deployment.entrypoint or ""
-    path, colon, _ = entrypoint.rpartition(":")
-    if colon:
-        return Path(path).exists()
-    module = entrypoint.rpartition(".")[0]
-    try:
-        return not module or importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from uuid import UUID
 
-import httpx
 from prefect import task
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -18,7 +17,7 @@ from overnight.complete import Followed, follow_batches
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.provider_batches import list_batches
 from overnight.ledger.queries import get_run, list_passes, list_runs
-from overnight.nights import is_suspension
+from overnight.nights import UNHEARD, is_suspension
 from overnight.records import BatchState, ProviderBatch, RunState
 from overnight.report.astray import tell_asleep, tell_doubt, tell_unseen
 from overnight.settings import Settings
@@ -107,7 +106,7 @@ def _try_to_wake(client: SyncPrefectClient, asleep: Asleep, ledger: Ledger, sett
     """Whether it was woken; what Prefect refuses for one run keeps no other asleep."""
     try:
         return _look_after(client, asleep, ledger, settings)
-    except (httpx.HTTPError, PrefectException) as error:
+    except (*UNHEARD, PrefectException) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         get_run_logger().warning(
             "Run %s was not looked after: %s. It is tried again at the next poll.", asleep.run_id, said.rstrip(".")
