@@ -48,8 +48,10 @@ def wait_for_batches(run: Run) -> None:
         RunEnded: Nobody waits beside the run: it goes on when somebody continues it.
         RunHalted: It was stopped while it waited; or nobody waits, and the provider took none of its batches.
     """
-    refused = _find_refused(run)
-    if refused and not run.deployed and not run.settings.wait:
+    refused, is_alone = _find_refused(run), not run.deployed and not run.settings.wait
+    if is_alone and not refused and not _is_open(_find_progress(run)):
+        return  # the last of them has ended a moment ago
+    if refused and is_alone:
         # Not by itself: nobody is there who would.
         reason = (refused.reason or "no reason was recorded.").replace(_LATER, "")
         raise RunHalted(
@@ -63,7 +65,7 @@ def wait_for_batches(run: Run) -> None:
     get_run_logger().info(line)
     if run.deployed and not is_canceling and not warn_of_no_follower(run):
         _suspend(line, name_suspension(run.engine.context(run.run_id).pass_id))
-    if not run.deployed and not run.settings.wait:
+    if is_alone:
         how = f"`overnight continue {run.run_id}` goes on with what has come by then."
         raise RunEnded(RunState.BATCHED, f"{line} {how}{_warn_of_deadline(run)}")
     with not_counted():
@@ -72,10 +74,15 @@ def wait_for_batches(run: Run) -> None:
     run.set_state(RunState.RUNNING)
 
 
+def _find_progress(run: Run) -> BatchProgress | None:
+    with run.ledger.reading() as connection:
+        return find_progress(connection, [run.run_id]).get(run.run_id)
+
+
 def _find_refused(run: Run) -> ProviderBatch | None:
     """The newest batch of the run, where the provider took neither that nor has another one."""
+    progress = _find_progress(run)
     with run.ledger.reading() as connection:
-        progress = find_progress(connection, [run.run_id]).get(run.run_id)
         newest = next(iter(list_batches(connection, run_id=run.run_id, limit=1)), None)
     # One without this moment was never sent to anybody.
     is_refused = newest is not None and newest.state is BatchState.UNSENT and newest.submitting_at is not None
@@ -84,8 +91,7 @@ def _find_refused(run: Run) -> ProviderBatch | None:
 
 def _describe(run: Run, refused: ProviderBatch | None) -> str:
     """What is out, and nothing that will have changed when it is read."""
-    with run.ledger.reading() as connection:
-        progress = find_progress(connection, [run.run_id]).get(run.run_id)
+    progress = _find_progress(run)
     if refused:
         reason = (refused.reason or "no reason was recorded").rstrip(".")
         return f"nothing, {refused.model} took no batch and is tried again at the next poll: {reason}"

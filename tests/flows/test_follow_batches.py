@@ -48,6 +48,13 @@ def wait_awhile(source: str | None = None, sink: str | None = None) -> Summary:
     return publish_report([], [])
 
 
+@nightly_flow(name="wait-always")
+def wait_always(source: str | None = None, sink: str | None = None) -> Summary:
+    """As above, whatever has ended."""
+    wait_for_batches(current_run())
+    return publish_report([], [])
+
+
 @flow
 def wake() -> int:
     """What wakes runs, in a flow run of its own."""
@@ -363,6 +370,13 @@ def test_a_run_by_hand_ends_batched_and_says_how_it_goes_on(project: Project, ba
     assert "`overnight continue night-1`" in str(ended.state.message)
     # Nobody has suspended it: there is nobody to wake.
     assert wake() == 0
+
+
+def test_a_run_by_hand_whose_batches_ended_a_moment_ago_goes_on_at_once(project: Project, batch_id: str) -> None:
+    # As its flow finds them when they end between its look and its wait.
+    move_batch(project.ledger, batch_id, BatchState.ENDED, ended_at=time.time())
+    ended = project.call("night-1", wait_always)
+    assert (ended.name, ended.summary.state) == ("COMPLETED Completed", "released")
 
 
 def test_a_run_by_hand_that_waits_goes_on_when_nothing_is_out_any_more(project: Project, batch_id: str) -> None:
