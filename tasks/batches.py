@@ -20,7 +20,7 @@ from overnight.failures import OvernightError, RunHalted
 from overnight.ledger import Ledger
 from overnight.ledger.provider_batch_progress import BatchProgress, find_progress
 from overnight.ledger.provider_batches import list_batches
-from overnight.ledger.runs import find_mode
+from overnight.ledger.terms import find_mode
 from overnight.nights import WITH_PROVIDER, name_suspension
 from overnight.records import BatchState, ProviderBatch, RunState
 from overnight.report.batches import count_batches
