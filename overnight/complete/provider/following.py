@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
-
-import orjson
 
 from overnight.complete.provider.doubts import (
     ABSENT,
@@ -21,12 +17,12 @@ from overnight.complete.provider.doubts import (
     describe_unshown,
     was_absent,
 )
-from overnight.complete.provider.sending import make_client, read_items
+from overnight.complete.provider.results import is_over, is_refused_for_now, record_what_came
+from overnight.complete.provider.sending import make_client
 from overnight.failpoints import reach
-from overnight.failures import CallFailed, ModelRefused
+from overnight.failures import CallFailed, LedgerRefused, ModelRefused
 from overnight.ledger import Ledger
 from overnight.ledger.leases import Worker
-from overnight.ledger.provider_batch_items import record_results
 from overnight.ledger.provider_batch_progress import list_stale
 from overnight.ledger.provider_batches import (
     end_batch,
@@ -38,16 +34,10 @@ from overnight.ledger.provider_batches import (
     record_reason,
     release_batch,
 )
-from overnight.llm import parse_model
-from overnight.llm.batches import BatchClient, read_result
-from overnight.records import BatchLook, BatchState, ItemKind, ItemResult, ProviderBatch
+from overnight.llm.batches import BatchClient
+from overnight.records import BatchState, ProviderBatch
 from overnight.settings import Settings
-from overnight.taxonomy import FailureClass, FailureKind
-
-#: Results that are recorded in one commit.
-_CHUNK = 200
-#: After this a provider has given up whatever it had not answered: a batch that it does not know any more is over.
-_WINDOW_S = 26 * 3600.0
+from overnight.taxonomy import FailureKind
 
 OPEN = (BatchState.PACKING, BatchState.SUBMITTING, BatchState.SUBMITTED)
 
@@ -108,7 +98,7 @@ class _Follower:
                 try:
                     if await self._follow(batch):
                         doubtful.append(batch.batch_id)
-                except (CallFailed, ModelRefused) as error:
+                except (CallFailed, ModelRefused, LedgerRefused) as error:
                     line = f"Provider batch {batch.batch_id} of run {batch.run_id}: {error}"
                     unseen.append(Unseen(batch, line, is_lasting=_is_lasting(error)))
         finally:
@@ -156,40 +146,11 @@ class _Follower:
             reach("batch-canceled")
             self._write(record_canceling, batch)
         self._write(record_look, batch, look=look)
-        if look.refused and _find_kind(batch, look.refused) is FailureKind.RETRY:
+        if look.refused and is_refused_for_now(batch, look):
             # As a whole, and for now: nothing of it was asked.
             self._write(release_batch, batch, reason=look.refused[2], is_refused=True)
         elif look.is_ended:
-            await self._fetch(batch, client, look)
-
-    async def _fetch(self, batch: ProviderBatch, client: BatchClient, look: BatchLook) -> None:
-        reach("batch-looked")
-        results = client.read_results(look) if look.refused is None else self._refuse_all(batch, look.refused)
-        chunk: list[ItemResult] = []
-        n_results = 0
-        async with aclosing(results):
-            async for result in results:
-                chunk.append(result)
-                n_results += 1
-                if len(chunk) >= _CHUNK:
-                    self._record(batch, chunk)
-                    chunk = []
-        self._record(batch, chunk)
-        if n_results < look.n_done and not _is_over(batch):
-            line = f"{n_results:,} of {look.n_done:,} results came. They are read again later."
-            raise CallFailed(FailureClass.OVERLOAD, line)
-        self._write(end_batch, batch)
-        reach("batch-ended")
-
-    def _record(self, batch: ProviderBatch, results: list[ItemResult]) -> None:
-        if results:
-            self._write(record_results, batch, results=results)
-            reach("batch-recorded")
-
-    async def _refuse_all(self, batch: ProviderBatch, refused: tuple[int, str, str]) -> AsyncGenerator[ItemResult]:
-        """The provider took none of it: each request fails with what it said of the whole."""
-        for item in read_items(batch, self.ledger):
-            yield _make_refused(item.custom_id, refused)
+            await record_what_came(batch, client, look, self.ledger)
 
     async def _search(self, batch: ProviderBatch) -> bool:
         """Look for a batch whose submit was not answered; whether nobody can tell what became of it."""
@@ -203,12 +164,12 @@ class _Follower:
             self._write(mark_submitted, batch, look=found.look)
             reach("batch-found")
             if found.look.is_ended:
-                await self._fetch(batch, client, found.look)
+                await record_what_came(batch, client, found.look, self.ledger)
         elif batch.state is BatchState.IN_DOUBT:
             pass
         elif found.unknown or not (is_own_key or found.candidates):
             line = describe_search(batch, describe_unshown(found.unknown) if found.unknown else OTHER_KEY)
-            if is_own_key or _is_over(batch):
+            if is_own_key or is_over(batch):
                 self._write(mark_in_doubt, batch, reason=line)
                 return True
             self._write(record_reason, batch, reason=line)
@@ -231,30 +192,11 @@ class _Follower:
         self.ledger.write(functools.partial(job, batch_id=batch.batch_id, now=time.time(), **how))
 
 
-def _make_refused(custom_id: str, refused: tuple[int, str, str]) -> ItemResult:
-    status, code, message = refused
-    return ItemResult(custom_id, ItemKind.ANSWERED, status, orjson.dumps({"error": {"code": code, "message": message}}))
-
-
-def _find_kind(batch: ProviderBatch, refused: tuple[int, str, str]) -> FailureKind:
-    """What is done about it that the provider refused the batch as a whole."""
-    try:
-        read_result(parse_model(batch.model), batch.endpoint, _make_refused("", refused))
-    except CallFailed as failure:
-        return failure.kind
-    return FailureKind.RETRY
-
-
-def _is_lasting(error: CallFailed | ModelRefused) -> bool:
-    return isinstance(error, ModelRefused) or error.kind is FailureKind.HALT
+def _is_lasting(error: CallFailed | ModelRefused | LedgerRefused) -> bool:
+    return error.kind is FailureKind.HALT if isinstance(error, CallFailed) else True
 
 
 def _is_forgotten(failure: CallFailed, batch: ProviderBatch) -> bool:
     """Whether the provider does not know the batch any more, and will not answer anything of it."""
     gone = failure.reply is not None and failure.reply.status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
-    return gone and _is_over(batch)
-
-
-def _is_over(batch: ProviderBatch) -> bool:
-    """Whether its provider has given up by now what it had not answered."""
-    return time.time() - (batch.submitted_at or batch.submitting_at or 0.0) > _WINDOW_S
+    return gone and is_over(batch)
