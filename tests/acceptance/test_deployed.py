@@ -165,4 +165,4 @@ def test_of_all_runs_over_the_same_input_one_asks_and_the_others_show_cached(sit
         states = Counter(state for tasks in found for state in tasks[task])
         assert set(states) == {"Completed", "Cached"}
         assert states["Completed"] == 1
-    assert len(site.provider.calls) == N_DEPLOYED
+    assert len(site.provider.online_calls) == N_DEPLOYED
