@@ -121,14 +121,14 @@ def test_the_api_rejects_an_empty_answer_and_the_run_goes_on_waiting(site: Site)
 def test_what_was_read_is_delivered_through_the_api_whatever_was_edited_since(site: Site, edited: None) -> None:
     flow_run_id = site.wait_at_gate("resumed")
     shown = _show(site, site.api.get_run_id(flow_run_id))
-    n_calls = len(site.provider.calls)
+    n_calls = len(site.provider.online_calls)
     verdicts = {f"item_{n:02d}": verdict for n, verdict in shown.verdicts().items()}
     assert site.api.resume(flow_run_id, {**verdicts, "decision": "release", "reviewer": "Ada"}) == "ACCEPT"
     site.api.wait_for_state(flow_run_id, "Completed")
     left = _outputs(site.read_rows("resumed"))
     assert len(left) == N_DEPLOYED
     assert shown.sent().items() <= left.items()
-    assert len(site.provider.calls) == n_calls
+    assert len(site.provider.online_calls) == n_calls
 
 
 def test_a_state_that_is_forced_on_releases_nothing(site: Site) -> None:
