@@ -6,6 +6,8 @@ import pytest
 
 from overnight.entrypoints import has_code
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.mark.parametrize(
     ("entrypoint", "is_there"),
@@ -23,5 +25,6 @@ def test_code_is_there_where_its_module_or_file_is(
     entrypoint: str, is_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT))
     (tmp_path / "here.py").touch()
     assert has_code(entrypoint) is is_there
