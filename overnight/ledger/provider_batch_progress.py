@@ -49,7 +49,7 @@ class Stale:
 
 def find_progress(connection: sa.Connection, run_ids: Sequence[str]) -> dict[str, BatchProgress]:
     """How far the provider batches are that these runs have or wait for; of those that have any that is not over."""
-    found: dict[str, list[sa.Row[tuple[object, ...]]]] = {}
+    found: dict[str, list[sa.Row[Any]]] = {}
     of, wanted = awaited_batches.c, list(run_ids)
     mine = sa.select(_B.run_id.label("for_run"), _B.batch_id).where(_B.run_id.in_(wanted))
     # Rows that two runs have are with the provider once.

@@ -15,10 +15,10 @@ from uuid import UUID
 import httpx
 import pytest
 from prefect import Flow
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
@@ -37,6 +37,12 @@ from tests.honest import find_seeds, read_honestly
 
 ROOT = Path(__file__).parents[2]
 QUERIES = ["my card has not arrived", "how do I change my PIN", "the transfer was declined"]
+
+
+def list_runs_of(client: SyncPrefectClient, deployment: UUID) -> list[FlowRun]:
+    """The flow runs of a deployment: of all there are Prefect gives two hundred, and all tests share its server."""
+    only = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+    return client.read_flow_runs(deployment_filter=only)
 
 
 @dataclass(frozen=True)

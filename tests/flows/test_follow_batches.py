@@ -35,7 +35,7 @@ from tasks.run import current_run
 from tests.fakes.killed import register_killed
 from tests.fakes.people import People
 from tests.fakes.with_provider import move_batch, record_batch
-from tests.flows.conftest import Project
+from tests.flows.conftest import Project, list_runs_of
 
 
 @nightly_flow(name="wait-awhile")
@@ -87,9 +87,8 @@ def night(client: SyncPrefectClient, project: Project, follower: UUID) -> Iterat
     project.monkeypatch.setenv("OVERNIGHT_RUN_ID", "night-1")
     run = client.create_flow_run_from_deployment(made)
     yield run
-    for left in client.read_flow_runs():
-        if left.deployment_id == made:
-            client.delete_flow_run(left.id)
+    for left in list_runs_of(client, made):
+        client.delete_flow_run(left.id)
     with contextlib.suppress(httpx.HTTPStatusError):
         client.request("DELETE", "/deployments/{id}", path_params={"id": made})
 

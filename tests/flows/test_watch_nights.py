@@ -28,7 +28,7 @@ from overnight.settings import Settings
 from tests.fakes.killed import register_killed
 from tests.fakes.people import People
 from tests.fakes.provider import answer_by_schema
-from tests.flows.conftest import QUERIES, Project
+from tests.flows.conftest import QUERIES, Project, list_runs_of
 
 
 @pytest.fixture
@@ -57,9 +57,8 @@ def deployment(client: SyncPrefectClient, project: Project) -> Iterator[UUID]:
         schedules=[DeploymentScheduleCreate(schedule=schedule, active=True)],
     )
     yield made
-    for run in client.read_flow_runs():
-        if run.deployment_id == made:
-            client.delete_flow_run(run.id)
+    for run in list_runs_of(client, made):
+        client.delete_flow_run(run.id)
     client.request("DELETE", "/deployments/{id}", path_params={"id": made})
 
 
@@ -68,7 +67,7 @@ def _let_fire(client: SyncPrefectClient, deployment: UUID, *, days_ago: int = 0)
     start = datetime.now(UTC) - timedelta(days=days_ago, hours=2)
     body = {"start_time": start.isoformat(), "min_runs": 1, "max_runs": 1}
     client.request("POST", "/deployments/{id}/schedule", path_params={"id": deployment}, json=body)
-    found = [run for run in client.read_flow_runs() if run.deployment_id == deployment and run.auto_scheduled]
+    found = [run for run in list_runs_of(client, deployment) if run.auto_scheduled]
     return min(found, key=lambda run: str(run.expected_start_time))
 
 

@@ -104,10 +104,11 @@ class _Follower:
         finally:
             for client in self._clients.values():
                 await client.aclose()
-        n_open = len(self._list(run_id))
-        in_doubt = [b for b in self._list(run_id, BatchState.IN_DOUBT) if b.batch_id in doubtful]
+        still_open, doubted = self._list(run_id), self._list(run_id, BatchState.IN_DOUBT)
+        over = {b.batch_id for b in batches} - {b.batch_id for b in (*still_open, *doubted)}
+        in_doubt = tuple(b for b in doubted if b.batch_id in doubtful)
         faults = tuple(each.line for each in unseen)
-        return Followed(len(batches) - n_open, n_open, tuple(in_doubt), faults, tuple(unseen))
+        return Followed(len(over), len(still_open), in_doubt, faults, tuple(unseen))
 
     def _list(self, run_id: str | None, *states: BatchState) -> list[ProviderBatch]:
         return self.ledger.read(functools.partial(list_batches, run_id=run_id, states=states or OPEN))

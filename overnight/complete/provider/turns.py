@@ -107,8 +107,10 @@ def _is_refused(context: RunContext, engine: Engine) -> bool:
     """Whether the provider takes no batches now, so that they are sent anew a little later; at last the run halts."""
     since, why = None, None
     for batch in engine.ledger.read(functools.partial(list_batches, run_id=context.run_id)):
-        if batch.state is not BatchState.UNSENT or batch.submitting_at is None:
+        if batch.state is not BatchState.UNSENT:
             break
+        if batch.submitting_at is None:
+            continue  # nothing of it was ever to be sent
         if since is not None and since - batch.submitting_at > _IN_A_ROW_S:
             break
         since, why = batch.submitting_at, why or batch.reason

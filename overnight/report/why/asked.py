@@ -63,8 +63,6 @@ def _tell_attempt(a: dict[str, Any], request: dict[str, Any], now: float | None)
         node.lines.append(f"its item there: {packed['custom_id']}")
     elif a["closed_at"] is None:
         node.lines.append("never closed: what came of it is unknown, and it may have been billed")
-    if batch := a.get("batch"):
-        node.lines += _tell_batch(batch)
     if a["model"]:
         node.lines.append(f"sent to another model: {a['model']} at {a['endpoint']}")
     if a["failure_class"]:
