@@ -13,9 +13,10 @@ import click
 import httpx
 import sqlalchemy as sa
 
-from overnight.cli.run import continue_flow, tell
+from overnight.cli.run import continue_flow
 from overnight.cli.server import find_server, is_healthy, prefect_environment
 from overnight.cli.show import get_ledger
+from overnight.cli.telling import tell
 from overnight.complete.mode import check_manner, find_by_at, refuse_time_online
 from overnight.failures import OvernightError
 from overnight.ledger import Ledger

@@ -12,8 +12,9 @@ import httpx
 import orjson
 
 from overnight.approve import Answers, fill_form, find_answers
-from overnight.cli.run import continue_flow, tell
+from overnight.cli.run import continue_flow
 from overnight.cli.server import find_server, is_healthy, prefect_environment
+from overnight.cli.telling import tell
 from overnight.ledger import Ledger, open_ledger
 from overnight.ledger.queries import get_run, list_passes
 from overnight.records import Release, RunState

@@ -32,6 +32,7 @@ from overnight.ledger.releases import find_release
 from overnight.records import Approval, Release, RunState, Summary
 from overnight.settings import Settings
 from tasks.check import get_validator
+from tests.fakes.people import People
 from tests.fakes.provider import FakeProvider
 from tests.honest import find_seeds, read_honestly
 
@@ -131,6 +132,21 @@ class Project:
                 break
         assert made.is_final, made.words
         return made.approval or RunState(made.outcome)
+
+
+@pytest.fixture
+def people(monkeypatch: pytest.MonkeyPatch, project: Project) -> Iterator[People]:
+    """Who is told."""
+    with People() as people:
+        monkeypatch.setenv("OVERNIGHT_NOTIFY", people.url)
+        yield people
+
+
+@pytest.fixture
+def client(project: Project) -> Iterator[SyncPrefectClient]:
+    """Asks the server of the tests."""
+    with get_client(sync_client=True) as client:
+        yield client
 
 
 @pytest.fixture

@@ -68,19 +68,6 @@ def follow() -> int:
 
 
 @pytest.fixture
-def people(monkeypatch: pytest.MonkeyPatch, project: Project) -> Iterator[People]:
-    with People() as people:
-        monkeypatch.setenv("OVERNIGHT_NOTIFY", people.url)
-        yield people
-
-
-@pytest.fixture
-def client(project: Project) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
-
-
-@pytest.fixture
 def night(client: SyncPrefectClient, project: Project, follower: UUID) -> Iterator[FlowRun]:
     """A flow run of a deployment, not begun."""
     made = client.create_deployment(flow_id=client.create_flow(wait_awhile), name="nightly", tags=["nightly"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 from prefect.logging import disable_run_logger
@@ -20,13 +19,6 @@ from tests.fakes.waits import FLOW_RUN, ROW_TEXT, record_outcome, record_wait
 from tests.flows.conftest import QUERIES, Project
 
 HOUR, DAY = 3600.0, 86_400.0
-
-
-@pytest.fixture
-def people(monkeypatch: pytest.MonkeyPatch, project: Project) -> Iterator[People]:
-    with People() as people:
-        monkeypatch.setenv("OVERNIGHT_NOTIFY", people.url)
-        yield people
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.schedules import CronSchedule
@@ -29,19 +29,6 @@ from tests.fakes.killed import register_killed
 from tests.fakes.people import People
 from tests.fakes.provider import answer_by_schema
 from tests.flows.conftest import QUERIES, Project, list_runs_of
-
-
-@pytest.fixture
-def people(monkeypatch: pytest.MonkeyPatch, project: Project) -> Iterator[People]:
-    with People() as people:
-        monkeypatch.setenv("OVERNIGHT_NOTIFY", people.url)
-        yield people
-
-
-@pytest.fixture
-def client(project: Project) -> Iterator[SyncPrefectClient]:
-    with get_client(sync_client=True) as client:
-        yield client
 
 
 @pytest.fixture

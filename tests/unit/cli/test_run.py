@@ -14,7 +14,8 @@ import pytest
 from overnight.cli import progress as cli_progress
 from overnight.cli import run as cli_run
 from overnight.cli.progress import Gate, show_progress
-from overnight.cli.run import _halting_on_interrupt, as_object, describe, tell
+from overnight.cli.run import _halting_on_interrupt
+from overnight.cli.telling import as_object, describe, tell
 from overnight.complete import Engine, Progress
 from overnight.ledger.runs import set_state
 from overnight.records import RunState, Summary
